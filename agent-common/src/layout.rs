@@ -1,0 +1,93 @@
+//! Member offsets of kernel structures.
+//!
+//! rustc emits no CO-RE relocations. The agent resolves the offsets from the running kernel's BTF
+//! and writes them into the read-only global `LAYOUT` before the object is loaded; to the verifier
+//! they are constants. [`MEMBERS`] is the one list: which structure, which member, where it goes.
+
+/// An offset that the running kernel does not have: the feature behind it is absent.
+pub const ABSENT: u32 = u32::MAX;
+
+macro_rules! layout {
+    ($($field:ident: $structure:literal . $($member:literal)|+, $need:ident, $doc:literal;)+) => {
+        /// Byte offsets of the members the kernel programs read.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Layout {
+            $(#[doc = $doc] pub $field: u32,)+
+        }
+
+        impl Layout {
+            /// No member known.
+            pub const UNRESOLVED: Self = Self { $($field: ABSENT,)+ };
+        }
+
+        /// How each offset is found, in the order of [`Layout`]'s fields.
+        pub const MEMBERS: &[Member] = &[
+            $(Member {
+                field: stringify!($field),
+                structure: $structure,
+                paths: &[$($member),+],
+                need: Need::$need,
+                set: |layout, offset| layout.$field = offset,
+                get: |layout| layout.$field,
+            },)+
+        ];
+    };
+}
+
+/// Whether the agent can do without a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Without it nothing is measured.
+    Required,
+    /// Without it one feature is absent.
+    Optional,
+}
+
+/// One member of a kernel structure.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// Field of [`Layout`].
+    pub field: &'static str,
+    /// Kernel structure.
+    pub structure: &'static str,
+    /// Dotted member paths, tried in order: a member that was renamed has both names.
+    pub paths: &'static [&'static str],
+    /// Whether its absence is fatal.
+    pub need: Need,
+    /// Stores a resolved offset.
+    pub set: fn(&mut Layout, u32),
+    /// Reads the offset.
+    pub get: fn(&Layout) -> u32,
+}
+
+layout! {
+    task_pid: "task_struct"."pid", Required, "Thread id (include/linux/sched.h).";
+    task_tgid: "task_struct"."tgid", Required, "Process id.";
+    task_comm: "task_struct"."comm", Required, "Command name, 16 bytes.";
+    task_cgroups: "task_struct"."cgroups", Required, "`css_set` of the thread.";
+    task_signal: "task_struct"."signal", Required, "`signal_struct`, shared by a process's threads.";
+    task_group_leader: "task_struct"."group_leader", Required, "First thread of the process.";
+    task_exit_code: "task_struct"."exit_code", Required, "Wait status of the thread.";
+    task_exit_state: "task_struct"."exit_state", Required, "Not 0 once the thread is a zombie or dead.";
+    task_start_boottime: "task_struct"."start_boottime", Required, "Start of the thread, ns since boot; since 5.5.";
+    task_nivcsw: "task_struct"."nivcsw", Required, "Involuntary switches; the kernel counts before the tracepoint (kernel/sched/core.c, __schedule).";
+    task_run_delay: "task_struct"."sched_info.run_delay", Required, "Time runnable and waiting, ns (kernel/sched/stats.h, sched_info_arrive).";
+    task_exec_runtime: "task_struct"."se.sum_exec_runtime", Required, "Time on a CPU, ns.";
+    signal_live: "signal_struct"."live.counter", Required, "Threads that have not begun to exit.";
+    signal_nr_threads: "signal_struct"."nr_threads", Required, "Threads not yet released.";
+    signal_flags: "signal_struct"."flags", Required, "SIGNAL_GROUP_EXIT is 4 (include/linux/sched/signal.h).";
+    signal_group_exit_code: "signal_struct"."group_exit_code", Required, "Wait status set by exit_group or a fatal signal.";
+    signal_oom_mm: "signal_struct"."oom_mm", Required, "Set by mark_oom_victim (mm/oom_kill.c), never cleared before the signal_struct is freed.";
+    css_set_dfl_cgrp: "css_set"."dfl_cgrp", Required, "The cgroup in the v2 hierarchy.";
+    cgroup_kn: "cgroup"."kn", Required, "Directory of the cgroup.";
+    cgroup_root: "cgroup"."root", Required, "Hierarchy of the cgroup.";
+    cgroup_root_hierarchy_id: "cgroup_root"."hierarchy_id", Required, "0 is the v2 hierarchy (kernel/cgroup/cgroup.c, cgroup_init).";
+    kernfs_id: "kernfs_node"."id", Required, "Inode number; the cgroup id.";
+    kernfs_parent: "kernfs_node"."__parent" | "parent", Required, "Directory above; `__parent` since 6.15.";
+    kernfs_name: "kernfs_node"."name", Required, "Last path component.";
+}
+
+const _: () = assert!(size_of::<Layout>() == MEMBERS.len() * 4);
+
+crate::pod!(Layout);

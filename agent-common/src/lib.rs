@@ -1,0 +1,63 @@
+//! The bytes that cross between the kernel programs and the agent, each defined once.
+//!
+//! Everything here is `no_std`, `#[repr(C)]` and free of padding (asserted at compile time in each
+//! module), so that the two sides cannot disagree: a field that is added is added for both.
+//!
+//! * [`histogram`]: bucket arithmetic of the latency histograms, exact to the nanosecond
+//! * [`sched`]: what the scheduler program counts per session and CPU
+//! * [`process`]: process life-cycle counters per session
+//! * [`task`]: the state kept per thread between two context switches
+//! * [`cgroup`]: when a cgroup was made and got its first process
+//! * [`census`]: one record per live thread, written by the task iterator
+//! * [`event`]: the records of the ring buffer
+//! * [`self_check`]: what the kernel programs read of the agent itself, to prove the layout
+//! * [`layout`]: member offsets of kernel structures, resolved by the agent from the kernel's BTF
+#![no_std]
+
+pub mod census;
+pub mod cgroup;
+pub mod event;
+pub mod histogram;
+pub mod layout;
+pub mod process;
+pub mod sched;
+pub mod self_check;
+pub mod task;
+
+/// The dense number of a session: an index into every per-session map.
+///
+/// Allocated by the agent's registry, published to the kernel through the map `CGROUP_SLOTS`.
+pub type Slot = u32;
+
+/// The slot of everything that is not a session. It is never allocated, and nothing is counted in it.
+pub const NO_SESSION: Slot = 0;
+
+/// Capacity of the cgroup-to-slot map: the sessions' cgroups with everything nested in them.
+pub const MAX_CGROUPS: u32 = 16_384;
+
+/// Capacity of the map of preemptor pairs. When it is full, further pairs are missing from the
+/// list of preemptors; the counters by kind stay exact.
+pub const MAX_PREEMPTION_PAIRS: u32 = 16_384;
+
+/// Size of the ring buffer in bytes.
+pub const RING_BYTES: u32 = 1 << 20;
+
+/// Marks types that the kernel reads and writes as plain bytes.
+#[cfg(feature = "user")]
+macro_rules! pod {
+    ($($name:ty),+ $(,)?) => {
+        $(
+            // SAFETY: `#[repr(C)]`, made of integers only, and its size is asserted to be the sum
+            // of its fields', so there is no padding and every bit pattern is valid.
+            #[expect(unsafe_code, reason = "the one place where a type is declared plain bytes")]
+            unsafe impl aya::Pod for $name {}
+        )+
+    };
+}
+
+#[cfg(not(feature = "user"))]
+macro_rules! pod {
+    ($($name:ty),+ $(,)?) => {};
+}
+
+pub(crate) use pod;

@@ -1,0 +1,37 @@
+//! Process life-cycle counters per session.
+
+/// A session's life-cycle counters; one copy for all CPUs, written with atomic additions because
+/// forks and exits of one session happen on many CPUs and must not lose one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessStats {
+    /// Processes started by fork, vfork or clone; threads are not counted.
+    pub forks: u64,
+    /// Successful execve calls.
+    pub execs: u64,
+    /// Processes that ended with status 0.
+    pub exits_success: u64,
+    /// Processes that ended with another status.
+    pub exits_error: u64,
+    /// Processes that a signal killed, the out-of-memory killer's excepted.
+    pub exits_signal: u64,
+    /// Processes that the out-of-memory killer killed.
+    pub exits_oom_killed: u64,
+}
+
+const _: () = assert!(size_of::<ProcessStats>() == 6 * 8);
+
+/// Key of the set of multi-threaded processes whose end has been counted. Two threads can be the last
+/// to exit at the same moment, and only one of them may count; the start time makes the key unique.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ExitedProcess {
+    /// Process id.
+    pub pid: u64,
+    /// Start of the process's first thread, nanoseconds since boot.
+    pub start_ns: u64,
+}
+
+const _: () = assert!(size_of::<ExitedProcess>() == 16);
+
+crate::pod!(ProcessStats, ExitedProcess);

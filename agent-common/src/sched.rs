@@ -1,0 +1,63 @@
+//! What the scheduler program counts, per session and CPU.
+
+use crate::histogram::Histogram;
+
+/// One CPU's share of a session's scheduler figures. Written only by `sched_switch` on that CPU with
+/// the run-queue lock held, so plain additions are exact.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SchedStats {
+    /// Time a runnable thread waited for a CPU, one observation per slice on a CPU.
+    pub runqueue_wait: Histogram,
+    /// Time on a CPU, nanoseconds, up to each thread's last switch.
+    pub cpu_ns: u64,
+    /// Switches because the thread blocked or yielded by blocking.
+    pub voluntary_switches: u64,
+    /// Switches because the CPU was taken away.
+    pub involuntary_switches: u64,
+    /// Involuntary switches in favour of a thread of the same session.
+    pub preempted_by_self: u64,
+    /// Involuntary switches in favour of a thread of another session.
+    pub preempted_by_session: u64,
+    /// Involuntary switches in favour of something that is not a session.
+    pub preempted_by_system: u64,
+}
+
+const _: () = assert!(size_of::<SchedStats>() == size_of::<Histogram>() + 6 * 8);
+
+impl SchedStats {
+    /// Adds another CPU's share.
+    pub fn add(&mut self, other: &Self) {
+        // No `..`: a new field that is not added up here does not compile.
+        let Self {
+            runqueue_wait,
+            cpu_ns,
+            voluntary_switches,
+            involuntary_switches,
+            preempted_by_self,
+            preempted_by_session,
+            preempted_by_system,
+        } = other;
+        self.runqueue_wait.add(runqueue_wait);
+        self.cpu_ns = self.cpu_ns.wrapping_add(*cpu_ns);
+        self.voluntary_switches += voluntary_switches;
+        self.involuntary_switches += involuntary_switches;
+        self.preempted_by_self += preempted_by_self;
+        self.preempted_by_session += preempted_by_session;
+        self.preempted_by_system += preempted_by_system;
+    }
+}
+
+/// Key of the map of preemptor pairs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PreemptionPair {
+    /// Slot of the session that lost the CPU.
+    pub victim: u32,
+    /// Slot of the session that got it.
+    pub preemptor: u32,
+}
+
+const _: () = assert!(size_of::<PreemptionPair>() == 8);
+
+crate::pod!(SchedStats, PreemptionPair);

@@ -1,0 +1,31 @@
+//! The state kept per thread between two context switches.
+
+use crate::Slot;
+
+/// The kernel's own accounts of a thread at its last switch, and the session it was in.
+///
+/// Kept in BPF task storage or in an array indexed by pid; which of the two is a property of the
+/// object (see `agent-ebpf/src/task.rs`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskState {
+    /// Address of the `task_struct`, 0 when the entry was never used. A pid can be given to a new
+    /// thread before the old one's last switch; the address tells them apart.
+    pub task: u64,
+    /// `sched_info.run_delay`, nanoseconds.
+    pub run_delay_ns: u64,
+    /// `se.sum_exec_runtime`, nanoseconds.
+    pub exec_runtime_ns: u64,
+    /// Address of the `css_set`: while it is the same, so is the cgroup.
+    pub css_set: u64,
+    /// `nivcsw`, to tell the kind of the next switch.
+    pub involuntary_switches: u64,
+    /// Session of the cgroup.
+    pub slot: Slot,
+    /// Generation of the cgroup-to-slot map at which `slot` was looked up.
+    pub generation: u32,
+}
+
+const _: () = assert!(size_of::<TaskState>() == 6 * 8);
+
+crate::pod!(TaskState);

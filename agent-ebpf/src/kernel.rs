@@ -1,0 +1,152 @@
+//! Access to kernel structures through the resolved layout.
+//!
+//! `LAYOUT` is a read-only global that the agent fills before loading, so each offset is a constant to
+//! the verifier and a plain load to the CPU. Members one step from a tracepoint argument are read
+//! directly; longer chains are followed with `bpf_probe_read_kernel`, which every kernel accepts
+//! whatever its BTF says of RCU pointers and unions, and which is only used off the hot path.
+
+use core::ffi::c_void;
+
+use agent_common::{event::COMM_BYTES, layout::Layout};
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+
+/// `SIGNAL_GROUP_EXIT` (include/linux/sched/signal.h, unchanged from 5.10 to 7.x).
+pub(crate) const SIGNAL_GROUP_EXIT: u32 = 4;
+
+#[unsafe(no_mangle)]
+pub(crate) static LAYOUT: Layout = Layout::UNRESOLVED;
+
+/// A kernel pointer whose structure is known only by its members' offsets.
+pub(crate) type KernelPtr = *const c_void;
+
+/// The offset of one member, as a constant of the loaded program.
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::kernel::loaded(&raw const $crate::kernel::LAYOUT.$field)
+    };
+}
+pub(crate) use offset;
+
+/// A read-only global as the agent has set it: a volatile read, because the compiler believes the value
+/// in the source.
+#[inline(always)]
+pub(crate) fn loaded(global: *const u32) -> u32 {
+    // SAFETY: `offset!` passes the address of a field of a static.
+    unsafe { core::ptr::read_volatile(global) }
+}
+
+/// Reads a member of a structure that the verifier knows to be one (a tracepoint's argument).
+///
+/// # Safety
+/// `base` is a BTF pointer of the program and `offset` a member of type `T`.
+#[inline(always)]
+pub(crate) unsafe fn member<T: Copy>(base: KernelPtr, offset: u32) -> T {
+    // SAFETY: by the contract; the verifier checks the access against the kernel's BTF.
+    unsafe { *base.byte_add(offset as usize).cast::<T>() }
+}
+
+/// Reads a member at the end of a chain, or `None` when the memory is not there.
+#[inline(always)]
+pub(crate) fn chained<T>(base: KernelPtr, offset: u32) -> Option<T> {
+    let address = base.wrapping_byte_add(offset as usize).cast::<T>();
+    // SAFETY: the helper checks the address itself.
+    unsafe { bpf_probe_read_kernel(address) }.ok()
+}
+
+/// A thread: the tracepoint argument `struct task_struct *`.
+#[derive(Clone, Copy)]
+pub(crate) struct Task(pub(crate) KernelPtr);
+
+macro_rules! task_members {
+    ($($(#[$doc:meta])* $name:ident: $kind:ty = $field:ident;)+) => {
+        impl Task {
+            $($(#[$doc])*
+            #[inline(always)]
+            pub(crate) fn $name(self) -> $kind {
+                // SAFETY: `self.0` is a tracepoint's task argument.
+                unsafe { member(self.0, offset!($field)) }
+            })+
+        }
+    };
+}
+
+task_members! {
+    /// Thread id, 0 for the idle threads.
+    pid: u32 = task_pid;
+    /// Process id.
+    tgid: u32 = task_tgid;
+    /// The `css_set`.
+    css_set: KernelPtr = task_cgroups;
+    /// The `signal_struct`.
+    signal: KernelPtr = task_signal;
+    /// The process's first thread.
+    group_leader: KernelPtr = task_group_leader;
+    /// Not 0 once dead.
+    exit_state: u32 = task_exit_state;
+    /// Start, nanoseconds since boot.
+    start_boottime_ns: u64 = task_start_boottime;
+    /// Involuntary switches.
+    involuntary_switches: u64 = task_nivcsw;
+    /// Time runnable and waiting, nanoseconds.
+    run_delay_ns: u64 = task_run_delay;
+    /// Time on a CPU, nanoseconds.
+    exec_runtime_ns: u64 = task_exec_runtime;
+}
+
+impl Task {
+    /// Command name.
+    #[inline(always)]
+    pub(crate) fn comm(self) -> [u8; COMM_BYTES] {
+        chained(self.0, offset!(task_comm)).unwrap_or_default()
+    }
+}
+
+/// A cgroup of any hierarchy.
+#[derive(Clone, Copy)]
+pub(crate) struct Cgroup(pub(crate) KernelPtr);
+
+impl Cgroup {
+    /// The cgroup in the v2 hierarchy that a `css_set` stands for.
+    #[inline(always)]
+    pub(crate) fn of_css_set(css_set: KernelPtr) -> Option<Self> {
+        chained(css_set, offset!(css_set_dfl_cgrp)).map(Self)
+    }
+
+    #[inline(always)]
+    fn kernfs_node(self) -> Option<KernelPtr> {
+        chained(self.0, offset!(cgroup_kn))
+    }
+
+    /// Inode number of the cgroup's directory.
+    #[inline(always)]
+    pub(crate) fn id(self) -> Option<u64> {
+        chained(self.kernfs_node()?, offset!(kernfs_id))
+    }
+
+    /// Id of the parent; `None` for the root.
+    #[inline(always)]
+    pub(crate) fn parent_id(self) -> Option<u64> {
+        let parent: KernelPtr = chained(self.kernfs_node()?, offset!(kernfs_parent))?;
+        if parent.is_null() { None } else { chained(parent, offset!(kernfs_id)) }
+    }
+
+    /// Address of the last path component, a NUL-terminated string.
+    #[inline(always)]
+    pub(crate) fn name(self) -> Option<*const u8> {
+        chained(self.kernfs_node()?, offset!(kernfs_name))
+    }
+
+    /// Hierarchy of the cgroup; 0 is v2. The v1 controllers beside it have ids of their own, which
+    /// may be equal to a v2 cgroup's, so events of theirs must not be taken for ours.
+    #[inline(always)]
+    pub(crate) fn hierarchy_id(self) -> Option<u32> {
+        let root: KernelPtr = chained(self.0, offset!(cgroup_root))?;
+        chained(root, offset!(cgroup_root_hierarchy_id))
+    }
+
+    /// Whether the cgroup is in the v2 hierarchy.
+    #[inline(always)]
+    pub(crate) fn is_v2(self) -> bool {
+        self.hierarchy_id() == Some(0)
+    }
+}

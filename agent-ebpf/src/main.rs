@@ -1,0 +1,36 @@
+//! The kernel programs of Sessionscope: one ELF, one module per concern.
+//!
+//! * [`kernel`]: access to kernel structures through the resolved layout
+//! * [`task`]: the state kept per thread, in task storage or in an array by pid
+//! * [`session`]: the only look-up of a session's slot
+//! * [`record`]: the only writer of histograms and shared counters
+//! * [`emit`]: the only writer of the ring buffer
+//! * [`sched`], [`process`], [`cgroup`], [`census`]: the programs, each with the maps it owns
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)] // `record.rs` needs two lines of assembly
+#![expect(unsafe_code, reason = "kernel memory is read through raw pointers that the verifier checks")]
+
+mod census;
+mod cgroup;
+mod emit;
+mod kernel;
+mod process;
+mod record;
+mod sched;
+mod session;
+mod task;
+
+/// The kernel gives task storage, and the helpers that read kernel memory, to GPL programs only;
+/// "Dual MIT/GPL" is the string it accepts for code under both.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // Never linked: every index is checked. A panic path that survives would be an endless loop,
+    // which the verifier refuses.
+    loop {}
+}

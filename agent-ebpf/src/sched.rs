@@ -1,0 +1,101 @@
+//! Run-queue wait, CPU time and the kind of each switch, with one program and no clock.
+//!
+//! The scheduler itself keeps, for every thread, the total time it was runnable without running
+//! (`sched_info.run_delay`, kernel/sched/stats.h), its time on a CPU and its involuntary switches. The
+//! thread that is switched out has had exactly one wait since its last switch, so the difference to
+//! the value stored then is that wait, migrations included.
+
+use agent_common::{
+    MAX_PREEMPTION_PAIRS, NO_SESSION, Slot,
+    sched::{PreemptionPair, SchedStats},
+};
+use aya_ebpf::{
+    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    btf_maps::{HashMap, PerCpuArray},
+    macros::{btf_map, btf_tracepoint},
+    programs::BtfTracePointContext,
+};
+
+use crate::{
+    kernel::{KernelPtr, Task},
+    record, session, task,
+};
+
+/// Per CPU and slot; resized to the number of slots when loaded.
+#[btf_map]
+static SCHED_STATS: PerCpuArray<SchedStats, 1> = PerCpuArray::new();
+
+/// How often each session took the CPU from each other one.
+#[btf_map]
+static PREEMPTION_PAIRS: HashMap<
+    PreemptionPair,
+    u64,
+    { MAX_PREEMPTION_PAIRS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+/// `sched_switch(bool preempt, task_struct *prev, task_struct *next, …)`, kernel/sched/core.c. Runs with
+/// the run-queue lock held and interrupts off.
+#[btf_tracepoint(function = "sched_switch")]
+fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    let prev = Task(ctx.arg::<KernelPtr>(1));
+    // The idle threads are nobody's.
+    if prev.pid() == 0 {
+        return 0;
+    }
+    let Some(state) = task::known(prev) else {
+        session::enrol(prev);
+        return 0;
+    };
+
+    let run_delay_ns = prev.run_delay_ns();
+    let exec_runtime_ns = prev.exec_runtime_ns();
+    let involuntary_switches = prev.involuntary_switches();
+    let wait_ns = run_delay_ns.wrapping_sub(state.run_delay_ns);
+    let cpu_ns = exec_runtime_ns.wrapping_sub(state.exec_runtime_ns);
+    let involuntary = involuntary_switches != state.involuntary_switches;
+    state.run_delay_ns = run_delay_ns;
+    state.exec_runtime_ns = exec_runtime_ns;
+    state.involuntary_switches = involuntary_switches;
+
+    let slot = session::slot_of_state(prev, state);
+    if slot == NO_SESSION {
+        return 0;
+    }
+    let Some(stats) = SCHED_STATS.get_ptr_mut(slot) else {
+        return 0;
+    };
+    // SAFETY: this CPU's copy, and nothing else runs on this CPU now.
+    let stats = unsafe { &mut *stats };
+    record::observe(&mut stats.runqueue_wait, wait_ns);
+    stats.cpu_ns += cpu_ns;
+    if involuntary {
+        stats.involuntary_switches += 1;
+        preempted(stats, slot, Task(ctx.arg::<KernelPtr>(2)));
+    } else {
+        stats.voluntary_switches += 1;
+    }
+    0
+}
+
+/// Charges an involuntary switch to who got the CPU.
+#[inline(always)]
+fn preempted(stats: &mut SchedStats, victim: Slot, next: Task) {
+    let preemptor = if next.pid() == 0 { NO_SESSION } else { session::slot_of_task(next) };
+    if preemptor == NO_SESSION {
+        stats.preempted_by_system += 1;
+    } else if preemptor == victim {
+        stats.preempted_by_self += 1;
+    } else {
+        stats.preempted_by_session += 1;
+        let pair = PreemptionPair { victim, preemptor };
+        if let Some(count) = PREEMPTION_PAIRS.get_ptr_mut(&pair) {
+            // SAFETY: a map value.
+            unsafe { record::increment(count) };
+        } else {
+            // Another CPU may have been first: its entry stays, and one switch is missing from a list
+            // of names; the counter above has it.
+            let _full_or_raced = PREEMPTION_PAIRS.insert(&pair, &1, BPF_NOEXIST.into());
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The only look-up of a session's slot.
+//!
+//! The agent publishes cgroup id → slot in `CGROUP_SLOTS` and then raises `GENERATION`. A thread's slot
+//! is cached beside its state and looked up again only when its `css_set` (so perhaps its cgroup) or
+//! the generation has changed: two comparisons per switch instead of three dependent loads and a hash.
+
+use agent_common::{MAX_CGROUPS, NO_SESSION, Slot, task::TaskState};
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::{Array, HashMap},
+    macros::btf_map,
+};
+
+use crate::{
+    kernel::{Cgroup, KernelPtr, Task},
+    task,
+};
+
+/// Cgroup id → slot, for every cgroup of a session. Written by the agent, and by `cgroup_mkdir` for a
+/// cgroup below one that is here.
+#[btf_map]
+pub(crate) static CGROUP_SLOTS: HashMap<u64, Slot, { MAX_CGROUPS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// Raised by the agent after each change of `CGROUP_SLOTS`.
+#[btf_map]
+static GENERATION: Array<u32, 1> = Array::new();
+
+#[inline(always)]
+pub(crate) fn generation() -> u32 {
+    GENERATION.get(0).copied().unwrap_or_default()
+}
+
+/// The slot of a cgroup, by id.
+#[inline(always)]
+pub(crate) fn slot_of_cgroup(id: u64) -> Slot {
+    // SAFETY: the value is an integer that is read once.
+    unsafe { CGROUP_SLOTS.get(&id) }.copied().unwrap_or(NO_SESSION)
+}
+
+#[inline(never)]
+fn look_up(css_set: KernelPtr) -> Slot {
+    match Cgroup::of_css_set(css_set).and_then(Cgroup::id) {
+        Some(id) => slot_of_cgroup(id),
+        None => NO_SESSION,
+    }
+}
+
+/// The session the thread is in now, from its state, which is brought up to date.
+#[inline(always)]
+pub(crate) fn slot_of_state(task: Task, state: &mut TaskState) -> Slot {
+    let css_set = task.css_set();
+    let generation = generation();
+    if state.css_set != css_set as u64 || state.generation != generation {
+        state.slot = look_up(css_set);
+        state.css_set = css_set as u64;
+        state.generation = generation;
+    }
+    state.slot
+}
+
+/// The session the thread is in now, whether or not it has been seen before.
+#[inline(always)]
+pub(crate) fn slot_of_task(task: Task) -> Slot {
+    match task::known(task) {
+        Some(state) => slot_of_state(task, state),
+        None => look_up(task.css_set()),
+    }
+}
+
+/// Starts the accounts of a thread that has none.
+#[inline(always)]
+pub(crate) fn enrol(task: Task) -> Slot {
+    let generation = generation();
+    let slot = look_up(task.css_set());
+    task::begin(task, slot, generation);
+    slot
+}
+
+/// Starts the accounts of a thread just born: in its parent's session if it shares its `css_set`.
+/// Returns the slot, and whether the two are in the same `css_set`.
+#[inline(always)]
+pub(crate) fn enrol_child(parent: Task, child: Task) -> (Slot, bool) {
+    let same = parent.css_set() == child.css_set();
+    if same && let Some(state) = task::known(parent) {
+        let slot = slot_of_state(parent, state);
+        task::begin(child, slot, state.generation);
+        return (slot, true);
+    }
+    (enrol(child), same)
+}

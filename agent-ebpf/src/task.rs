@@ -1,0 +1,118 @@
+//! The state kept per thread between two switches, in one of two stores.
+//!
+//! * `task-storage`: the kernel frees the state with the thread and its size follows the number of
+//!   threads. Needs Linux 5.13 for tracing programs.
+//! * `pid-array`: an array indexed by pid, about 20 ns a switch cheaper and accepted by every kernel, but
+//!   it takes `kernel.pid_max` × 48 bytes whatever runs: 1.5 MiB for 32,768, 200 MiB for 4,194,304.
+//!
+//! A kernel without the storage map refuses the whole object, so there is an object for each, and the
+//! agent chooses before it loads (`kernel.task_state`).
+
+use agent_common::task::TaskState;
+#[cfg(feature = "pid-array")]
+use aya_ebpf::{btf_maps::Array, macros::btf_map};
+
+use crate::kernel::Task;
+
+#[cfg(all(feature = "pid-array", feature = "task-storage"))]
+compile_error!("choose one of the features `pid-array` and `task-storage`");
+
+#[cfg(feature = "pid-array")]
+mod store {
+    use super::{Array, Task, TaskState, btf_map};
+
+    /// Resized to `kernel.pid_max` when loaded.
+    #[btf_map]
+    static TASK_STATES: Array<TaskState, 32_768> = Array::new();
+
+    #[inline(always)]
+    pub(super) fn get(task: Task) -> Option<*mut TaskState> {
+        TASK_STATES.get_ptr_mut(task.pid())
+    }
+
+    #[inline(always)]
+    pub(super) fn get_or_create(task: Task) -> Option<*mut TaskState> {
+        get(task)
+    }
+}
+
+#[cfg(feature = "task-storage")]
+mod store {
+    use core::{ffi::c_void, ptr};
+
+    use aya_ebpf::{
+        bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE},
+        helpers::generated::bpf_task_storage_get,
+    };
+
+    use super::{Task, TaskState};
+
+    /// A BTF map definition as libbpf reads it: array lengths stand for numbers. aya-ebpf 0.2 has none
+    /// for task storage.
+    #[repr(C)]
+    struct TaskStorage {
+        r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
+        key: *const i32,
+        value: *const TaskState,
+        max_entries: *const [i32; 0],
+        map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
+    }
+
+    // SAFETY: the pointers are placeholders for the loader and are never followed.
+    unsafe impl Sync for TaskStorage {}
+
+    #[unsafe(link_section = ".maps")]
+    #[unsafe(export_name = "TASK_STATES")]
+    static TASK_STATES: TaskStorage = TaskStorage {
+        r#type: ptr::null(),
+        key: ptr::null(),
+        value: ptr::null(),
+        max_entries: ptr::null(),
+        map_flags: ptr::null(),
+    };
+
+    #[inline(always)]
+    fn storage(task: Task, flags: u64) -> Option<*mut TaskState> {
+        let map = (&raw const TASK_STATES).cast_mut().cast::<c_void>();
+        // SAFETY: the map and the task are what the helper expects; the verifier checks both.
+        let state = unsafe { bpf_task_storage_get(map, task.0.cast_mut().cast(), ptr::null_mut(), flags) };
+        if state.is_null() { None } else { Some(state.cast()) }
+    }
+
+    #[inline(always)]
+    pub(super) fn get(task: Task) -> Option<*mut TaskState> {
+        storage(task, 0)
+    }
+
+    #[inline(always)]
+    pub(super) fn get_or_create(task: Task) -> Option<*mut TaskState> {
+        storage(task, BPF_LOCAL_STORAGE_GET_F_CREATE.into())
+    }
+}
+
+/// The thread's state if it has been seen before.
+#[inline(always)]
+pub(crate) fn known(task: Task) -> Option<&'static mut TaskState> {
+    let state = store::get(task)?;
+    // SAFETY: a map value that lives as long as the program runs. One CPU at a time writes it: the
+    // one that the thread is on, under the run-queue lock.
+    let state = unsafe { &mut *state };
+    if state.task == task.0 as u64 { Some(state) } else { None }
+}
+
+/// Makes the thread's state, with the kernel's present accounts as the base of the next difference.
+#[inline(always)]
+pub(crate) fn begin(task: Task, slot: agent_common::Slot, generation: u32) {
+    if let Some(state) = store::get_or_create(task) {
+        // SAFETY: as in `known`.
+        unsafe {
+            (*state).run_delay_ns = task.run_delay_ns();
+            (*state).exec_runtime_ns = task.exec_runtime_ns();
+            (*state).involuntary_switches = task.involuntary_switches();
+            (*state).css_set = task.css_set() as u64;
+            (*state).slot = slot;
+            (*state).generation = generation;
+            (*state).task = task.0 as u64;
+        }
+    }
+}

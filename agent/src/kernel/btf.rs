@@ -1,0 +1,362 @@
+//! A walker of the kernel's type information, for member offsets only.
+//!
+//! aya keeps BTF members to itself, and rustc emits no CO-RE relocations, so the agent looks offsets up
+//! itself. It follows anonymous members and typedefs, and refuses what would make it guess: two
+//! structures of one name that disagree, a bit field, a truncated file.
+//!
+//! Format: include/uapi/linux/btf.h, the same from 5.10 to 7.x.
+
+use std::{collections::HashMap, path::Path};
+
+const MAGIC: u16 = 0xeb9f;
+const HEADER_BYTES: usize = 24;
+
+const KIND_INT: u32 = 1;
+const KIND_ARRAY: u32 = 3;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_VOLATILE: u32 = 9;
+const KIND_CONST: u32 = 10;
+const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC_PROTO: u32 = 13;
+const KIND_VAR: u32 = 14;
+const KIND_DATASEC: u32 = 15;
+const KIND_DECL_TAG: u32 = 17;
+const KIND_TYPE_TAG: u32 = 18;
+const KIND_ENUM64: u32 = 19;
+
+/// Anonymous structures nest a few levels deep; more means that the file is damaged.
+const MAX_DEPTH: usize = 16;
+
+/// Why a member's offset is not known.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BtfError {
+    /// The file could not be read.
+    #[error("{path}: {reason}")]
+    Unreadable {
+        /// File.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The file is not BTF or is cut short.
+    #[error("not valid BTF: {0}")]
+    Malformed(&'static str),
+    /// No structure has the name.
+    #[error("the kernel has no struct {0}")]
+    NoStructure(String),
+    /// No path leads to a member.
+    #[error("struct {structure} has no member {member}")]
+    NoMember {
+        /// Structure.
+        structure: String,
+        /// Dotted path.
+        member: String,
+    },
+    /// Several structures of the name put the member at different places.
+    #[error("{count} structs are called {structure} and disagree on {member}")]
+    Ambiguous {
+        /// Structure.
+        structure: String,
+        /// Dotted path.
+        member: String,
+        /// How many.
+        count: usize,
+    },
+    /// The member is a bit field.
+    #[error("{structure}.{member} is a bit field")]
+    BitField {
+        /// Structure.
+        structure: String,
+        /// Dotted path.
+        member: String,
+    },
+}
+
+/// The types of one BTF file.
+#[derive(Debug)]
+pub struct Btf {
+    bytes: Vec<u8>,
+    /// Offset in `bytes` of each type, by type id; id 0 is void.
+    types: Vec<u32>,
+    strings: std::ops::Range<usize>,
+    /// Ids of named structures.
+    structures: HashMap<Vec<u8>, Vec<u32>>,
+}
+
+#[derive(Clone, Copy)]
+struct Type {
+    offset: usize,
+    name: u32,
+    kind: u32,
+    kind_flag: bool,
+    vlen: usize,
+    size_or_type: u32,
+}
+
+impl Btf {
+    /// Reads a BTF file, `/sys/kernel/btf/vmlinux` as a rule (6 to 10 MB).
+    pub fn from_file(path: &Path) -> Result<Self, BtfError> {
+        let bytes = std::fs::read(path).map_err(|e| BtfError::Unreadable {
+            path: path.display().to_string(),
+            reason: e.to_string(),
+        })?;
+        Self::parse(bytes)
+    }
+
+    /// Indexes BTF bytes.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
+        if bytes.len() < HEADER_BYTES || u16::from_le_bytes([bytes[0], bytes[1]]) != MAGIC {
+            return Err(BtfError::Malformed("no BTF header (or of the other byte order)"));
+        }
+        let header = |at: usize| word(&bytes, at).map(|w| w as usize);
+        let short = BtfError::Malformed("cut short");
+        let Some([header_len, type_off, type_len, string_off, string_len]) =
+            [header(4), header(8), header(12), header(16), header(20)]
+                .into_iter()
+                .collect::<Option<Vec<_>>>()
+                .and_then(|v| <[usize; 5]>::try_from(v).ok())
+        else {
+            return Err(short);
+        };
+        let types_start = header_len + type_off;
+        let types_end = types_start + type_len;
+        let strings_start = header_len + string_off;
+        let strings = strings_start..strings_start + string_len;
+        if types_end > bytes.len() || strings.end > bytes.len() {
+            return Err(short);
+        }
+
+        let mut btf = Self { bytes, types: vec![0], strings, structures: HashMap::new() };
+        let mut at = types_start;
+        while at < types_end {
+            let ty = btf.type_at(at).ok_or(BtfError::Malformed("cut short"))?;
+            if ty.kind == KIND_STRUCT && ty.name != 0 {
+                let id = btf.types.len() as u32;
+                let name = btf.string(ty.name).to_vec();
+                btf.structures.entry(name).or_default().push(id);
+            }
+            btf.types.push(at as u32);
+            at += 12 + trailing_bytes(&ty).ok_or(BtfError::Malformed("a type of unknown kind"))?;
+        }
+        Ok(btf)
+    }
+
+    /// Byte offset of a member, given as a dotted path, in the structure.
+    pub fn offset_of(&self, structure: &str, path: &str) -> Result<u32, BtfError> {
+        let ids = self
+            .structures
+            .get(structure.as_bytes())
+            .ok_or_else(|| BtfError::NoStructure(structure.to_owned()))?;
+        let mut found = Vec::new();
+        for &id in ids {
+            let bits = self.bits_of_path(id, path).map_err(|()| BtfError::BitField {
+                structure: structure.to_owned(),
+                member: path.to_owned(),
+            })?;
+            if !found.contains(&bits) {
+                found.push(bits);
+            }
+        }
+        match found[..] {
+            [Some(bits)] => Ok(bits / 8),
+            [None] => Err(BtfError::NoMember {
+                structure: structure.to_owned(),
+                member: path.to_owned(),
+            }),
+            _ => Err(BtfError::Ambiguous {
+                structure: structure.to_owned(),
+                member: path.to_owned(),
+                count: ids.len(),
+            }),
+        }
+    }
+
+    fn bits_of_path(&self, id: u32, path: &str) -> Result<Option<u32>, ()> {
+        let mut id = id;
+        let mut bits = 0;
+        for name in path.split('.') {
+            match self.find(id, name.as_bytes(), MAX_DEPTH)? {
+                Some((more, member_type)) => {
+                    bits += more;
+                    id = member_type;
+                }
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(bits))
+    }
+
+    /// Bit offset and type of a direct member, or of one inside anonymous members.
+    fn find(&self, id: u32, name: &[u8], depth: usize) -> Result<Option<(u32, u32)>, ()> {
+        let Some(ty) = self.resolve(id) else { return Ok(None) };
+        if depth == 0 || !matches!(ty.kind, KIND_STRUCT | KIND_UNION) {
+            return Ok(None);
+        }
+        for index in 0..ty.vlen {
+            let at = ty.offset + 12 + index * 12;
+            let (Some(member_name), Some(member_type), Some(offset)) =
+                (word(&self.bytes, at), word(&self.bytes, at + 4), word(&self.bytes, at + 8))
+            else {
+                return Ok(None);
+            };
+            let (bits, width) =
+                if ty.kind_flag { (offset & 0x00ff_ffff, offset >> 24) } else { (offset, 0) };
+            if member_name == 0 {
+                if let Some((inner, found)) = self.find(member_type, name, depth - 1)? {
+                    return Ok(Some((bits + inner, found)));
+                }
+            } else if self.string(member_name) == name {
+                return if width == 0 && bits % 8 == 0 { Ok(Some((bits, member_type))) } else { Err(()) };
+            }
+        }
+        Ok(None)
+    }
+
+    /// The type behind typedefs and qualifiers.
+    fn resolve(&self, mut id: u32) -> Option<Type> {
+        for _ in 0..MAX_DEPTH {
+            let ty = self.type_at(*self.types.get(id as usize)? as usize)?;
+            match ty.kind {
+                KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
+                    id = ty.size_or_type;
+                }
+                _ => return Some(ty),
+            }
+        }
+        None
+    }
+
+    fn type_at(&self, offset: usize) -> Option<Type> {
+        let info = word(&self.bytes, offset + 4)?;
+        Some(Type {
+            offset,
+            name: word(&self.bytes, offset)?,
+            kind: (info >> 24) & 0x1f,
+            kind_flag: info >> 31 == 1,
+            vlen: (info & 0xffff) as usize,
+            size_or_type: word(&self.bytes, offset + 8)?,
+        })
+    }
+
+    fn string(&self, offset: u32) -> &[u8] {
+        let strings = &self.bytes[self.strings.clone()];
+        let tail = strings.get(offset as usize..).unwrap_or_default();
+        tail.split(|&b| b == 0).next().unwrap_or_default()
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
+}
+
+/// What follows a type's 12 bytes, by kind.
+fn trailing_bytes(ty: &Type) -> Option<usize> {
+    Some(match ty.kind {
+        KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
+        KIND_ARRAY => 12,
+        KIND_STRUCT | KIND_UNION | KIND_ENUM64 | KIND_DATASEC => 12 * ty.vlen,
+        KIND_ENUM | KIND_FUNC_PROTO => 8 * ty.vlen,
+        // Pointer, forward, typedef, qualifiers, function, float, type tag.
+        2 | 7..=12 | 16 | KIND_TYPE_TAG => 0,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Builds BTF from types given as words, and their strings.
+    struct Builder {
+        types: Vec<u32>,
+        strings: Vec<u8>,
+    }
+
+    impl Builder {
+        fn new() -> Self {
+            Self { types: Vec::new(), strings: vec![0] }
+        }
+
+        fn string(&mut self, s: &str) -> u32 {
+            if s.is_empty() {
+                return 0;
+            }
+            let at = self.strings.len() as u32;
+            self.strings.extend_from_slice(s.as_bytes());
+            self.strings.push(0);
+            at
+        }
+
+        fn int(&mut self, name: &str, bytes: u32) {
+            let name = self.string(name);
+            self.types.extend([name, KIND_INT << 24, bytes, bytes * 8]);
+        }
+
+        /// Members: name, type id, bit offset.
+        fn composite(&mut self, kind: u32, name: &str, flag: bool, members: &[(&str, u32, u32)]) {
+            let name = self.string(name);
+            let info = u32::from(flag) << 31 | kind << 24 | members.len() as u32;
+            self.types.extend([name, info, 64]);
+            for &(member, ty, bits) in members {
+                let member = self.string(member);
+                self.types.extend([member, ty, bits]);
+            }
+        }
+
+        fn build(self) -> Vec<u8> {
+            let type_len = self.types.len() as u32 * 4;
+            let mut out = Vec::new();
+            out.extend(MAGIC.to_le_bytes());
+            out.extend([1, 0]);
+            for w in [24, 0, type_len, type_len, self.strings.len() as u32].into_iter().chain(self.types) {
+                out.extend(w.to_le_bytes());
+            }
+            out.extend(self.strings);
+            out
+        }
+    }
+
+    fn sample() -> Btf {
+        let mut b = Builder::new();
+        b.int("int", 4); // 1
+        b.composite(KIND_UNION, "", false, &[("inner", 1, 0), ("other", 1, 32)]); // 2
+        b.composite(KIND_STRUCT, "info", false, &[("delay", 1, 64)]); // 3
+        b.composite(KIND_STRUCT, "task", false, &[("pid", 1, 32), ("", 2, 128), ("info", 3, 256)]); // 4
+        b.composite(KIND_STRUCT, "twin", false, &[("x", 1, 0)]); // 5
+        b.composite(KIND_STRUCT, "twin", false, &[("x", 1, 32)]); // 6
+        b.composite(KIND_STRUCT, "flags", true, &[("bit", 1, 1 << 24 | 3), ("whole", 1, 32)]); // 7
+        Btf::parse(b.build()).unwrap()
+    }
+
+    #[test]
+    fn members_are_found_directly_nested_and_inside_anonymous_unions() {
+        let btf = sample();
+        assert_eq!(btf.offset_of("task", "pid"), Ok(4));
+        assert_eq!(btf.offset_of("task", "other"), Ok(20));
+        assert_eq!(btf.offset_of("task", "info.delay"), Ok(40));
+        assert_eq!(btf.offset_of("flags", "whole"), Ok(4));
+    }
+
+    #[test]
+    fn what_would_be_a_guess_is_refused() {
+        let btf = sample();
+        assert!(matches!(btf.offset_of("twin", "x"), Err(BtfError::Ambiguous { count: 2, .. })));
+        assert!(matches!(btf.offset_of("flags", "bit"), Err(BtfError::BitField { .. })));
+        assert!(matches!(btf.offset_of("task", "gone"), Err(BtfError::NoMember { .. })));
+        assert_eq!(btf.offset_of("nothing", "x"), Err(BtfError::NoStructure("nothing".into())));
+    }
+
+    #[test]
+    fn damaged_files_are_errors_not_panics() {
+        let mut b = Builder::new();
+        b.composite(KIND_STRUCT, "task", false, &[("pid", 1, 32)]);
+        let bytes = b.build();
+        for length in 0..bytes.len() {
+            let _either = Btf::parse(bytes[..length].to_vec()).map(|b| b.offset_of("task", "pid"));
+        }
+        assert!(Btf::parse(b"ELF, not BTF, and long enough to hold a header".to_vec()).is_err());
+    }
+}

@@ -1,0 +1,62 @@
+//! Every map of the object, by name: the names occur here and nowhere else in the agent.
+
+use agent_common::{
+    Slot,
+    cgroup::CgroupBirth,
+    process::ProcessStats,
+    sched::{PreemptionPair, SchedStats},
+    self_check::SelfCheck,
+};
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
+};
+
+use crate::error::Error;
+
+/// Name of the map whose size follows `kernel.pid_max` (pid-array object only).
+pub(super) const TASK_STATES: &str = "TASK_STATES";
+/// Names of the maps whose size follows the number of slots.
+pub(super) const PER_SLOT: [&str; 2] = ["SCHED_STATS", "PROCESS_STATS"];
+
+/// The maps that the agent reads and writes.
+pub(super) struct Maps {
+    pub(super) cgroup_slots: HashMap<MapData, u64, Slot>,
+    pub(super) generation: Array<MapData, u32>,
+    pub(super) sched_stats: PerCpuArray<MapData, SchedStats>,
+    pub(super) process_stats: Array<MapData, ProcessStats>,
+    pub(super) preemption_pairs: HashMap<MapData, PreemptionPair, u64>,
+    pub(super) cgroup_births: HashMap<MapData, u64, CgroupBirth>,
+    pub(super) events_lost: Array<MapData, u64>,
+    pub(super) self_check: Array<MapData, SelfCheck>,
+    pub(super) events: Option<RingBuf<MapData>>,
+}
+
+impl Maps {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        Ok(Self {
+            cgroup_slots: take(ebpf, "CGROUP_SLOTS")?,
+            generation: take(ebpf, "GENERATION")?,
+            sched_stats: take(ebpf, "SCHED_STATS")?,
+            process_stats: take(ebpf, "PROCESS_STATS")?,
+            preemption_pairs: take(ebpf, "PREEMPTION_PAIRS")?,
+            cgroup_births: take(ebpf, "CGROUP_BIRTHS")?,
+            events_lost: take(ebpf, "EVENTS_LOST")?,
+            self_check: take(ebpf, "SELF_CHECK")?,
+            events: Some(take(ebpf, "EVENTS")?),
+        })
+    }
+}
+
+fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, Error> {
+    ebpf.take_map(name)
+        .ok_or_else(|| Error::Program { name: name.to_owned(), reason: "no such map in the object".into() })
+        .and_then(|map| {
+            M::try_from(map).map_err(|e| Error::Program { name: name.to_owned(), reason: e.to_string() })
+        })
+}
+
+/// A value of an array, or its default where the kernel has none.
+pub(super) fn value<V: Pod + Default>(array: &Array<MapData, V>, index: u32) -> V {
+    array.get(&index, 0).unwrap_or_default()
+}

@@ -1,0 +1,355 @@
+//! The kernel side: loads the programs, publishes sessions to them, reads what they count.
+//!
+//! Facts about the node are gathered by [`preflight`]; [`btf`] and [`layout`] find and prove the member
+//! offsets; [`object`] holds the compiled programs; [`programs`] is the table of them; the names of the
+//! maps are in `maps`; [`ring`] decodes the events.
+
+pub mod btf;
+pub mod layout;
+mod maps;
+pub mod object;
+pub mod preflight;
+pub mod programs;
+pub mod ring;
+
+use std::{io::Read, path::PathBuf};
+
+use agent_common::{
+    MAX_CGROUPS, NO_SESSION, Slot,
+    census::{CensusRecord, LEADER},
+    cgroup::CgroupBirth,
+    event,
+    process::ProcessStats,
+    sched::{PreemptionPair, SchedStats},
+};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::PerCpuValues,
+    programs::{Iter, Program},
+    sys::{Stats, enable_stats},
+};
+
+use self::{
+    maps::{Maps, PER_SLOT, TASK_STATES, value},
+    object::TaskStore,
+    preflight::Cgroup2Mount,
+    programs::ProgramStatus,
+    ring::Ring,
+};
+use crate::error::Error;
+
+/// What the kernel side needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// BTF file of the running kernel.
+    pub btf: PathBuf,
+    /// Where the cgroup v2 hierarchy is.
+    pub cgroup2: Cgroup2Mount,
+    /// Slots including slot 0.
+    pub slots: u32,
+    /// The store to use; `None` chooses by pid limit and kernel.
+    pub task_store: Option<TaskStore>,
+    /// Forward the programs' debug records to the log.
+    pub debug_log: bool,
+    /// Count runs and time of the programs while the agent runs.
+    pub statistics: bool,
+}
+
+/// Threads and processes of a session, and their time since their last switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Processes alive.
+    pub processes: u64,
+    /// Threads alive.
+    pub threads: u64,
+    /// CPU time not yet charged by a switch, nanoseconds.
+    pub unswitched_ns: u64,
+}
+
+/// The loaded programs and their maps. Dropping it detaches everything; nothing is pinned.
+pub struct Kernel {
+    ebpf: Ebpf,
+    maps: Maps,
+    statuses: Vec<ProgramStatus>,
+    store: TaskStore,
+    slots: u32,
+    generation: u32,
+    cpus: usize,
+    /// Statistics are on while this is open.
+    statistics: Option<std::os::fd::OwnedFd>,
+}
+
+impl Kernel {
+    /// Resolves the layout, loads and attaches the programs, and proves the layout.
+    pub fn load(options: &Options) -> Result<Self, Error> {
+        let layout = {
+            let btf = btf::Btf::from_file(&options.btf)
+                .map_err(|e| Error::NoBtf { path: options.btf.clone(), reason: e.to_string() })?;
+            layout::resolve(&btf)?
+        };
+        let btf = Btf::parse_file(&options.btf, aya::Endianness::default())
+            .map_err(|e| Error::NoBtf { path: options.btf.clone(), reason: e.to_string() })?;
+        let pid_max = object::pid_max();
+        let candidates = match options.task_store {
+            Some(store) => vec![store],
+            None => object::preference(pid_max).to_vec(),
+        };
+        let mut failure = None;
+        for store in candidates {
+            match Self::load_object(options, store, &layout, &btf, pid_max) {
+                Ok(kernel) => return Ok(kernel),
+                Err(error) => {
+                    tracing::info!(store = store.name(), %error, "state store not usable here");
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::Program {
+            name: "object".into(),
+            reason: "no state store to try".into(),
+        }))
+    }
+
+    fn load_object(
+        options: &Options,
+        store: TaskStore,
+        layout: &agent_common::layout::Layout,
+        btf: &Btf,
+        pid_max: u32,
+    ) -> Result<Self, Error> {
+        let log_level: u8 = if options.debug_log { u8::MAX } else { 0 };
+        let mut loader = EbpfLoader::new();
+        loader
+            .btf(Some(btf))
+            .allow_unsupported_maps()
+            .override_global("LAYOUT", layout, true)
+            .override_global("AYA_LOG_LEVEL", &log_level, false);
+        for name in PER_SLOT {
+            loader.map_max_entries(name, options.slots);
+        }
+        if store == TaskStore::PidArray {
+            loader.map_max_entries(TASK_STATES, pid_max);
+        }
+        let mut ebpf = loader
+            .load(store.object())
+            .map_err(|e| Error::Program { name: format!("object ({})", store.name()), reason: e.to_string() })?;
+
+        let statistics = if options.statistics {
+            enable_stats(Stats::RunTime)
+                .inspect_err(|error| tracing::warn!(%error, "BPF statistics stay off"))
+                .ok()
+        } else {
+            None
+        };
+        let statuses = programs::attach_all(&mut ebpf, btf)?;
+        let maps = Maps::take(&mut ebpf)?;
+        let cpus = aya::util::nr_cpus().map_err(|(path, e)| Error::other(path, e))?;
+        let mut kernel = Self {
+            ebpf,
+            maps,
+            statuses,
+            store,
+            slots: options.slots,
+            generation: 0,
+            cpus,
+            statistics,
+        };
+        kernel.prove_layout(options)?;
+        if options.debug_log {
+            kernel.forward_debug_log();
+        }
+        tracing::info!(
+            store = store.name(),
+            programs = kernel.statuses.iter().filter(|s| s.up).count(),
+            map_bytes = kernel.map_bytes(),
+            "kernel programs attached"
+        );
+        Ok(kernel)
+    }
+
+    fn prove_layout(&mut self, options: &Options) -> Result<(), Error> {
+        let before = layout::OwnAccounts::read()?;
+        self.run_iterator("self_check")
+            .map_err(|e| Error::Layout { reason: format!("self-check did not run: {e}") })?;
+        let after = layout::OwnAccounts::read()?;
+        let check = value(&self.maps.self_check, 0);
+        layout::verify(&check, before, after, &options.cgroup2.path)
+    }
+
+    fn forward_debug_log(&mut self) {
+        match aya_log::EbpfLogger::init(&mut self.ebpf) {
+            Ok(mut logger) => {
+                tokio::spawn(async move {
+                    // Debugging only: polled, so that nothing has to wake up for it when it is off.
+                    let mut every = tokio::time::interval(std::time::Duration::from_millis(200));
+                    loop {
+                        every.tick().await;
+                        logger.flush();
+                    }
+                });
+            }
+            Err(error) => tracing::warn!(%error, "debug records of the programs are not available"),
+        }
+    }
+
+    /// The events, once: the ring has one reader.
+    pub fn take_ring(&mut self) -> Option<Ring> {
+        self.maps.events.take().map(Ring::new)
+    }
+
+    /// How the programs are doing.
+    pub fn statuses(&mut self) -> Vec<ProgramStatus> {
+        let mut statuses = self.statuses.clone();
+        if self.statistics.is_some() {
+            for status in &mut statuses {
+                let info = self.ebpf.program(status.name).and_then(|p| p.info().ok());
+                status.runs = info.as_ref().map(aya::programs::ProgramInfo::run_count);
+                status.seconds = info.map(|i| i.run_time().as_secs_f64());
+            }
+        }
+        statuses
+    }
+
+    /// Whether the program is running.
+    pub fn is_up(&self, program: &str) -> bool {
+        self.statuses.iter().any(|s| s.name == program && s.up)
+    }
+
+    /// The state store in use.
+    pub fn store(&self) -> TaskStore {
+        self.store
+    }
+
+    /// Makes a cgroup belong to a session. Takes effect with [`Kernel::publish`].
+    pub fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
+        self.maps
+            .cgroup_slots
+            .insert(cgroup_id, slot, 0)
+            .map_err(|e| format!("{e} (room for {MAX_CGROUPS} cgroups of sessions)"))
+    }
+
+    /// Makes a cgroup belong to no session. Takes effect with [`Kernel::publish`].
+    pub fn unassign(&mut self, cgroup_id: u64) {
+        let _absent = self.maps.cgroup_slots.remove(&cgroup_id);
+    }
+
+    /// Makes every thread look its session up again.
+    pub fn publish(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        if let Err(error) = self.maps.generation.set(0, self.generation, 0) {
+            tracing::error!(%error, "sessions could not be published to the kernel");
+        }
+    }
+
+    /// Clears everything counted in a slot.
+    pub fn zero(&mut self, slot: Slot) {
+        debug_assert!(slot != NO_SESSION && slot < self.slots);
+        let per_cpu = PerCpuValues::try_from(vec![SchedStats::default(); self.cpus]);
+        let cleared = per_cpu
+            .map_err(|e| e.to_string())
+            .and_then(|v| self.maps.sched_stats.set(slot, v, 0).map_err(|e| e.to_string()))
+            .and_then(|()| {
+                self.maps
+                    .process_stats
+                    .set(slot, ProcessStats::default(), 0)
+                    .map_err(|e| e.to_string())
+            });
+        if let Err(error) = cleared {
+            tracing::error!(slot, %error, "slot could not be cleared");
+        }
+        let pairs: Vec<PreemptionPair> = self
+            .maps
+            .preemption_pairs
+            .keys()
+            .filter_map(Result::ok)
+            .filter(|p| p.victim == slot || p.preemptor == slot)
+            .collect();
+        for pair in pairs {
+            let _gone = self.maps.preemption_pairs.remove(&pair);
+        }
+    }
+
+    /// A session's scheduler figures, summed over the CPUs.
+    pub fn sched(&self, slot: Slot) -> SchedStats {
+        let mut sum = SchedStats::default();
+        if let Ok(values) = self.maps.sched_stats.get(&slot, 0) {
+            for share in values.iter() {
+                sum.add(share);
+            }
+        }
+        sum
+    }
+
+    /// A session's life-cycle counters.
+    pub fn process(&self, slot: Slot) -> ProcessStats {
+        value(&self.maps.process_stats, slot)
+    }
+
+    /// Who took the CPU from whom, and how often.
+    pub fn preemption_pairs(&self) -> Vec<(PreemptionPair, u64)> {
+        self.maps.preemption_pairs.iter().filter_map(Result::ok).collect()
+    }
+
+    /// When a cgroup was made and got its first process, if that was since the agent started.
+    pub fn birth(&self, cgroup_id: u64) -> Option<CgroupBirth> {
+        self.maps.cgroup_births.get(&cgroup_id, 0).ok()
+    }
+
+    /// Threads and processes by slot; `None` without the iterator.
+    pub fn census(&mut self) -> Option<Vec<Census>> {
+        if !self.is_up("census") {
+            return None;
+        }
+        let bytes = self
+            .run_iterator("census")
+            .inspect_err(|error| tracing::warn!(%error, "census failed"))
+            .ok()?;
+        let mut census = vec![Census::default(); self.slots as usize];
+        for record in bytes.chunks_exact(size_of::<CensusRecord>()) {
+            let field = |at: usize| u32::from_ne_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+            let (slot, flags) = (field(0), field(4));
+            let unswitched_ns = u64::from(field(8)) | u64::from(field(12)) << 32;
+            if let Some(entry) = census.get_mut(slot as usize) {
+                entry.threads += 1;
+                entry.processes += u64::from(flags & LEADER);
+                entry.unswitched_ns += unswitched_ns;
+            }
+        }
+        Some(census)
+    }
+
+    /// Events lost because the ring was full, by kind.
+    pub fn events_lost(&self) -> [(&'static str, u64); 3] {
+        [
+            ("cgroup_made", event::CGROUP_MADE),
+            ("cgroup_removed", event::CGROUP_REMOVED),
+            ("process_failed", event::PROCESS_FAILED),
+        ]
+        .map(|(name, kind)| (name, value(&self.maps.events_lost, kind)))
+    }
+
+    /// Bytes of kernel memory the maps may take, as sized at load; task storage grows with the threads
+    /// and is not in it.
+    pub fn map_bytes(&self) -> u64 {
+        let slots = u64::from(self.slots);
+        let cpus = self.cpus as u64;
+        let states = match self.store {
+            TaskStore::PidArray => u64::from(object::pid_max()) * size_of::<agent_common::task::TaskState>() as u64,
+            TaskStore::TaskStorage => 0,
+        };
+        slots * cpus * size_of::<SchedStats>() as u64
+            + slots * size_of::<ProcessStats>() as u64
+            + u64::from(agent_common::RING_BYTES)
+            + states
+    }
+
+    fn run_iterator(&mut self, name: &'static str) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+        let program: &mut Program = self.ebpf.program_mut(name).ok_or("no such program")?;
+        let program: &mut Iter = program.try_into()?;
+        let link_id = program.attach()?;
+        let mut file = program.take_link(link_id)?.into_file()?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}

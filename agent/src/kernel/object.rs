@@ -1,0 +1,65 @@
+//! The compiled kernel programs, embedded, and the choice between the two state stores.
+
+use std::fs;
+
+/// Where the per-thread state is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskStore {
+    /// BPF task storage: follows the number of threads; Linux 5.13 and later.
+    TaskStorage,
+    /// An array indexed by pid: 48 bytes × `kernel.pid_max`; every kernel.
+    PidArray,
+}
+
+impl TaskStore {
+    /// The name in the configuration and in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TaskStorage => "task-storage",
+            Self::PidArray => "pid-array",
+        }
+    }
+
+    /// The object built for this store.
+    pub(super) fn object(self) -> &'static [u8] {
+        // aya reads the ELF in place and wants it aligned.
+        static TASK_STORAGE: &[u8] = aya::include_bytes_aligned!(env!("SESSIONSCOPE_BPF_TASK_STORAGE"));
+        static PID_ARRAY: &[u8] = aya::include_bytes_aligned!(env!("SESSIONSCOPE_BPF_PID_ARRAY"));
+        match self {
+            Self::TaskStorage => TASK_STORAGE,
+            Self::PidArray => PID_ARRAY,
+        }
+    }
+}
+
+/// With a pid limit up to this, the array is 6 MiB at most and the cheaper of the two.
+const ARRAY_UP_TO_PIDS: u32 = 131_072;
+
+/// The stores to try, in order: the array where pids are few, task storage where they are many and the
+/// kernel has it.
+pub(super) fn preference(pid_max: u32) -> [TaskStore; 2] {
+    if pid_max <= ARRAY_UP_TO_PIDS {
+        [TaskStore::PidArray, TaskStore::TaskStorage]
+    } else {
+        [TaskStore::TaskStorage, TaskStore::PidArray]
+    }
+}
+
+/// `kernel.pid_max`: every pid is below it. 4,194,304 (the kernel's limit) where it cannot be read.
+pub(super) fn pid_max() -> u32 {
+    fs::read_to_string("/proc/sys/kernel/pid_max")
+        .ok()
+        .and_then(|s| s.trim().parse().ok())
+        .unwrap_or(4_194_304)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_pids_prefer_task_storage() {
+        assert_eq!(preference(32_768)[0], TaskStore::PidArray);
+        assert_eq!(preference(4_194_304)[0], TaskStore::TaskStorage);
+    }
+}

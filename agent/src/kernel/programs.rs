@@ -1,0 +1,195 @@
+//! The table of kernel programs: what each hooks, whether the agent can do without it, and what stands
+//! in for it. Which metric families die with a program is in the catalogue (`metrics::catalog`), where
+//! each family names its source.
+
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, Iter, Program},
+};
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// What a program is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// A BTF-typed tracepoint (`tp_btf`).
+    Tracepoint(&'static str),
+    /// A BPF iterator, run when the agent samples.
+    Iterator(&'static str),
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct ProgramSpec {
+    /// Name in the object.
+    pub name: &'static str,
+    /// Where it is attached.
+    pub hook: Hook,
+    /// Whether the agent refuses to run without it.
+    pub required: bool,
+    /// What happens instead, for an optional one.
+    pub fallback: &'static str,
+}
+
+/// Every program of the object. Tests compare the list with the object.
+pub const PROGRAMS: &[ProgramSpec] = &[
+    ProgramSpec {
+        name: "self_check",
+        hook: Hook::Iterator("task"),
+        required: true,
+        fallback: "",
+    },
+    ProgramSpec {
+        name: "sched_switch",
+        hook: Hook::Tracepoint("sched_switch"),
+        required: true,
+        fallback: "",
+    },
+    ProgramSpec {
+        name: "sched_process_fork",
+        hook: Hook::Tracepoint("sched_process_fork"),
+        required: true,
+        fallback: "",
+    },
+    ProgramSpec {
+        name: "sched_process_exec",
+        hook: Hook::Tracepoint("sched_process_exec"),
+        required: true,
+        fallback: "",
+    },
+    ProgramSpec {
+        name: "sched_process_exit",
+        hook: Hook::Tracepoint("sched_process_exit"),
+        required: true,
+        fallback: "",
+    },
+    ProgramSpec {
+        name: "census",
+        hook: Hook::Iterator("task"),
+        required: false,
+        fallback: "processes are not counted, and CPU time is counted up to each thread's last switch",
+    },
+    ProgramSpec {
+        name: "cgroup_mkdir",
+        hook: Hook::Tracepoint("cgroup_mkdir"),
+        required: false,
+        fallback: "new sessions are found by scanning the hierarchy every second",
+    },
+    ProgramSpec {
+        name: "cgroup_rmdir",
+        hook: Hook::Tracepoint("cgroup_rmdir"),
+        required: false,
+        fallback: "ended sessions are found by scanning the hierarchy every second",
+    },
+    ProgramSpec {
+        name: "cgroup_attach_task",
+        hook: Hook::Tracepoint("cgroup_attach_task"),
+        required: false,
+        fallback: "the first process of a session is stamped only when it is born there",
+    },
+];
+
+/// How a program is doing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProgramStatus {
+    /// Name in the object.
+    pub name: &'static str,
+    /// Whether the agent refuses to run without it.
+    pub required: bool,
+    /// Loaded and attached.
+    pub up: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// Runs since BPF statistics were turned on; absent while they are off.
+    pub runs: Option<u64>,
+    /// Seconds in the program since then.
+    pub seconds: Option<f64>,
+}
+
+/// Loads and attaches every program. A required one that fails is an error.
+pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<ProgramStatus>, Error> {
+    let mut statuses = Vec::new();
+    for spec in PROGRAMS {
+        let result = attach(ebpf, btf, spec);
+        let reason = result.err().map(|e| one_line(&e));
+        if let Some(reason) = &reason {
+            if spec.required {
+                return Err(Error::Program { name: spec.name.to_owned(), reason: reason.clone() });
+            }
+            tracing::warn!(program = spec.name, %reason, fallback = spec.fallback, "program is off");
+        }
+        statuses.push(ProgramStatus {
+            name: spec.name,
+            required: spec.required,
+            up: reason.is_none(),
+            reason,
+            runs: None,
+            seconds: None,
+        });
+    }
+    Ok(statuses)
+}
+
+fn attach(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    spec: &ProgramSpec,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let program: &mut Program =
+        ebpf.program_mut(spec.name).ok_or_else(|| format!("no program {} in the object", spec.name))?;
+    match spec.hook {
+        Hook::Tracepoint(name) => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(name, btf)?;
+            program.attach()?;
+        }
+        Hook::Iterator(name) => {
+            // Attached each time it is run.
+            let program: &mut Iter = program.try_into()?;
+            program.load(name, btf)?;
+        }
+    }
+    Ok(())
+}
+
+/// An error and its causes in one line: verifier logs have thousands, of which the last two say what
+/// was refused.
+fn one_line(error: &Box<dyn std::error::Error>) -> String {
+    let mut parts = Vec::new();
+    let mut next: Option<&dyn std::error::Error> = Some(error.as_ref());
+    while let Some(error) = next {
+        let text = error.to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+        let part = match lines[..] {
+            [] => continue,
+            [only] => only.to_owned(),
+            [first, .., before_last, last] => format!("{first} … {before_last} {last}"),
+            [first, last] => format!("{first} {last}"),
+        };
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+        next = error.source();
+    }
+    parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_optional_program_says_what_stands_in_for_it() {
+        for spec in PROGRAMS {
+            assert_eq!(spec.required, spec.fallback.is_empty(), "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn a_verifier_log_becomes_one_line() {
+        let log = "load failed\n0: R1=ctx\n1: (79) r1\ninvalid mem access\nprocessed 2 insns";
+        let error: Box<dyn std::error::Error> = log.into();
+        assert_eq!(one_line(&error), "load failed … invalid mem access processed 2 insns");
+    }
+}

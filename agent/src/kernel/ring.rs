@@ -1,0 +1,143 @@
+//! Decodes the ring buffer. A record that is too short or of an unknown kind is counted, never trusted.
+
+use std::os::fd::{AsRawFd, RawFd};
+
+use agent_common::event::{
+    CGROUP_MADE, CGROUP_REMOVED, COMM_BYTES, CgroupEvent, EventHeader, ExitEvent, PROCESS_FAILED,
+};
+use aya::{
+    Pod,
+    maps::{MapData, RingBuf},
+};
+
+/// What the kernel programs tell the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A cgroup of the v2 hierarchy was made.
+    CgroupMade {
+        /// Inode number of its directory.
+        id: u64,
+        /// Its parent's.
+        parent: u64,
+        /// Last path component, any bytes but NUL and `/`.
+        name: Vec<u8>,
+    },
+    /// A cgroup of the v2 hierarchy was removed.
+    CgroupRemoved {
+        /// Inode number of its directory.
+        id: u64,
+    },
+    /// A process of a session ended by a signal or with an error.
+    ProcessFailed {
+        /// Session's slot.
+        slot: u32,
+        /// Process id in the initial pid namespace.
+        pid: u32,
+        /// Wait status.
+        status: u32,
+        /// Chosen by the out-of-memory killer.
+        oom_killed: bool,
+        /// Command name.
+        command: String,
+    },
+}
+
+/// The reading end of the ring buffer.
+pub struct Ring {
+    ring: RingBuf<MapData>,
+    /// Records that could not be decoded.
+    pub undecodable: u64,
+}
+
+impl AsRawFd for Ring {
+    fn as_raw_fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+}
+
+impl Ring {
+    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
+        Self { ring, undecodable: 0 }
+    }
+
+    /// The next event, if one is there.
+    pub fn next_event(&mut self) -> Option<Event> {
+        while let Some(record) = self.ring.next() {
+            match decode(&record) {
+                Some(event) => return Some(event),
+                None => self.undecodable += 1,
+            }
+        }
+        None
+    }
+}
+
+fn decode(bytes: &[u8]) -> Option<Event> {
+    let header: EventHeader = record(bytes)?;
+    match header.kind {
+        CGROUP_MADE => {
+            let event: CgroupEvent = record(bytes)?;
+            let name = event.name.split(|&b| b == 0).next().unwrap_or_default().to_vec();
+            Some(Event::CgroupMade { id: event.cgroup_id, parent: event.parent_id, name })
+        }
+        CGROUP_REMOVED => {
+            let event: CgroupEvent = record(bytes)?;
+            Some(Event::CgroupRemoved { id: event.cgroup_id })
+        }
+        PROCESS_FAILED => {
+            let event: ExitEvent = record(bytes)?;
+            Some(Event::ProcessFailed {
+                slot: event.header.slot,
+                pid: event.pid,
+                status: event.status,
+                oom_killed: event.oom_killed != 0,
+                command: command(&event.comm),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn command(comm: &[u8; COMM_BYTES]) -> String {
+    let end = comm.iter().position(|&b| b == 0).unwrap_or(COMM_BYTES);
+    String::from_utf8_lossy(&comm[..end]).into_owned()
+}
+
+fn record<T: Pod>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() < size_of::<T>() {
+        return None;
+    }
+    // SAFETY: `T` is plain bytes (`Pod`) and there are enough of them; the read may be unaligned.
+    #[expect(unsafe_code, reason = "bytes from the kernel become a plain structure")]
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<T: Pod>(value: &T) -> Vec<u8> {
+        // SAFETY: `T` is plain bytes.
+        #[expect(unsafe_code, reason = "a structure becomes bytes as the kernel writes it")]
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }.to_vec()
+    }
+
+    #[test]
+    fn short_and_unknown_records_are_refused() {
+        let mut event = CgroupEvent {
+            header: EventHeader { kind: CGROUP_MADE, slot: 0, at_ns: 1 },
+            cgroup_id: 7,
+            parent_id: 1,
+            name: [0; 256],
+        };
+        event.name[..3].copy_from_slice(b"a\xffb");
+        let bytes = bytes_of(&event);
+        assert_eq!(
+            decode(&bytes),
+            Some(Event::CgroupMade { id: 7, parent: 1, name: b"a\xffb".to_vec() })
+        );
+        assert_eq!(decode(&bytes[..40]), None);
+        event.header.kind = 99;
+        assert_eq!(decode(&bytes_of(&event)), None);
+    }
+}
