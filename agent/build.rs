@@ -4,7 +4,8 @@
 use std::{env, path::PathBuf};
 
 fn main() {
-    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+    let manifest =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     println!("cargo::rerun-if-env-changed=SESSIONSCOPE_BPF_DIR");
     let objects = env::var_os("SESSIONSCOPE_BPF_DIR")
         .map_or_else(|| manifest.join("../target/bpf"), PathBuf::from);
@@ -17,7 +18,10 @@ fn main() {
         match object.canonicalize() {
             Ok(path) => println!("cargo::rustc-env={variable}={}", path.display()),
             Err(_) => {
-                println!("cargo::error=no kernel programs at {}: run `cargo xtask build-ebpf` first", object.display());
+                println!(
+                    "cargo::error=no kernel programs at {}: run `cargo xtask build-ebpf` first",
+                    object.display()
+                );
             }
         }
     }

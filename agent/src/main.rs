@@ -1,1 +1,65 @@
-fn main(){}
+//! The agent's binary: parses, dispatches, and turns an error into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use sessionscope::{
+    app,
+    cli::{CheckFormat, Cli, Command, MetricsFormat},
+    config::{self, Config},
+    error::Error,
+    kernel::preflight,
+    logging, metrics,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sessionscope: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<(), Error> {
+    match cli.action() {
+        Command::Metrics { format } => {
+            match format {
+                MetricsFormat::Table => print!("{}", metrics::reference::table()),
+                MetricsFormat::Markdown => print!("{}", metrics::reference::markdown()),
+                MetricsFormat::Json => println!("{:#}", metrics::reference::json()),
+            }
+            return Ok(());
+        }
+        Command::Configuration => {
+            print!("{}", config::reference_markdown());
+            return Ok(());
+        }
+        Command::Run | Command::Check { .. } => {}
+    }
+    let inputs = cli.inputs(std::env::vars_os());
+    let config = Config::load(&inputs)?;
+    if cli.print_config {
+        print!("{}", config.to_toml());
+        return Ok(());
+    }
+    if let Command::Check { format } = cli.action() {
+        let facts = preflight::Facts::gather(&config.kernel);
+        let findings = preflight::findings(&facts);
+        match format {
+            CheckFormat::Text => print!("{}", preflight::render_text(&findings)),
+            CheckFormat::Json => println!("{}", preflight::render_json(&findings)),
+        }
+        return preflight::require(&facts).map(drop);
+    }
+    logging::init(&config.log)?;
+    tokio::runtime::Builder::new_multi_thread()
+        // One for the sampling task, one for scrapes: neither waits for the other.
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Error::io("tokio runtime"))?
+        .block_on(app::run(config, inputs))
+}

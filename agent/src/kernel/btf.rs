@@ -109,7 +109,9 @@ impl Btf {
     /// Indexes BTF bytes.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
         if bytes.len() < HEADER_BYTES || u16::from_le_bytes([bytes[0], bytes[1]]) != MAGIC {
-            return Err(BtfError::Malformed("no BTF header (or of the other byte order)"));
+            return Err(BtfError::Malformed(
+                "no BTF header (or of the other byte order)",
+            ));
         }
         let header = |at: usize| word(&bytes, at).map(|w| w as usize);
         let short = BtfError::Malformed("cut short");
@@ -129,7 +131,12 @@ impl Btf {
             return Err(short);
         }
 
-        let mut btf = Self { bytes, types: vec![0], strings, structures: HashMap::new() };
+        let mut btf = Self {
+            bytes,
+            types: vec![0],
+            strings,
+            structures: HashMap::new(),
+        };
         let mut at = types_start;
         while at < types_end {
             let ty = btf.type_at(at).ok_or(BtfError::Malformed("cut short"))?;
@@ -152,10 +159,12 @@ impl Btf {
             .ok_or_else(|| BtfError::NoStructure(structure.to_owned()))?;
         let mut found = Vec::new();
         for &id in ids {
-            let bits = self.bits_of_path(id, path).map_err(|()| BtfError::BitField {
-                structure: structure.to_owned(),
-                member: path.to_owned(),
-            })?;
+            let bits = self
+                .bits_of_path(id, path)
+                .map_err(|()| BtfError::BitField {
+                    structure: structure.to_owned(),
+                    member: path.to_owned(),
+                })?;
             if !found.contains(&bits) {
                 found.push(bits);
             }
@@ -191,25 +200,36 @@ impl Btf {
 
     /// Bit offset and type of a direct member, or of one inside anonymous members.
     fn find(&self, id: u32, name: &[u8], depth: usize) -> Result<Option<(u32, u32)>, ()> {
-        let Some(ty) = self.resolve(id) else { return Ok(None) };
+        let Some(ty) = self.resolve(id) else {
+            return Ok(None);
+        };
         if depth == 0 || !matches!(ty.kind, KIND_STRUCT | KIND_UNION) {
             return Ok(None);
         }
         for index in 0..ty.vlen {
             let at = ty.offset + 12 + index * 12;
-            let (Some(member_name), Some(member_type), Some(offset)) =
-                (word(&self.bytes, at), word(&self.bytes, at + 4), word(&self.bytes, at + 8))
-            else {
+            let (Some(member_name), Some(member_type), Some(offset)) = (
+                word(&self.bytes, at),
+                word(&self.bytes, at + 4),
+                word(&self.bytes, at + 8),
+            ) else {
                 return Ok(None);
             };
-            let (bits, width) =
-                if ty.kind_flag { (offset & 0x00ff_ffff, offset >> 24) } else { (offset, 0) };
+            let (bits, width) = if ty.kind_flag {
+                (offset & 0x00ff_ffff, offset >> 24)
+            } else {
+                (offset, 0)
+            };
             if member_name == 0 {
                 if let Some((inner, found)) = self.find(member_type, name, depth - 1)? {
                     return Ok(Some((bits + inner, found)));
                 }
             } else if self.string(member_name) == name {
-                return if width == 0 && bits % 8 == 0 { Ok(Some((bits, member_type))) } else { Err(()) };
+                return if width == 0 && bits % 8 == 0 {
+                    Ok(Some((bits, member_type)))
+                } else {
+                    Err(())
+                };
             }
         }
         Ok(None)
@@ -249,7 +269,11 @@ impl Btf {
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
+    bytes
+        .get(at..at + 4)?
+        .try_into()
+        .ok()
+        .map(u32::from_le_bytes)
 }
 
 /// What follows a type's 12 bytes, by kind.
@@ -277,7 +301,10 @@ mod tests {
 
     impl Builder {
         fn new() -> Self {
-            Self { types: Vec::new(), strings: vec![0] }
+            Self {
+                types: Vec::new(),
+                strings: vec![0],
+            }
         }
 
         fn string(&mut self, s: &str) -> u32 {
@@ -311,7 +338,10 @@ mod tests {
             let mut out = Vec::new();
             out.extend(MAGIC.to_le_bytes());
             out.extend([1, 0]);
-            for w in [24, 0, type_len, type_len, self.strings.len() as u32].into_iter().chain(self.types) {
+            for w in [24, 0, type_len, type_len, self.strings.len() as u32]
+                .into_iter()
+                .chain(self.types)
+            {
                 out.extend(w.to_le_bytes());
             }
             out.extend(self.strings);
@@ -324,10 +354,20 @@ mod tests {
         b.int("int", 4); // 1
         b.composite(KIND_UNION, "", false, &[("inner", 1, 0), ("other", 1, 32)]); // 2
         b.composite(KIND_STRUCT, "info", false, &[("delay", 1, 64)]); // 3
-        b.composite(KIND_STRUCT, "task", false, &[("pid", 1, 32), ("", 2, 128), ("info", 3, 256)]); // 4
+        b.composite(
+            KIND_STRUCT,
+            "task",
+            false,
+            &[("pid", 1, 32), ("", 2, 128), ("info", 3, 256)],
+        ); // 4
         b.composite(KIND_STRUCT, "twin", false, &[("x", 1, 0)]); // 5
         b.composite(KIND_STRUCT, "twin", false, &[("x", 1, 32)]); // 6
-        b.composite(KIND_STRUCT, "flags", true, &[("bit", 1, 1 << 24 | 3), ("whole", 1, 32)]); // 7
+        b.composite(
+            KIND_STRUCT,
+            "flags",
+            true,
+            &[("bit", 1, 1 << 24 | 3), ("whole", 1, 32)],
+        ); // 7
         Btf::parse(b.build()).unwrap()
     }
 
@@ -343,10 +383,22 @@ mod tests {
     #[test]
     fn what_would_be_a_guess_is_refused() {
         let btf = sample();
-        assert!(matches!(btf.offset_of("twin", "x"), Err(BtfError::Ambiguous { count: 2, .. })));
-        assert!(matches!(btf.offset_of("flags", "bit"), Err(BtfError::BitField { .. })));
-        assert!(matches!(btf.offset_of("task", "gone"), Err(BtfError::NoMember { .. })));
-        assert_eq!(btf.offset_of("nothing", "x"), Err(BtfError::NoStructure("nothing".into())));
+        assert!(matches!(
+            btf.offset_of("twin", "x"),
+            Err(BtfError::Ambiguous { count: 2, .. })
+        ));
+        assert!(matches!(
+            btf.offset_of("flags", "bit"),
+            Err(BtfError::BitField { .. })
+        ));
+        assert!(matches!(
+            btf.offset_of("task", "gone"),
+            Err(BtfError::NoMember { .. })
+        ));
+        assert_eq!(
+            btf.offset_of("nothing", "x"),
+            Err(BtfError::NoStructure("nothing".into()))
+        );
     }
 
     #[test]

@@ -29,7 +29,9 @@ pub fn resolve(btf: &Btf) -> Result<Layout, Error> {
                 (member.set)(&mut layout, ABSENT);
             }
             (Err(reason), Need::Required) => {
-                return Err(Error::Layout { reason: format!("{}: {reason}", member.field) });
+                return Err(Error::Layout {
+                    reason: format!("{}: {reason}", member.field),
+                });
             }
         }
     }
@@ -47,8 +49,9 @@ pub(super) struct OwnAccounts {
 impl OwnAccounts {
     pub(super) fn read() -> Result<Self, Error> {
         let read = |path: &str| {
-            fs::read_to_string(path)
-                .map_err(|e| Error::Layout { reason: format!("self-check cannot read {path}: {e}") })
+            fs::read_to_string(path).map_err(|e| Error::Layout {
+                reason: format!("self-check cannot read {path}: {e}"),
+            })
         };
         let schedstat = read("/proc/thread-self/schedstat")?;
         let mut fields = schedstat.split_whitespace().map(|f| f.parse().unwrap_or(0));
@@ -77,7 +80,11 @@ pub(super) fn verify(
     let mut wrong = Vec::new();
     let mut expect = |what: &str, read: u64, low: u64, high: u64| {
         if !(low..=high).contains(&read) {
-            let truth = if low == high { low.to_string() } else { format!("{low} to {high}") };
+            let truth = if low == high {
+                low.to_string()
+            } else {
+                format!("{low} to {high}")
+            };
             wrong.push(format!("{what} reads {read}, the kernel says {truth}"));
         }
     };
@@ -86,7 +93,12 @@ pub(super) fn verify(
     expect("task_struct.pid", check.pid.into(), low, high);
     let (low, high) = same(check.helper_tgid);
     expect("task_struct.tgid", check.tgid.into(), low, high);
-    expect("cgroup id", check.cgroup_id, check.helper_cgroup_id, check.helper_cgroup_id);
+    expect(
+        "cgroup id",
+        check.cgroup_id,
+        check.helper_cgroup_id,
+        check.helper_cgroup_id,
+    );
     expect("cgroup_root.hierarchy_id", check.hierarchy_id.into(), 0, 0);
     expect("signal_struct.live", check.live_threads.into(), 1, 4096);
     expect(
@@ -116,7 +128,9 @@ pub(super) fn verify(
     if wrong.is_empty() {
         Ok(())
     } else {
-        Err(Error::Layout { reason: format!("self-check failed: {}", wrong.join("; ")) })
+        Err(Error::Layout {
+            reason: format!("self-check failed: {}", wrong.join("; ")),
+        })
     }
 }
 
@@ -150,8 +164,11 @@ mod tests {
 
     #[test]
     fn a_wrong_offset_is_named() {
-        let accounts =
-            OwnAccounts { exec_runtime_ns: 5, run_delay_ns: 7, involuntary_switches: 1 };
+        let accounts = OwnAccounts {
+            exec_runtime_ns: 5,
+            run_delay_ns: 7,
+            involuntary_switches: 1,
+        };
         let good = SelfCheck {
             pid: 3,
             helper_pid: 3,
@@ -165,8 +182,16 @@ mod tests {
         };
         let nowhere = Path::new("/nonexistent");
         assert!(verify(&good, accounts, accounts, nowhere).is_ok());
-        let bad = SelfCheck { run_delay_ns: 12345, ..good };
-        let error = verify(&bad, accounts, accounts, nowhere).unwrap_err().to_string();
-        assert!(error.contains("sched_info.run_delay reads 12345"), "{error}");
+        let bad = SelfCheck {
+            run_delay_ns: 12345,
+            ..good
+        };
+        let error = verify(&bad, accounts, accounts, nowhere)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("sched_info.run_delay reads 12345"),
+            "{error}"
+        );
     }
 }

@@ -50,9 +50,15 @@ impl Maps {
 
 fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, Error> {
     ebpf.take_map(name)
-        .ok_or_else(|| Error::Program { name: name.to_owned(), reason: "no such map in the object".into() })
+        .ok_or_else(|| Error::Program {
+            name: name.to_owned(),
+            reason: "no such map in the object".into(),
+        })
         .and_then(|map| {
-            M::try_from(map).map_err(|e| Error::Program { name: name.to_owned(), reason: e.to_string() })
+            M::try_from(map).map_err(|e| Error::Program {
+                name: name.to_owned(),
+                reason: e.to_string(),
+            })
         })
 }
 

@@ -83,12 +83,18 @@ impl Kernel {
     /// Resolves the layout, loads and attaches the programs, and proves the layout.
     pub fn load(options: &Options) -> Result<Self, Error> {
         let layout = {
-            let btf = btf::Btf::from_file(&options.btf)
-                .map_err(|e| Error::NoBtf { path: options.btf.clone(), reason: e.to_string() })?;
+            let btf = btf::Btf::from_file(&options.btf).map_err(|e| Error::NoBtf {
+                path: options.btf.clone(),
+                reason: e.to_string(),
+            })?;
             layout::resolve(&btf)?
         };
-        let btf = Btf::parse_file(&options.btf, aya::Endianness::default())
-            .map_err(|e| Error::NoBtf { path: options.btf.clone(), reason: e.to_string() })?;
+        let btf = Btf::parse_file(&options.btf, aya::Endianness::default()).map_err(|e| {
+            Error::NoBtf {
+                path: options.btf.clone(),
+                reason: e.to_string(),
+            }
+        })?;
         let pid_max = object::pid_max();
         let candidates = match options.task_store {
             Some(store) => vec![store],
@@ -130,9 +136,10 @@ impl Kernel {
         if store == TaskStore::PidArray {
             loader.map_max_entries(TASK_STATES, pid_max);
         }
-        let mut ebpf = loader
-            .load(store.object())
-            .map_err(|e| Error::Program { name: format!("object ({})", store.name()), reason: e.to_string() })?;
+        let mut ebpf = loader.load(store.object()).map_err(|e| Error::Program {
+            name: format!("object ({})", store.name()),
+            reason: e.to_string(),
+        })?;
 
         let statistics = if options.statistics {
             enable_stats(Stats::RunTime)
@@ -143,7 +150,7 @@ impl Kernel {
         };
         let statuses = programs::attach_all(&mut ebpf, btf)?;
         let maps = Maps::take(&mut ebpf)?;
-        let cpus = aya::util::nr_cpus().map_err(|(path, e)| Error::other(path, e))?;
+        let cpus = aya::util::nr_cpus().map_err(|(path, e)| Error::io(path)(e))?;
         let mut kernel = Self {
             ebpf,
             maps,
@@ -169,8 +176,9 @@ impl Kernel {
 
     fn prove_layout(&mut self, options: &Options) -> Result<(), Error> {
         let before = layout::OwnAccounts::read()?;
-        self.run_iterator("self_check")
-            .map_err(|e| Error::Layout { reason: format!("self-check did not run: {e}") })?;
+        self.run_iterator("self_check").map_err(|e| Error::Layout {
+            reason: format!("self-check did not run: {e}"),
+        })?;
         let after = layout::OwnAccounts::read()?;
         let check = value(&self.maps.self_check, 0);
         layout::verify(&check, before, after, &options.cgroup2.path)
@@ -247,7 +255,12 @@ impl Kernel {
         let per_cpu = PerCpuValues::try_from(vec![SchedStats::default(); self.cpus]);
         let cleared = per_cpu
             .map_err(|e| e.to_string())
-            .and_then(|v| self.maps.sched_stats.set(slot, v, 0).map_err(|e| e.to_string()))
+            .and_then(|v| {
+                self.maps
+                    .sched_stats
+                    .set(slot, v, 0)
+                    .map_err(|e| e.to_string())
+            })
             .and_then(|()| {
                 self.maps
                     .process_stats
@@ -287,7 +300,11 @@ impl Kernel {
 
     /// Who took the CPU from whom, and how often.
     pub fn preemption_pairs(&self) -> Vec<(PreemptionPair, u64)> {
-        self.maps.preemption_pairs.iter().filter_map(Result::ok).collect()
+        self.maps
+            .preemption_pairs
+            .iter()
+            .filter_map(Result::ok)
+            .collect()
     }
 
     /// When a cgroup was made and got its first process, if that was since the agent started.
@@ -306,7 +323,9 @@ impl Kernel {
             .ok()?;
         let mut census = vec![Census::default(); self.slots as usize];
         for record in bytes.chunks_exact(size_of::<CensusRecord>()) {
-            let field = |at: usize| u32::from_ne_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+            let field = |at: usize| {
+                u32::from_ne_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]])
+            };
             let (slot, flags) = (field(0), field(4));
             let unswitched_ns = u64::from(field(8)) | u64::from(field(12)) << 32;
             if let Some(entry) = census.get_mut(slot as usize) {
@@ -334,7 +353,9 @@ impl Kernel {
         let slots = u64::from(self.slots);
         let cpus = self.cpus as u64;
         let states = match self.store {
-            TaskStore::PidArray => u64::from(object::pid_max()) * size_of::<agent_common::task::TaskState>() as u64,
+            TaskStore::PidArray => {
+                u64::from(object::pid_max()) * size_of::<agent_common::task::TaskState>() as u64
+            }
             TaskStore::TaskStorage => 0,
         };
         slots * cpus * size_of::<SchedStats>() as u64

@@ -23,7 +23,8 @@ impl TaskStore {
     /// The object built for this store.
     pub(super) fn object(self) -> &'static [u8] {
         // aya reads the ELF in place and wants it aligned.
-        static TASK_STORAGE: &[u8] = aya::include_bytes_aligned!(env!("SESSIONSCOPE_BPF_TASK_STORAGE"));
+        static TASK_STORAGE: &[u8] =
+            aya::include_bytes_aligned!(env!("SESSIONSCOPE_BPF_TASK_STORAGE"));
         static PID_ARRAY: &[u8] = aya::include_bytes_aligned!(env!("SESSIONSCOPE_BPF_PID_ARRAY"));
         match self {
             Self::TaskStorage => TASK_STORAGE,

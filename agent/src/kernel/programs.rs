@@ -115,7 +115,10 @@ pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<ProgramStatus
         let reason = result.err().map(|e| one_line(&e));
         if let Some(reason) = &reason {
             if spec.required {
-                return Err(Error::Program { name: spec.name.to_owned(), reason: reason.clone() });
+                return Err(Error::Program {
+                    name: spec.name.to_owned(),
+                    reason: reason.clone(),
+                });
             }
             tracing::warn!(program = spec.name, %reason, fallback = spec.fallback, "program is off");
         }
@@ -136,8 +139,9 @@ fn attach(
     btf: &Btf,
     spec: &ProgramSpec,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let program: &mut Program =
-        ebpf.program_mut(spec.name).ok_or_else(|| format!("no program {} in the object", spec.name))?;
+    let program: &mut Program = ebpf
+        .program_mut(spec.name)
+        .ok_or_else(|| format!("no program {} in the object", spec.name))?;
     match spec.hook {
         Hook::Tracepoint(name) => {
             let program: &mut BtfTracePoint = program.try_into()?;
@@ -160,7 +164,11 @@ fn one_line(error: &Box<dyn std::error::Error>) -> String {
     let mut next: Option<&dyn std::error::Error> = Some(error.as_ref());
     while let Some(error) = next {
         let text = error.to_string();
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .collect();
         let part = match lines[..] {
             [] => continue,
             [only] => only.to_owned(),
@@ -190,6 +198,9 @@ mod tests {
     fn a_verifier_log_becomes_one_line() {
         let log = "load failed\n0: R1=ctx\n1: (79) r1\ninvalid mem access\nprocessed 2 insns";
         let error: Box<dyn std::error::Error> = log.into();
-        assert_eq!(one_line(&error), "load failed … invalid mem access processed 2 insns");
+        assert_eq!(
+            one_line(&error),
+            "load failed … invalid mem access processed 2 insns"
+        );
     }
 }

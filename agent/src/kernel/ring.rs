@@ -9,6 +9,9 @@ use aya::{
     Pod,
     maps::{MapData, RingBuf},
 };
+use tokio::io::unix::AsyncFd;
+
+use crate::error::Error;
 
 /// What the kernel programs tell the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +60,18 @@ impl AsRawFd for Ring {
 
 impl Ring {
     pub(super) fn new(ring: RingBuf<MapData>) -> Self {
-        Self { ring, undecodable: 0 }
+        Self {
+            ring,
+            undecodable: 0,
+        }
+    }
+
+    /// Registers the ring with the runtime, to wait for events.
+    pub fn into_async(self) -> Result<AsyncFd<Self>, Error> {
+        // SAFETY: the descriptor belongs to the map inside, which lives as long as the ring does and
+        // always answers with the same one.
+        #[expect(unsafe_code, reason = "the descriptor outlives its registration")]
+        unsafe { AsyncFd::register(self) }.map_err(|e| Error::Other(format!("ring buffer: {e}")))
     }
 
     /// The next event, if one is there.
@@ -77,12 +91,23 @@ fn decode(bytes: &[u8]) -> Option<Event> {
     match header.kind {
         CGROUP_MADE => {
             let event: CgroupEvent = record(bytes)?;
-            let name = event.name.split(|&b| b == 0).next().unwrap_or_default().to_vec();
-            Some(Event::CgroupMade { id: event.cgroup_id, parent: event.parent_id, name })
+            let name = event
+                .name
+                .split(|&b| b == 0)
+                .next()
+                .unwrap_or_default()
+                .to_vec();
+            Some(Event::CgroupMade {
+                id: event.cgroup_id,
+                parent: event.parent_id,
+                name,
+            })
         }
         CGROUP_REMOVED => {
             let event: CgroupEvent = record(bytes)?;
-            Some(Event::CgroupRemoved { id: event.cgroup_id })
+            Some(Event::CgroupRemoved {
+                id: event.cgroup_id,
+            })
         }
         PROCESS_FAILED => {
             let event: ExitEvent = record(bytes)?;
@@ -118,14 +143,22 @@ mod tests {
 
     fn bytes_of<T: Pod>(value: &T) -> Vec<u8> {
         // SAFETY: `T` is plain bytes.
-        #[expect(unsafe_code, reason = "a structure becomes bytes as the kernel writes it")]
-        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }.to_vec()
+        #[expect(
+            unsafe_code,
+            reason = "a structure becomes bytes as the kernel writes it"
+        )]
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+            .to_vec()
     }
 
     #[test]
     fn short_and_unknown_records_are_refused() {
         let mut event = CgroupEvent {
-            header: EventHeader { kind: CGROUP_MADE, slot: 0, at_ns: 1 },
+            header: EventHeader {
+                kind: CGROUP_MADE,
+                slot: 0,
+                at_ns: 1,
+            },
             cgroup_id: 7,
             parent_id: 1,
             name: [0; 256],
@@ -134,7 +167,11 @@ mod tests {
         let bytes = bytes_of(&event);
         assert_eq!(
             decode(&bytes),
-            Some(Event::CgroupMade { id: 7, parent: 1, name: b"a\xffb".to_vec() })
+            Some(Event::CgroupMade {
+                id: 7,
+                parent: 1,
+                name: b"a\xffb".to_vec()
+            })
         );
         assert_eq!(decode(&bytes[..40]), None);
         event.header.kind = 99;

@@ -1,0 +1,325 @@
+//! Wires the agent: the file to read first.
+//!
+//! One task owns the kernel side, the hierarchy and the registry, so nothing needs a lock. It waits for
+//! the ring buffer, for the next sample, for the next scan and for signals, and leaves an immutable
+//! snapshot after each sample. The HTTP side only reads snapshots.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
+
+use agent_common::histogram::bucket_of;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    config::{Config, Inputs, TaskState},
+    discover::{cgroup::Hierarchy, rules::Rules},
+    error::Error,
+    kernel::{self, Kernel, object::TaskStore, preflight, ring::Event, ring::Ring},
+    serve::{self, AppState},
+    session::{registry::Registry, slots::slots_for},
+    snapshot::{AgentView, Reconciles, SessionView, Snapshot},
+};
+
+/// Runs the agent until SIGTERM or SIGINT. `inputs` is what `config` was made from, for SIGHUP.
+pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
+    // Signals first: a SIGTERM during the load must not leave anything behind.
+    let mut terminate = listen_for(SignalKind::terminate())?;
+    let mut interrupt = listen_for(SignalKind::interrupt())?;
+    let hangup = listen_for(SignalKind::hangup())?;
+
+    let facts = preflight::Facts::gather(&config.kernel);
+    let cgroup2 = preflight::require(&facts)?;
+    // Before the programs: a port in use costs nothing to find out.
+    let listener = bind(config.listen).await?;
+    let kernel = Kernel::load(&kernel::Options {
+        btf: config.kernel.btf.clone(),
+        cgroup2: cgroup2.clone(),
+        slots: slots_for(config.sessions.max_sessions),
+        task_store: match config.kernel.task_state {
+            TaskState::Auto => None,
+            TaskState::TaskStorage => Some(TaskStore::TaskStorage),
+            TaskState::PidArray => Some(TaskStore::PidArray),
+        },
+        debug_log: config.kernel.debug_log,
+        statistics: config.kernel.statistics,
+    })?;
+
+    let (publish, snapshots) = watch::channel(None);
+    let state = AppState::new(snapshots, config.sampling.period);
+    tracing::info!(address = %listener.local_addr().unwrap_or(config.listen), "listening");
+    let server = async { axum::serve(listener, serve::app(state)).await };
+    let agent = Agent::start(config, inputs, &cgroup2, facts.kernel_release, kernel)?;
+
+    tokio::select! {
+        result = agent.work(publish, hangup) => result,
+        result = server => result.map_err(Error::io("HTTP server")),
+        _ = terminate.recv() => { tracing::info!("SIGTERM: stopping"); Ok(()) }
+        _ = interrupt.recv() => { tracing::info!("SIGINT: stopping"); Ok(()) }
+    }
+}
+
+fn listen_for(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(Error::io("signal handler"))
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| Error::Listen { address, source })
+}
+
+/// Everything that the sampling task owns.
+struct Agent {
+    config: Config,
+    inputs: Inputs,
+    kernel_release: String,
+    kernel: Kernel,
+    hierarchy: Hierarchy,
+    rules: Rules,
+    registry: Registry,
+    reconciles: Reconciles,
+    /// Events lost so far; more means that a cgroup may have been missed.
+    events_lost: u64,
+}
+
+impl Agent {
+    fn start(
+        config: Config,
+        inputs: Inputs,
+        cgroup2: &preflight::Cgroup2Mount,
+        kernel_release: String,
+        kernel: Kernel,
+    ) -> Result<Self, Error> {
+        // The programs are attached already, so a cgroup made during the scan is in the ring.
+        let hierarchy = Hierarchy::scan(&cgroup2.path)
+            .map_err(Error::io(format!("scan of {}", cgroup2.path.display())))?;
+        let rules = Rules::new(&config.rules, config.sessions.builtin_rules);
+        let registry = Registry::new(config.sessions.max_sessions, config.sessions.linger);
+        let mut agent = Self {
+            config,
+            inputs,
+            kernel_release,
+            kernel,
+            hierarchy,
+            rules,
+            registry,
+            reconciles: Reconciles::default(),
+            events_lost: 0,
+        };
+        agent.reconcile();
+        // Starts the accounts of the threads that are there already.
+        agent.kernel.census();
+        Ok(agent)
+    }
+
+    async fn work(
+        mut self,
+        publish: watch::Sender<Option<Arc<Snapshot>>>,
+        mut hangup: Signal,
+    ) -> Result<(), Error> {
+        let ring = self
+            .kernel
+            .take_ring()
+            .ok_or_else(|| Error::Other("the ring buffer has been taken".to_owned()))?;
+        let mut ring = ring.into_async()?;
+        let mut sample = interval(self.config.sampling.period);
+        sample.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut rescan = interval(self.rescan_period());
+        rescan.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first scan has just been made.
+        rescan.reset();
+        loop {
+            tokio::select! {
+                ready = ring.readable_mut() => {
+                    let mut ready = ready.map_err(Error::io("ring buffer"))?;
+                    self.drain(ready.get_inner_mut());
+                    ready.clear_ready();
+                }
+                _ = sample.tick() => {
+                    self.drain(ring.get_mut());
+                    let snapshot = self.sample();
+                    publish.send_replace(Some(Arc::new(snapshot)));
+                }
+                _ = rescan.tick() => self.rescan(),
+                _ = hangup.recv() => self.reload(),
+            }
+        }
+    }
+
+    /// Without the events the scan is all there is.
+    fn rescan_period(&self) -> std::time::Duration {
+        if self.kernel.is_up("cgroup_mkdir") && self.kernel.is_up("cgroup_rmdir") {
+            self.config.sampling.rescan
+        } else {
+            self.config.sampling.period
+        }
+    }
+
+    fn drain(&mut self, ring: &mut Ring) {
+        let mut missed = false;
+        while let Some(event) = ring.next_event() {
+            match event {
+                Event::CgroupMade { id, parent, name } => {
+                    match self.hierarchy.made(id, parent, &name) {
+                        Some(found) => {
+                            let verdict = self.rules.classify(&found.path);
+                            let began = || self.hierarchy.began(&found.path);
+                            let now = Instant::now();
+                            self.registry
+                                .appear(&found, verdict, began, &mut self.kernel, now);
+                        }
+                        None => missed = true,
+                    }
+                }
+                Event::CgroupRemoved { id } => {
+                    self.hierarchy.removed(id);
+                    self.registry.vanish(id, Instant::now());
+                }
+                Event::ProcessFailed {
+                    slot,
+                    pid,
+                    status,
+                    oom_killed,
+                    command,
+                } => {
+                    self.log_failure(slot, pid, status, oom_killed, &command);
+                }
+            }
+        }
+        self.registry.publish(&mut self.kernel);
+        if missed {
+            self.rescan();
+        }
+    }
+
+    fn log_failure(&self, slot: u32, pid: u32, status: u32, oom_killed: bool, command: &str) {
+        let session = self
+            .registry
+            .session_of_slot(slot)
+            .map(|s| s.identity.session.as_str());
+        let signal = status & 0x7f;
+        if oom_killed {
+            tracing::info!(
+                session,
+                pid,
+                command,
+                "process killed by the out-of-memory killer"
+            );
+        } else if signal != 0 {
+            tracing::info!(session, pid, command, signal, "process killed by a signal");
+        } else {
+            tracing::debug!(
+                session,
+                pid,
+                command,
+                code = (status >> 8) & 0xff,
+                "process failed"
+            );
+        }
+    }
+
+    fn sample(&mut self) -> Snapshot {
+        let now = Instant::now();
+        let lost: u64 = self.kernel.events_lost().iter().map(|(_, n)| n).sum();
+        if lost > self.events_lost {
+            tracing::warn!(
+                lost = lost - self.events_lost,
+                "events lost: scanning the hierarchy"
+            );
+            self.events_lost = lost;
+            self.rescan();
+        }
+        let room_for_waiting = self.registry.sample(&mut self.kernel, now);
+        if room_for_waiting {
+            self.reconcile();
+        }
+        self.snapshot()
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let names: BTreeMap<u32, String> = self
+            .registry
+            .sessions()
+            .filter_map(|s| Some((s.slot?, s.identity.session.clone())))
+            .collect();
+        let mut preemptors = BTreeMap::<u32, Vec<(String, u64)>>::new();
+        for (pair, count) in self.kernel.preemption_pairs() {
+            if let Some(name) = names.get(&pair.preemptor) {
+                preemptors
+                    .entry(pair.victim)
+                    .or_default()
+                    .push((name.clone(), count));
+            }
+        }
+        for list in preemptors.values_mut() {
+            list.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        }
+        Snapshot {
+            taken: Instant::now(),
+            sessions: self
+                .registry
+                .sessions()
+                .map(|s| {
+                    let by = s
+                        .slot
+                        .and_then(|slot| preemptors.remove(&slot))
+                        .unwrap_or_default();
+                    SessionView::of(s, by)
+                })
+                .collect(),
+            programs: self.kernel.statuses(),
+            agent: AgentView {
+                kernel_release: self.kernel_release.clone(),
+                task_store: self.kernel.store(),
+                max_sessions: self.config.sessions.max_sessions,
+                live_sessions: self.registry.live(),
+                overflowed_total: self.registry.overflowed_total(),
+                events_lost: self.kernel.events_lost().to_vec(),
+                map_bytes: self.kernel.map_bytes(),
+                adoption: *self.registry.adoption(),
+                first_process: self.registry.first_process().clone(),
+                reconciles: BTreeMap::from([("cgroup", self.reconciles.clone())]),
+            },
+        }
+    }
+
+    fn rescan(&mut self) {
+        if let Err(error) = self.hierarchy.rescan() {
+            tracing::error!(%error, "scan of the cgroup hierarchy failed");
+            *self.reconciles.errors.entry("io").or_default() += 1;
+            return;
+        }
+        self.reconcile();
+    }
+
+    fn reconcile(&mut self) {
+        let began = Instant::now();
+        self.registry.reconcile(
+            &self.hierarchy.all(),
+            |path| self.rules.classify(path),
+            |path| self.hierarchy.began(path),
+            &mut self.kernel,
+            began,
+        );
+        let took_ns = began.elapsed().as_nanos() as u64;
+        self.reconciles.duration.buckets[bucket_of(took_ns)] += 1;
+        self.reconciles.duration.sum_ns += took_ns;
+        self.reconciles.success += 1;
+    }
+
+    /// SIGHUP: the rules are read again; what is wrong with them is logged, and the old ones stay.
+    fn reload(&mut self) {
+        match Config::reload_rules(&self.inputs) {
+            Ok(rules) => {
+                tracing::info!(rules = rules.len(), "rules read again");
+                self.rules = Rules::new(&rules, self.config.sessions.builtin_rules);
+                self.reconcile();
+            }
+            Err(error) => tracing::error!(%error, "rules not read again; the old ones stay"),
+        }
+    }
+}

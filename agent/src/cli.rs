@@ -1,0 +1,195 @@
+//! The command line.
+//!
+//! Flags that override a configuration key are plain text here: they go through the validation that
+//! the file and the environment go through, so that a value is accepted or refused everywhere alike.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::Inputs;
+
+/// Per-session kernel and GPU telemetry for VDI and notebook nodes.
+#[derive(Debug, Clone, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    /// Configuration file (TOML).
+    #[arg(long, global = true, value_name = "FILE", env = "SESSIONSCOPE_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Address and port to serve on [key: `listen`].
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+
+    /// Form of the log, text or json [key: `log.format`].
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+
+    /// Least level that is logged [key: `log.level`].
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+
+    /// Most sessions measured at once [key: `sessions.max_sessions`].
+    #[arg(long, global = true, value_name = "COUNT")]
+    pub max_sessions: Option<String>,
+
+    /// How long an ended session's series stay, for example 5m [key: `sessions.linger`].
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub linger: Option<String>,
+
+    /// Print the configuration in effect as a commented TOML file, and exit.
+    #[arg(long, global = true)]
+    pub print_config: bool,
+
+    /// What to do; without it, `run`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Measure sessions and serve their metrics (the default).
+    Run,
+    /// Check whether this node is fit, and say what to do where it is not.
+    Check {
+        /// Form of the findings.
+        #[arg(long, value_enum, default_value_t)]
+        format: CheckFormat,
+    },
+    /// Print the metrics that the agent exposes.
+    Metrics {
+        /// Form of the list.
+        #[arg(long, value_enum, default_value_t)]
+        format: MetricsFormat,
+    },
+    /// Print the reference of the configuration (Markdown).
+    Configuration,
+}
+
+/// Form of the findings of `check`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// One line a finding.
+    #[default]
+    Text,
+    /// A JSON array.
+    Json,
+}
+
+/// Form of the list of metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum MetricsFormat {
+    /// Aligned columns.
+    #[default]
+    Table,
+    /// The reference of the metrics.
+    Markdown,
+    /// A JSON array.
+    Json,
+}
+
+impl Cli {
+    /// The subcommand, `run` if none was given.
+    pub fn action(&self) -> Command {
+        self.command.clone().unwrap_or(Command::Run)
+    }
+
+    /// What the configuration is made from. `environment` is the process's; variables that are not
+    /// UTF-8 are only looked at if they are the agent's, and then fail validation as text.
+    pub fn inputs(&self, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Inputs {
+        let text = |text: OsString| text.to_string_lossy().into_owned();
+        let flags = self.overrides().into_iter();
+        Inputs {
+            file: self.config.clone(),
+            environment: environment
+                .into_iter()
+                .map(|(name, value)| (text(name), text(value)))
+                .filter(|(name, _)| name.starts_with(crate::config::PREFIX))
+                .collect(),
+            flags: flags
+                .filter_map(|(key, value)| Some((key, value?)))
+                .collect(),
+        }
+    }
+
+    /// The flags that override a key, by the key's path. The pattern has no `..`, so that a new flag
+    /// is not forgotten here.
+    fn overrides(&self) -> [(&'static str, Option<String>); 5] {
+        let Self {
+            listen,
+            log_format,
+            log_level,
+            max_sessions,
+            linger,
+            config: _,
+            print_config: _,
+            command: _,
+        } = self.clone();
+        [
+            ("listen", listen),
+            ("log.format", log_format),
+            ("log.level", log_level),
+            ("sessions.max_sessions", max_sessions),
+            ("sessions.linger", linger),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::{Config, KEYS, Key};
+
+    fn parse(arguments: &[&str]) -> Cli {
+        Cli::try_parse_from([&["sessionscope"], arguments].concat()).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_a_key_exists_and_reaches_its_key() {
+        let cli = parse(&[]);
+        let overridden: Vec<&str> = cli.overrides().iter().map(|(path, _)| *path).collect();
+        let flagged: Vec<&Key> = KEYS.iter().filter(|key| key.flag.is_some()).collect();
+        assert_eq!(
+            overridden,
+            flagged.iter().map(|key| key.path).collect::<Vec<_>>()
+        );
+        for key in flagged {
+            let argument = key.value(&Config::default()).unwrap();
+            let argument = argument.trim_matches('"');
+            let inputs = parse(&[key.flag.unwrap(), argument]).inputs([]);
+            assert_eq!(inputs.flags, [(key.path, argument.to_owned())]);
+            Config::load(&inputs).unwrap();
+        }
+    }
+
+    #[test]
+    fn run_is_the_default_and_flags_may_follow_a_subcommand() {
+        assert_eq!(parse(&["--linger", "9s"]).action(), Command::Run);
+        let cli = parse(&["check", "--format", "json", "--listen", "[::]:1"]);
+        assert_eq!(
+            cli.action(),
+            Command::Check {
+                format: CheckFormat::Json
+            }
+        );
+        assert_eq!(cli.inputs([]).flags, [("listen", "[::]:1".to_owned())]);
+    }
+
+    #[test]
+    fn only_the_agents_own_variables_are_taken() {
+        let environment = [("HOME", "/root"), ("SESSIONSCOPE_LISTEN", "[::]:1")];
+        let inputs = parse(&[]).inputs(environment.map(|(k, v)| (k.into(), v.into())));
+        assert_eq!(
+            inputs.environment,
+            [("SESSIONSCOPE_LISTEN".to_owned(), "[::]:1".to_owned())]
+        );
+    }
+}

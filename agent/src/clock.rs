@@ -1,0 +1,16 @@
+//! The kernel's clock and ours.
+
+use std::time::{Duration, SystemTime};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds since boot, time asleep included: what `bpf_ktime_get_boot_ns` returns.
+pub fn boot_ns() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The time of day of a moment given in nanoseconds since boot.
+pub fn wall_of_boot(ns: u64) -> Option<SystemTime> {
+    SystemTime::now().checked_sub(Duration::from_nanos(boot_ns().saturating_sub(ns)))
+}

@@ -1,0 +1,358 @@
+//! The configuration: defaults, then one TOML file, then the environment, then flags.
+//!
+//! Everything is validated here, once, before anything is opened: the rest of the agent sees plain
+//! types that cannot be wrong. `keys.rs` is the list that all four sources, the reference and
+//! `--print-config` derive from; a file is therefore not deserialised into a second set of types that
+//! would have to agree with it, but walked along the list, which also gives every error its line.
+
+mod duration;
+mod error;
+mod file;
+mod keys;
+mod print;
+mod reference;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+pub use error::{ConfigError, Origin};
+pub use keys::{KEYS, Key, PREFIX, RULE_KEYS, RuleKey};
+pub use reference::reference_markdown;
+
+use crate::discover::rules::Rule;
+
+/// The agent's configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where to serve.
+    pub listen: SocketAddr,
+    /// The log.
+    pub log: Log,
+    /// What counts as a session, and for how long.
+    pub sessions: Sessions,
+    /// Rhythms.
+    pub sampling: Sampling,
+    /// The kernel border.
+    pub kernel: Kernel,
+    /// Configured rules, in the order in which they are asked.
+    pub rules: Vec<Rule>,
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Its form.
+    pub format: LogFormat,
+    /// A filter that [`crate::logging::filter`] accepts.
+    pub level: String,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line a record.
+    Text,
+    /// One JSON object a record.
+    Json,
+}
+
+/// What counts as a session, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sessions {
+    /// Most sessions measured at once, 1 to 4096.
+    pub max_sessions: u32,
+    /// How long an ended session's series stay.
+    pub linger: Duration,
+    /// Whether the built-in rules follow the configured ones.
+    pub builtin_rules: bool,
+}
+
+/// Rhythms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sampling {
+    /// Time between two samples.
+    pub period: Duration,
+    /// Time between two walks of the cgroup tree.
+    pub rescan: Duration,
+}
+
+/// The kernel border.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kernel {
+    /// The kernel's type information.
+    pub btf: PathBuf,
+    /// The mount point of cgroup v2; `None` looks for it.
+    pub cgroup_root: Option<PathBuf>,
+    /// Where per-thread state lives.
+    pub task_state: TaskState,
+    /// Whether log records of the programs are forwarded.
+    pub debug_log: bool,
+    /// Whether the kernel's BPF statistics are on while the agent runs.
+    pub statistics: bool,
+}
+
+/// Where the programs keep their state of each thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskState {
+    /// What the kernel allows.
+    Auto,
+    /// BPF task storage.
+    TaskStorage,
+    /// An array indexed by pid.
+    PidArray,
+}
+
+impl LogFormat {
+    pub(super) const ALL: [Self; 2] = [Self::Text, Self::Json];
+
+    /// The name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl TaskState {
+    pub(super) const ALL: [Self; 3] = [Self::Auto, Self::TaskStorage, Self::PidArray];
+
+    /// The name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::TaskStorage => "task-storage",
+            Self::PidArray => "pid-array",
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            // Loopback: what a session is called can be personal, so who may scrape is a decision.
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9709)),
+            log: Log {
+                format: LogFormat::Text,
+                level: "info".to_owned(),
+            },
+            sessions: Sessions {
+                max_sessions: 256,
+                linger: Duration::from_mins(5),
+                builtin_rules: true,
+            },
+            sampling: Sampling {
+                period: Duration::from_secs(1),
+                rescan: Duration::from_secs(30),
+            },
+            kernel: Kernel {
+                btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
+                cgroup_root: None,
+                task_state: TaskState::Auto,
+                debug_log: false,
+                statistics: false,
+            },
+            rules: Vec::new(),
+        }
+    }
+}
+
+/// What a configuration is made from. It is kept, so that a reload sees the same environment and
+/// flags as the start, and only the file anew.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// The environment; only what begins with `SESSIONSCOPE_` is looked at.
+    pub environment: Vec<(String, String)>,
+    /// Flags that were given, by the path of their key.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+impl Config {
+    /// Reads and validates everything.
+    pub fn load(inputs: &Inputs) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        if let Some(path) = &inputs.file {
+            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+                path: path.clone(),
+                source,
+            })?;
+            file::apply(&mut config, path, &text)?;
+        }
+        for (name, value) in &inputs.environment {
+            apply_variable(&mut config, name, value)?;
+        }
+        for (path, value) in &inputs.flags {
+            let key = Key::at(path).expect("a test compares the flags with the keys");
+            key.set_text(&mut config, value)
+                .map_err(|reason| ConfigError::Invalid {
+                    origin: Origin::Flag(key.flag.unwrap_or(key.path)),
+                    key: key.path.to_owned(),
+                    reason,
+                })?;
+        }
+        Ok(config)
+    }
+
+    /// Reads everything again, of which the rules can change while the agent runs.
+    pub fn reload_rules(inputs: &Inputs) -> Result<Vec<Rule>, ConfigError> {
+        Self::load(inputs).map(|config| config.rules)
+    }
+
+    /// The configuration as a commented file that parses back to the same.
+    pub fn to_toml(&self) -> String {
+        print::to_toml(self)
+    }
+}
+
+fn apply_variable(config: &mut Config, name: &str, value: &str) -> Result<(), ConfigError> {
+    if !name.starts_with(PREFIX)
+        || keys::OTHER_VARIABLES.contains(&name)
+        || is_service_link(name, value)
+    {
+        return Ok(());
+    }
+    let Some(key) = KEYS.iter().find(|key| key.variable() == name) else {
+        let variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
+        let hint = error::hint(name, variables.iter().map(String::as_str));
+        return Err(ConfigError::UnknownVariable {
+            name: name.to_owned(),
+            hint,
+        });
+    };
+    key.set_text(config, value)
+        .map_err(|reason| ConfigError::Invalid {
+            origin: Origin::Environment(name.to_owned()),
+            key: key.path.to_owned(),
+            reason,
+        })
+}
+
+/// Whether a variable is one that the kubelet sets for a Service: with one named `sessionscope` in
+/// the namespace, every pod there has `SESSIONSCOPE_SERVICE_HOST`, `SESSIONSCOPE_PORT` and more, and
+/// the agent must start all the same.
+fn is_service_link(name: &str, value: &str) -> bool {
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.contains("_PORT_")
+        || (name.ends_with("_PORT") && value.contains("://"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Inputs {
+        let owned = variables
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        Inputs {
+            environment: owned.collect(),
+            ..Inputs::default()
+        }
+    }
+
+    fn refused(inputs: &Inputs) -> String {
+        Config::load(inputs).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn without_inputs_everything_has_its_default() {
+        assert_eq!(Config::load(&Inputs::default()).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn flags_override_the_environment_which_overrides_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        std::fs::write(
+            &file,
+            "listen = \"[::]:1\"\n[sessions]\nmax_sessions = 2\nlinger = \"9s\"\n",
+        )
+        .unwrap();
+        let mut inputs = environment(&[
+            ("SESSIONSCOPE_LISTEN", "127.0.0.1:2"),
+            ("SESSIONSCOPE_SESSIONS_MAX_SESSIONS", "3"),
+            ("HOME", "/root"),
+        ]);
+        inputs.file = Some(file);
+        inputs.flags = vec![("listen", "127.0.0.1:3".to_owned())];
+        let config = Config::load(&inputs).unwrap();
+        assert_eq!(config.listen.port(), 3);
+        assert_eq!(config.sessions.max_sessions, 3);
+        assert_eq!(config.sessions.linger, Duration::from_secs(9));
+    }
+
+    #[test]
+    fn an_unknown_variable_is_refused_by_name() {
+        assert_eq!(
+            refused(&environment(&[("SESSIONSCOPE_SESSIONS_LINGR", "5m")])),
+            "unknown environment variable SESSIONSCOPE_SESSIONS_LINGR; did you mean \
+             \"SESSIONSCOPE_SESSIONS_LINGER\"?"
+        );
+    }
+
+    #[test]
+    fn a_bad_variable_is_named_with_its_key() {
+        assert_eq!(
+            refused(&environment(&[("SESSIONSCOPE_SESSIONS_LINGER", "5")])),
+            "environment variable SESSIONSCOPE_SESSIONS_LINGER: sessions.linger: a duration needs \
+             a unit, for example \"5m\""
+        );
+        let error = refused(&environment(&[("SESSIONSCOPE_KERNEL_STATISTICS", "yes")]));
+        assert!(
+            error.ends_with("expected true or false, found \"yes\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_bad_flag_is_named() {
+        let inputs = Inputs {
+            flags: vec![("sessions.max_sessions", "5000".to_owned())],
+            ..Inputs::default()
+        };
+        assert_eq!(
+            refused(&inputs),
+            "flag --max-sessions: sessions.max_sessions: expected 1 to 4096, found 5000"
+        );
+    }
+
+    #[test]
+    fn variables_of_tests_and_of_kubernetes_services_are_left_alone() {
+        let inputs = environment(&[
+            ("SESSIONSCOPE_BIN", "/usr/bin/sessionscope"),
+            ("SESSIONSCOPE_CONFIG", "/etc/sessionscope.toml"),
+            ("SESSIONSCOPE_SERVICE_HOST", "10.0.0.1"),
+            ("SESSIONSCOPE_SERVICE_PORT_METRICS", "9709"),
+            ("SESSIONSCOPE_PORT", "tcp://10.0.0.1:9709"),
+            ("SESSIONSCOPE_PORT_9709_TCP_ADDR", "10.0.0.1"),
+        ]);
+        assert_eq!(Config::load(&inputs).unwrap(), Config::default());
+        assert!(Config::load(&environment(&[("SESSIONSCOPE_PORT", "9709")])).is_err());
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let inputs = Inputs {
+            file: Some("/nonexistent/a.toml".into()),
+            ..Inputs::default()
+        };
+        let error = refused(&inputs);
+        assert!(
+            error.starts_with("cannot read the configuration /nonexistent/a.toml: "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn no_key_looks_like_a_service_link() {
+        for key in KEYS {
+            assert!(!is_service_link(&key.variable(), "x"), "{}", key.path);
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! Decides from a cgroup's path whether it is a session, and which.
+//!
+//! A rule is a regular expression over the path plus templates for the labels. The rules of the
+//! configuration come first, so that they can override or exclude what the built-in rules would
+//! take; the first rule that matches decides. A verdict is about one cgroup only: a cgroup that is
+//! not a session belongs to the nearest session above it, which is the caller's to find.
+//!
+//! Patterns work on bytes, without Unicode classes: a name that is not UTF-8 must not be a way to
+//! escape being measured.
+
+mod builtin;
+mod template;
+mod text;
+
+use std::borrow::Cow;
+
+use regex::bytes::{Captures, Regex, RegexBuilder};
+
+pub use builtin::{BUILTIN, Builtin, Example, builtin_markdown};
+use template::{Captured, Template};
+pub use text::{LONGEST, printable};
+
+/// A rule as it is written in the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuleDefinition {
+    /// What errors and the identity call the rule.
+    pub name: String,
+    /// The regular expression, over the cgroup's path within the v2 hierarchy.
+    pub pattern: String,
+    /// Template of the session's name; without it, the capture `session`.
+    pub session: Option<String>,
+    /// Template of the namespace; without it, the capture `namespace`.
+    pub namespace: Option<String>,
+    /// Template of the label `template`; without it, the capture `template`.
+    pub template: Option<String>,
+    /// Template of the runtime; without it, the capture `runtime`.
+    pub runtime: Option<String>,
+    /// The cgroup and what is below it is no session.
+    pub ignore: bool,
+}
+
+/// What is wrong with a rule: the key of its table, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} {reason}")]
+pub struct RuleError {
+    /// The key at fault.
+    pub key: &'static str,
+    /// Completes the sentence that begins with the key.
+    pub reason: String,
+}
+
+/// A compiled rule.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    definition: RuleDefinition,
+    pattern: Regex,
+    effect: Effect,
+    decoding: Decoding,
+    session: Option<Template>,
+    namespace: Option<Template>,
+    template: Option<Template>,
+    runtime: Option<Template>,
+    pod: Option<Template>,
+    container: Option<Template>,
+}
+
+/// Two rules are the same if they are written the same.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        self.definition == other.definition
+            && self.effect == other.effect
+            && self.decoding == other.decoding
+    }
+}
+
+/// What a match means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The cgroup is a session.
+    Session,
+    /// The cgroup is a part of the session above it, whatever later rules would say.
+    Part,
+    /// The cgroup, and all below it, is no session.
+    Ignore,
+}
+
+/// How the captures of a pattern are encoded in the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoding {
+    /// Not at all.
+    Plain,
+    /// As systemd escapes unit names: `\x2d` for `-`.
+    SystemdUnit,
+    /// As the kubelet's systemd driver writes pod uids: `_` for `-`.
+    PodUid,
+}
+
+/// Who a session is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The session's name, never empty.
+    pub session: String,
+    /// Its namespace, or empty.
+    pub namespace: String,
+    /// What it was made from (an image, a flavour, a template), or empty.
+    pub template: String,
+    /// What started it: `kubernetes`, `docker`, `logind`, …
+    pub runtime: Option<String>,
+    /// The rule that recognised it.
+    pub rule: String,
+    /// The uid of the pod.
+    pub pod: Option<String>,
+    /// The id of the container.
+    pub container: Option<String>,
+}
+
+/// What one cgroup is by its own path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// A session of its own.
+    Session(Identity),
+    /// Excluded by a rule, with all below it.
+    Ignored,
+    /// No session; it belongs to the nearest session above, if there is one.
+    NotASession,
+}
+
+impl Rule {
+    /// Compiles and checks a rule of the configuration.
+    pub fn compile(definition: RuleDefinition) -> Result<Self, RuleError> {
+        let effect = if definition.ignore {
+            Effect::Ignore
+        } else {
+            Effect::Session
+        };
+        let rule = Self::with(definition, effect, Decoding::Plain)?;
+        let given = [
+            ("session", &rule.definition.session),
+            ("namespace", &rule.definition.namespace),
+            ("template", &rule.definition.template),
+            ("runtime", &rule.definition.runtime),
+        ];
+        match (
+            effect,
+            given.iter().find(|(_, template)| template.is_some()),
+        ) {
+            (Effect::Ignore, Some((key, _))) => Err(RuleError {
+                key,
+                reason: "has no use in a rule with ignore = true; remove one of them".to_owned(),
+            }),
+            (Effect::Session, _) if rule.session.is_none() => Err(RuleError {
+                key: "session",
+                reason: "is missing: set it, or name a capture of the pattern (?<session>…)"
+                    .to_owned(),
+            }),
+            _ => Ok(rule),
+        }
+    }
+
+    fn with(
+        definition: RuleDefinition,
+        effect: Effect,
+        decoding: Decoding,
+    ) -> Result<Self, RuleError> {
+        if definition.name.is_empty() {
+            return Err(RuleError {
+                key: "name",
+                reason: "must not be empty".to_owned(),
+            });
+        }
+        let pattern = RegexBuilder::new(&definition.pattern)
+            .unicode(false)
+            .build()
+            .map_err(|error| RuleError {
+                key: "pattern",
+                reason: one_line(&error),
+            })?;
+        let template = |key: &'static str, text: &Option<String>| match text {
+            Some(text) => Template::parse(text, &pattern)
+                .map(Some)
+                .map_err(|reason| RuleError { key, reason }),
+            None => Ok(Template::capture(key, &pattern)),
+        };
+        Ok(Self {
+            session: template("session", &definition.session)?,
+            namespace: template("namespace", &definition.namespace)?,
+            template: template("template", &definition.template)?,
+            runtime: template("runtime", &definition.runtime)?,
+            pod: Template::capture("pod", &pattern),
+            container: Template::capture("container", &pattern),
+            definition,
+            pattern,
+            effect,
+            decoding,
+        })
+    }
+
+    /// The rule as it is written.
+    pub fn definition(&self) -> &RuleDefinition {
+        &self.definition
+    }
+
+    /// The verdict if the rule matches. A match whose session name comes out empty is none: an
+    /// optional group that took no part names nothing.
+    fn verdict(&self, path: &[u8]) -> Option<Verdict> {
+        match self.effect {
+            Effect::Ignore => self.pattern.is_match(path).then_some(Verdict::Ignored),
+            Effect::Part => self.pattern.is_match(path).then_some(Verdict::NotASession),
+            Effect::Session => {
+                let captures = self.pattern.captures(path)?;
+                self.identity(&self.decode(&captures)).map(Verdict::Session)
+            }
+        }
+    }
+
+    fn decode<'p>(&self, captures: &Captures<'p>) -> Vec<Option<Cow<'p, [u8]>>> {
+        let decode = |bytes: &'p [u8]| match self.decoding {
+            Decoding::Plain => Cow::Borrowed(bytes),
+            Decoding::SystemdUnit => text::systemd_unescape(bytes),
+            Decoding::PodUid => Cow::Owned(
+                bytes
+                    .iter()
+                    .map(|b| if *b == b'_' { b'-' } else { *b })
+                    .collect(),
+            ),
+        };
+        captures
+            .iter()
+            .map(|group| group.map(|group| decode(group.as_bytes())))
+            .collect()
+    }
+
+    fn identity(&self, captured: &Captured<'_>) -> Option<Identity> {
+        let label = |template: &Option<Template>| {
+            let text = template
+                .as_ref()
+                .map(|template| text::label(&template.expand(captured)));
+            text.filter(|text| !text.is_empty())
+        };
+        Some(Identity {
+            session: label(&self.session)?,
+            namespace: label(&self.namespace).unwrap_or_default(),
+            template: label(&self.template).unwrap_or_default(),
+            runtime: label(&self.runtime),
+            rule: self.definition.name.clone(),
+            pod: label(&self.pod),
+            container: label(&self.container),
+        })
+    }
+}
+
+/// All rules, in the order in which they are asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules(Vec<Rule>);
+
+impl Rules {
+    /// The rules of the configuration, then, if wanted, the built-in ones.
+    pub fn new(configured: &[Rule], builtin: bool) -> Self {
+        let builtin = BUILTIN.iter().filter(|_| builtin).map(Builtin::rule);
+        Self(configured.iter().cloned().chain(builtin).collect())
+    }
+
+    /// What the cgroup at `path` (absolute within the v2 hierarchy) is by itself.
+    pub fn classify(&self, path: &[u8]) -> Verdict {
+        // The root is the node; a careless `.*` must not make it one big session.
+        if path.is_empty() || path == b"/" {
+            return Verdict::NotASession;
+        }
+        self.0
+            .iter()
+            .find_map(|rule| rule.verdict(path))
+            .unwrap_or(Verdict::NotASession)
+    }
+}
+
+/// The last line of a pattern's error, which says what is wrong; those before it draw the pattern
+/// with a marker below, and a log line has no room for a drawing.
+fn one_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    format!(
+        "does not compile: {}",
+        last.trim().trim_start_matches("error: ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(name: &str, pattern: &str) -> RuleDefinition {
+        RuleDefinition {
+            name: name.to_owned(),
+            pattern: pattern.to_owned(),
+            ..Default::default()
+        }
+    }
+
+    fn classify(definition: RuleDefinition, path: &[u8]) -> Verdict {
+        Rules::new(&[Rule::compile(definition).unwrap()], true).classify(path)
+    }
+
+    fn identity(verdict: Verdict) -> Identity {
+        match verdict {
+            Verdict::Session(identity) => identity,
+            other => panic!("{other:?} is no session"),
+        }
+    }
+
+    #[test]
+    fn captures_of_the_labels_names_fill_the_labels() {
+        let kasm = rule("kasm", "^/kasm/(?<template>[^/-]+)-(?<session>[^/]+)$");
+        let found = identity(classify(kasm, b"/kasm/chrome-ada"));
+        assert_eq!(
+            (found.session.as_str(), found.template.as_str()),
+            ("ada", "chrome")
+        );
+        assert_eq!(
+            (found.rule.as_str(), found.namespace.as_str()),
+            ("kasm", "")
+        );
+        assert_eq!(found.runtime, None);
+    }
+
+    #[test]
+    fn templates_come_before_captures() {
+        let definition = RuleDefinition {
+            session: Some("$user-${session}".to_owned()),
+            namespace: Some("labs".to_owned()),
+            runtime: Some("kasm".to_owned()),
+            ..rule("kasm", "^/kasm/(?<user>[^/]+)/(?<session>[^/]+)$")
+        };
+        let found = identity(classify(definition, b"/kasm/ada/7"));
+        assert_eq!(
+            (found.session.as_str(), found.namespace.as_str()),
+            ("ada-7", "labs")
+        );
+        assert_eq!(found.runtime.as_deref(), Some("kasm"));
+    }
+
+    #[test]
+    fn a_configured_rule_overrides_a_builtin_one() {
+        let path = b"/user.slice/user-7.slice/session-3.scope";
+        let ignore = RuleDefinition {
+            ignore: true,
+            ..rule("no-logins", r"^/user\.slice/")
+        };
+        assert_eq!(classify(ignore, path), Verdict::Ignored);
+        assert_eq!(
+            identity(Rules::new(&[], true).classify(path)).rule,
+            "logind-session"
+        );
+        assert_eq!(Rules::new(&[], false).classify(path), Verdict::NotASession);
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf8_is_a_session_all_the_same() {
+        let found = identity(classify(
+            rule("any", "^/x/(?<session>[^/]+)$"),
+            b"/x/a\xffb",
+        ));
+        assert_eq!(found.session, r"a\xffb");
+        let found = identity(Rules::new(&[], true).classify(b"/lxc.payload.\xff\xfe"));
+        assert_eq!(found.session, r"\xff\xfe");
+    }
+
+    #[test]
+    fn an_empty_session_name_leaves_the_cgroup_to_later_rules() {
+        let definition = rule("any", "^/lxc/(?<session>[0-9]*)");
+        assert_eq!(identity(classify(definition, b"/lxc/desk")).rule, "lxc");
+    }
+
+    #[test]
+    fn the_root_is_never_a_session() {
+        let all = RuleDefinition {
+            session: Some("all".to_owned()),
+            ..rule("all", ".*")
+        };
+        assert_eq!(classify(all, b"/"), Verdict::NotASession);
+    }
+
+    #[test]
+    fn a_pattern_that_does_not_compile_is_refused_in_one_line() {
+        let error = Rule::compile(rule("kasm", "^/kasm/(")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "pattern does not compile: unclosed group"
+        );
+    }
+
+    #[test]
+    fn a_rule_that_names_no_session_is_refused() {
+        let error = Rule::compile(rule("kasm", "^/kasm/")).unwrap_err();
+        assert!(
+            error.to_string().starts_with("session is missing"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_rule_that_ignores_and_names_is_refused() {
+        let definition = RuleDefinition {
+            ignore: true,
+            namespace: Some("x".to_owned()),
+            ..rule("kasm", "^/kasm/")
+        };
+        assert_eq!(Rule::compile(definition).unwrap_err().key, "namespace");
+    }
+}

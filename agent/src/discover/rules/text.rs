@@ -1,0 +1,116 @@
+//! Turns bytes of a cgroup path into label text.
+//!
+//! Whoever starts a container chooses its name, and the kernel allows any byte but `/`, NUL and
+//! newline in it. A label must be UTF-8, must not grow without bound, and two different names must
+//! not become one series; everything else about the name is left as it is, because the exposition
+//! format escapes quotes and backslashes itself.
+
+use std::{borrow::Cow, fmt::Write as _};
+
+/// Longest label text, in characters.
+pub const LONGEST: usize = 200;
+/// What a cut costs: the ellipsis and eight hexadecimal digits.
+const CUT: usize = 9;
+
+/// `bytes` as label text: bytes that are not UTF-8 become `\xNN`, and a text longer than
+/// [`LONGEST`] is cut and ends in a digest of the whole, so that two long names stay distinct.
+pub(super) fn label(bytes: &[u8]) -> String {
+    let mut text = printable(bytes);
+    if text.chars().count() <= LONGEST {
+        return text;
+    }
+    let end = text
+        .char_indices()
+        .nth(LONGEST - CUT)
+        .map_or(text.len(), |(at, _)| at);
+    text.truncate(end);
+    text.push('…');
+    let _ = write!(text, "{:08x}", fnv1a(bytes));
+    text
+}
+
+/// `bytes` as text of any length: bytes that are not UTF-8 become `\xNN`.
+pub fn printable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+/// FNV-1a: the digest is part of a series' identity, so it must be the same after an upgrade, which
+/// the standard library does not promise of its hashers.
+fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+/// Undoes systemd's escaping of a unit name: `\x2d` becomes `-`. A backslash that does not begin
+/// an escape stays.
+pub(super) fn systemd_unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if !bytes.contains(&b'\\') {
+        return Cow::Borrowed(bytes);
+    }
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((&first, after)) = rest.split_first() {
+        if let [b'\\', b'x', high, low, tail @ ..] = rest
+            && let (Some(high), Some(low)) = (hex_digit(*high), hex_digit(*low))
+        {
+            plain.push(high << 4 | low);
+            rest = tail;
+        } else {
+            plain.push(first);
+            rest = after;
+        }
+    }
+    Cow::Owned(plain)
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).map(|digit| digit as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_not_utf8_become_escapes() {
+        assert_eq!(label(b"caf\xc3\xa9"), "café");
+        assert_eq!(label(b"caf\xff\xfe!"), r"caf\xff\xfe!");
+        assert_ne!(label(b"a\xff"), label(b"a\xfe"));
+    }
+
+    #[test]
+    fn quotes_backslashes_and_control_characters_stay_as_they_are() {
+        assert_eq!(label(b"a\"b\\c\td"), "a\"b\\c\td");
+    }
+
+    #[test]
+    fn long_names_are_cut_and_stay_distinct() {
+        let (one, other) = ("é".repeat(300) + "1", "é".repeat(300) + "2");
+        let (one, other) = (label(one.as_bytes()), label(other.as_bytes()));
+        assert_eq!(one.chars().count(), LONGEST);
+        assert_eq!(other.chars().count(), LONGEST);
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn a_name_of_the_longest_length_is_not_cut() {
+        let name = "x".repeat(LONGEST);
+        assert_eq!(label(name.as_bytes()), name);
+    }
+
+    #[test]
+    fn systemd_escapes_are_undone_and_other_backslashes_stay() {
+        assert_eq!(&*systemd_unescape(br"qemu\x2d1\x2dwin11"), b"qemu-1-win11");
+        assert_eq!(&*systemd_unescape(br"a\b\x2"), br"a\b\x2");
+        assert_eq!(&*systemd_unescape(br"a\xzz\xC3\xa9"), b"a\\xzz\xc3\xa9");
+    }
+}

@@ -1,0 +1,24 @@
+//! Sessionscope: what the kernel and the GPU did for each session of a node.
+//!
+//! ```text
+//!  agent-ebpf             kernel               session             snapshot          serve
+//!  programs ─ maps ─────► read + sum ──┐
+//!        └ ring buffer ─► decode ──────┼──► Registry (one writer) ─► Arc<Snapshot> ─► /metrics  /api  /readyz
+//!  discover: cgroup, rules ────────────┘       slot ◄─► cgroup id      immutable        read only
+//! ```
+//!
+//! Data flows left to right. One thing flows back: the registry tells the kernel which cgroup belongs to
+//! which slot, and clears a slot before it is used. [`app`] wires it; read it first.
+
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod discover;
+pub mod error;
+pub mod kernel;
+pub mod logging;
+pub mod metrics;
+pub mod serve;
+pub mod session;
+pub mod snapshot;

@@ -1,0 +1,581 @@
+//! THE list of metric families, in the order of `/metrics` and of `docs/metrics.md`.
+//!
+//! Everything else is derived from it: the exposition, the reference, which families vanish with which
+//! program, and the check that every name in dashboards and rules exists. A new metric is a row here.
+
+use std::time::UNIX_EPOCH;
+
+use super::family::{Family, Kind, Out, Samples, Source, State, Unit};
+use crate::session::model::Phase;
+
+use Kind::{Counter, Gauge, Histogram};
+use Samples::{Node, PerSession};
+
+const NS: f64 = 1e-9;
+
+/// Every family.
+pub const FAMILIES: &[Family] = &[
+    // Sessions.
+    Family {
+        stem: "vdi_sessions",
+        help: "Live sessions by phase; every phase of a known template is present",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[
+            ("phase", "Pending, Starting, Running, Idle, Terminating"),
+            ("namespace", "namespace of the sessions"),
+            ("template", "template of the sessions"),
+        ],
+        source: Source::Registry,
+        samples: Node(sessions_by_phase),
+    },
+    Family {
+        stem: "vdi_session_info",
+        help: "Identity of a session; always 1",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[
+            ("cgroup", "path of its cgroup"),
+            ("source", "what named it"),
+            ("runtime", "what runs it; empty when not known"),
+            ("pod", "uid of its pod; empty without one"),
+            ("container", "id of its container; empty without one"),
+        ],
+        source: Source::Registry,
+        samples: PerSession(|s, out| {
+            let text = |v: &Option<String>| v.clone().unwrap_or_default();
+            let (runtime, pod, container) = (
+                text(&s.identity.runtime),
+                text(&s.identity.pod),
+                text(&s.identity.container),
+            );
+            out.number(
+                &[
+                    ("cgroup", &s.cgroup),
+                    ("source", "cgroup"),
+                    ("runtime", &runtime),
+                    ("pod", &pod),
+                    ("container", &container),
+                ],
+                1.0,
+            );
+        }),
+    },
+    Family {
+        stem: "vdi_session_start_time",
+        help: "When the session began, in seconds since the epoch",
+        kind: Gauge,
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::Registry,
+        samples: PerSession(|s, out| {
+            if let Some(since) = s.started.and_then(|t| t.duration_since(UNIX_EPOCH).ok()) {
+                out.number(&[], since.as_secs_f64());
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_startup",
+        help: "Time from the making of a session's cgroup to a milestone of its start, for sessions made while the agent ran",
+        kind: Histogram,
+        unit: Unit::Seconds,
+        labels: &[
+            ("namespace", "namespace of the sessions"),
+            ("template", "template of the sessions"),
+            ("milestone", "first_process"),
+        ],
+        source: Source::Program("cgroup_mkdir"),
+        samples: Node(|state, out| {
+            for ((namespace, template), histogram) in &state.snapshot.agent.first_process {
+                out.histogram(
+                    &[
+                        ("namespace", namespace),
+                        ("template", template),
+                        ("milestone", "first_process"),
+                    ],
+                    histogram,
+                );
+            }
+        }),
+    },
+    // Scheduler.
+    Family {
+        stem: "vdi_session_runqueue_wait",
+        help: "Time a runnable thread waited for a CPU, one observation per slice on a CPU",
+        kind: Histogram,
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::Program("sched_switch"),
+        samples: PerSession(|s, out| out.histogram(&[], &s.counts.sched.runqueue_wait)),
+    },
+    Family {
+        stem: "vdi_session_cpu",
+        help: "CPU time of the session's threads",
+        kind: Counter,
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::Program("sched_switch"),
+        samples: PerSession(|s, out| out.number(&[], s.counts.cpu_ns as f64 * NS)),
+    },
+    Family {
+        stem: "vdi_session_context_switches",
+        help: "Switches away from a thread of the session: voluntary when it blocked, involuntary when the CPU was taken",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[("kind", "voluntary, involuntary")],
+        source: Source::Program("sched_switch"),
+        samples: PerSession(|s, out| {
+            let sched = &s.counts.sched;
+            out.number(&[("kind", "voluntary")], sched.voluntary_switches as f64);
+            out.number(
+                &[("kind", "involuntary")],
+                sched.involuntary_switches as f64,
+            );
+        }),
+    },
+    Family {
+        stem: "vdi_session_preemptions",
+        help: "Involuntary switches by who took the CPU: the same session, another session, or the system",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[("by", "self, session, system")],
+        source: Source::Program("sched_switch"),
+        samples: PerSession(|s, out| {
+            let sched = &s.counts.sched;
+            out.number(&[("by", "self")], sched.preempted_by_self as f64);
+            out.number(&[("by", "session")], sched.preempted_by_session as f64);
+            out.number(&[("by", "system")], sched.preempted_by_system as f64);
+        }),
+    },
+    // Processes.
+    Family {
+        stem: "vdi_session_processes",
+        help: "Processes alive in the session",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("census"),
+        samples: PerSession(|s, out| {
+            if let Some(census) = s.counts.census {
+                out.number(&[], census.processes as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_threads",
+        help: "Threads alive in the session",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("census"),
+        samples: PerSession(|s, out| {
+            if let Some(census) = s.counts.census {
+                out.number(&[], census.threads as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_process_forks",
+        help: "Processes started in the session by fork, vfork or clone; threads are not counted",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("sched_process_fork"),
+        samples: PerSession(|s, out| out.number(&[], s.counts.process.forks as f64)),
+    },
+    Family {
+        stem: "vdi_session_process_execs",
+        help: "Programs executed in the session",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("sched_process_exec"),
+        samples: PerSession(|s, out| out.number(&[], s.counts.process.execs as f64)),
+    },
+    Family {
+        stem: "vdi_session_process_exits",
+        help: "Processes of the session that ended, by reason",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[("reason", "success, error, signal, oom_killed")],
+        source: Source::Program("sched_process_exit"),
+        samples: PerSession(|s, out| {
+            let process = &s.counts.process;
+            out.number(&[("reason", "success")], process.exits_success as f64);
+            out.number(&[("reason", "error")], process.exits_error as f64);
+            out.number(&[("reason", "signal")], process.exits_signal as f64);
+            out.number(&[("reason", "oom_killed")], process.exits_oom_killed as f64);
+        }),
+    },
+    // The agent.
+    Family {
+        stem: "vdi_agent_build_info",
+        help: "Version of the agent and what it runs on; always 1",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[
+            ("version", "version of the agent"),
+            ("kernel", "release of the running kernel"),
+            ("task_state", "task-storage or pid-array"),
+        ],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            let agent = &state.snapshot.agent;
+            out.number(
+                &[
+                    ("version", env!("CARGO_PKG_VERSION")),
+                    ("kernel", &agent.kernel_release),
+                    ("task_state", agent.task_store.name()),
+                ],
+                1.0,
+            );
+        }),
+    },
+    Family {
+        stem: "vdi_agent_probe_up",
+        help: "Whether a kernel program runs; the reason is empty when it does",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[
+            ("probe", "name of the program"),
+            ("reason", "why it does not run"),
+        ],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for program in &state.snapshot.programs {
+                let reason = program.reason.as_deref().unwrap_or_default();
+                out.number(
+                    &[("probe", program.name), ("reason", reason)],
+                    f64::from(u8::from(program.up)),
+                );
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_probe_runs",
+        help: "Runs of a kernel program, while kernel.statistics is on",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[("probe", "name of the program")],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for program in &state.snapshot.programs {
+                if let Some(runs) = program.runs {
+                    out.number(&[("probe", program.name)], runs as f64);
+                }
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_probe",
+        help: "Time spent in a kernel program, while kernel.statistics is on",
+        kind: Counter,
+        unit: Unit::Seconds,
+        labels: &[("probe", "name of the program")],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for program in &state.snapshot.programs {
+                if let Some(seconds) = program.seconds {
+                    out.number(&[("probe", program.name)], seconds);
+                }
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_sessions_tracked",
+        help: "Live sessions that are measured",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Registry,
+        samples: Node(|state, out| out.number(&[], state.snapshot.agent.live_sessions as f64)),
+    },
+    Family {
+        stem: "vdi_agent_sessions_limit",
+        help: "Most sessions that can be measured at once (sessions.max_sessions)",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Registry,
+        samples: Node(|state, out| out.number(&[], f64::from(state.snapshot.agent.max_sessions))),
+    },
+    Family {
+        stem: "vdi_agent_sessions_overflowed",
+        help: "Sessions that were not measured when they came because the limit was reached",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Registry,
+        samples: Node(|state, out| out.number(&[], state.snapshot.agent.overflowed_total as f64)),
+    },
+    Family {
+        stem: "vdi_agent_session_adoption",
+        help: "Time from the making of a session's cgroup until it is measured; what happens in between is not counted",
+        kind: Histogram,
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::Program("cgroup_mkdir"),
+        samples: Node(|state, out| out.histogram(&[], &state.snapshot.agent.adoption)),
+    },
+    Family {
+        stem: "vdi_agent_events_lost",
+        help: "Events of the kernel programs lost because the ring buffer was full; counters do not go through it",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[("event", "cgroup_made, cgroup_removed, process_failed")],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for (event, lost) in &state.snapshot.agent.events_lost {
+                out.number(&[("event", event)], *lost as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_map_memory",
+        help: "Kernel memory of the programs' maps; task storage, which grows with the threads, is not in it",
+        kind: Gauge,
+        unit: Unit::Bytes,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| out.number(&[], state.snapshot.agent.map_bytes as f64)),
+    },
+    Family {
+        stem: "vdi_agent_sample_age",
+        help: "Age of the sample that this exposition shows",
+        kind: Gauge,
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| out.number(&[], state.snapshot.taken.elapsed().as_secs_f64())),
+    },
+    Family {
+        stem: "vdi_agent_reconcile_duration",
+        help: "Time a comparison of what a source has with what is known took",
+        kind: Histogram,
+        unit: Unit::Seconds,
+        labels: &[("source", "cgroup")],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for (source, reconciles) in &state.snapshot.agent.reconciles {
+                out.histogram(&[("source", source)], &reconciles.duration);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_reconcile",
+        help: "Comparisons of what a source has with what is known, by result",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[("source", "cgroup"), ("result", "success, error")],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for (source, reconciles) in &state.snapshot.agent.reconciles {
+                out.number(
+                    &[("source", source), ("result", "success")],
+                    reconciles.success as f64,
+                );
+                let errors: u64 = reconciles.errors.values().sum();
+                out.number(&[("source", source), ("result", "error")], errors as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_reconcile_errors",
+        help: "Comparisons that failed, by kind of error",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[("source", "cgroup"), ("error_type", "io")],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for (source, reconciles) in &state.snapshot.agent.reconciles {
+                for (kind, count) in &reconciles.errors {
+                    out.number(&[("source", source), ("error_type", kind)], *count as f64);
+                }
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_scrape_duration",
+        help: "Time the agent took to answer a scrape",
+        kind: Histogram,
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| out.histogram(&[], state.scrapes)),
+    },
+    // The agent's process, under the names that every Prometheus client library uses.
+    Family {
+        stem: "process_cpu",
+        help: "CPU time of the agent in user and kernel mode",
+        kind: Counter,
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| own_process(state, out, |p| Some(p.cpu_seconds))),
+    },
+    Family {
+        stem: "process_resident_memory",
+        help: "Resident memory of the agent",
+        kind: Gauge,
+        unit: Unit::Bytes,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| own_process(state, out, |p| Some(p.resident_bytes))),
+    },
+    Family {
+        stem: "process_virtual_memory",
+        help: "Virtual memory of the agent",
+        kind: Gauge,
+        unit: Unit::Bytes,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| own_process(state, out, |p| Some(p.virtual_bytes))),
+    },
+    Family {
+        stem: "process_open_fds",
+        help: "Open file descriptors of the agent",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| own_process(state, out, |p| p.open_fds)),
+    },
+    Family {
+        stem: "process_max_fds",
+        help: "Most file descriptors the agent may open",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| own_process(state, out, |p| p.max_fds)),
+    },
+    Family {
+        stem: "process_threads",
+        help: "Threads of the agent",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| own_process(state, out, |p| Some(p.threads))),
+    },
+    Family {
+        stem: "process_start_time",
+        help: "When the agent started, in seconds since the epoch",
+        kind: Gauge,
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| own_process(state, out, |p| p.start_seconds)),
+    },
+    // Last, so that it counts the others.
+    Family {
+        stem: "vdi_agent_series",
+        help: "Series in this exposition",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| out.number(&[], state.series as f64 + 1.0)),
+    },
+];
+
+fn sessions_by_phase(state: &State<'_>, out: &mut dyn Out) {
+    let mut counts = std::collections::BTreeMap::<(&str, &str), [u64; Phase::ALL.len()]>::new();
+    for session in &state.snapshot.sessions {
+        let identity = &session.identity;
+        let row = counts
+            .entry((&identity.namespace, &identity.template))
+            .or_default();
+        if let Some(phase) = session.phase {
+            row[phase as usize] += 1;
+        }
+    }
+    for ((namespace, template), row) in counts {
+        for phase in Phase::ALL {
+            out.number(
+                &[
+                    ("phase", phase.name()),
+                    ("namespace", namespace),
+                    ("template", template),
+                ],
+                row[phase as usize] as f64,
+            );
+        }
+    }
+}
+
+fn own_process(
+    state: &State<'_>,
+    out: &mut dyn Out,
+    value: fn(&super::process::OwnProcess) -> Option<f64>,
+) {
+    if let Some(value) = state.process.and_then(value) {
+        out.number(&[], value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::kernel::programs::PROGRAMS;
+
+    #[test]
+    fn names_are_unique_prefixed_and_without_a_suffix_typed_by_hand() {
+        let mut seen = HashSet::new();
+        for family in FAMILIES {
+            let name = family.name();
+            assert!(seen.insert(name.clone()), "{name} is there twice");
+            assert!(
+                name.starts_with("vdi_") || name.starts_with("process_"),
+                "{name}"
+            );
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{name}"
+            );
+            for suffix in [
+                "_total", "_seconds", "_bytes", "_ratio", "_count", "_sum", "_bucket",
+            ] {
+                assert!(
+                    !family.stem.ends_with(suffix),
+                    "{name}: {suffix} is appended, not typed"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn help_is_one_sentence_without_a_full_stop() {
+        for family in FAMILIES {
+            assert!(!family.help.ends_with('.'), "{}", family.stem);
+            assert!(
+                family.help.starts_with(char::is_uppercase),
+                "{}",
+                family.stem
+            );
+            assert!(!family.help.contains(['\n', '\\', '"']), "{}", family.stem);
+        }
+    }
+
+    #[test]
+    fn every_program_that_a_family_names_is_in_the_table() {
+        for family in FAMILIES {
+            if let Source::Program(name) = family.source {
+                assert!(
+                    PROGRAMS.iter().any(|p| p.name == name),
+                    "{}: {name}",
+                    family.stem
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_histogram_is_of_time() {
+        for family in FAMILIES.iter().filter(|f| f.kind == Histogram) {
+            assert_eq!(family.unit, Unit::Seconds, "{}", family.stem);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Tests of the exposition that need no kernel.
+
+use agent_common::histogram::bucket_of;
+
+use super::*;
+
+fn sample_histogram() -> Histogram {
+    let mut h = Histogram::default();
+    for ns in [
+        100,
+        5_000,
+        5_100,
+        70_000,
+        1_000_000,
+        1_100_000,
+        4_000_000_000,
+        60_000_000_000,
+    ] {
+        h.buckets[bucket_of(ns)] += 1;
+        h.sum_ns += ns;
+    }
+    h
+}
+
+#[test]
+fn classic_buckets_are_powers_of_four_and_lose_nothing() {
+    let h = sample_histogram();
+    let classic = classic_buckets(&h);
+    assert_eq!(classic.len(), 14);
+    assert_eq!(classic.iter().map(|b| b.1).sum::<u64>(), h.count());
+    for pair in classic[..13].windows(2) {
+        assert!((pair[1].0 / pair[0].0 - 4.0).abs() < 1e-12);
+    }
+    assert!((classic[12].0 - 16.0).abs() < 1e-12);
+    // 1 ms is above 2^-10 s and at most 2^-8 s.
+    let millisecond = classic.iter().find(|b| b.0 > 0.001).unwrap();
+    assert!((millisecond.0 - f64::exp2(-8.0)).abs() < 1e-15);
+    assert_eq!(millisecond.1, 2);
+}
+
+#[test]
+fn native_spans_and_deltas_give_the_buckets_back() {
+    let h = sample_histogram();
+    let (spans, deltas) = native_buckets(&h);
+    let mut rebuilt = Histogram {
+        sum_ns: h.sum_ns,
+        ..Histogram::default()
+    };
+    rebuilt.buckets[0] = h.buckets[0];
+    let (mut index, mut count, mut delta) = (0i32, 0i64, deltas.iter());
+    for (offset, length) in spans {
+        index += offset;
+        for _ in 0..length {
+            count += delta.next().unwrap();
+            rebuilt.buckets[(index - native_index(0)) as usize] = count as u64;
+            index += 1;
+        }
+    }
+    assert_eq!(delta.next(), None);
+    assert_eq!(rebuilt, h);
+}
+
+#[test]
+fn text_format_names_counters_by_their_samples() {
+    let open_metrics = "# HELP a_seconds Help of a\n# TYPE a_seconds counter\n# UNIT a_seconds seconds\n\
+                        a_seconds_total 1\n# HELP b Help\n# TYPE b gauge\nb{x=\"# EOF\"} 2\n# EOF\n";
+    assert_eq!(
+        to_text_format(open_metrics),
+        "# HELP a_seconds_total Help of a\n# TYPE a_seconds_total counter\na_seconds_total 1\n\
+         # HELP b Help\n# TYPE b gauge\nb{x=\"# EOF\"} 2\n"
+    );
+}

@@ -1,0 +1,138 @@
+//! What a row of the catalogue is made of.
+
+use agent_common::histogram::Histogram;
+
+use super::process::OwnProcess;
+use crate::snapshot::{SessionView, Snapshot};
+
+/// One metric family.
+pub struct Family {
+    /// Name without unit and without `_total`.
+    pub stem: &'static str,
+    /// What it means: one sentence without a full stop.
+    pub help: &'static str,
+    /// Type; also says whether `_total` is appended.
+    pub kind: Kind,
+    /// Base unit; appended to the stem.
+    pub unit: Unit,
+    /// Labels of its own, beside those of the scope, with their values.
+    pub labels: &'static [(&'static str, &'static str)],
+    /// Where it comes from, and with what it vanishes.
+    pub source: Source,
+    /// How its samples are read.
+    pub samples: Samples,
+}
+
+/// Type of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Classic buckets, and native ones where they are negotiated.
+    Histogram,
+}
+
+impl Kind {
+    /// As the formats spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// Base unit of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A number of things.
+    None,
+    /// Seconds.
+    Seconds,
+    /// Bytes.
+    Bytes,
+    /// 0 to 1.
+    Ratio,
+}
+
+impl Unit {
+    /// The suffix, without its underscore.
+    pub fn suffix(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Seconds => Some("seconds"),
+            Self::Bytes => Some("bytes"),
+            Self::Ratio => Some("ratio"),
+        }
+    }
+}
+
+/// Where a family comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A kernel program, by name: without it the family is absent.
+    Program(&'static str),
+    /// The registry.
+    Registry,
+    /// The agent itself.
+    Agent,
+}
+
+/// How the samples of a family are read.
+pub enum Samples {
+    /// For each session, under `session`, `namespace` and `template`.
+    PerSession(fn(&SessionView, &mut dyn Out)),
+    /// For the node.
+    Node(fn(&State<'_>, &mut dyn Out)),
+}
+
+/// What the node's families are read from.
+pub struct State<'a> {
+    /// The agent's last sample.
+    pub snapshot: &'a Snapshot,
+    /// The agent's process; `None` where `/proc` cannot be read.
+    pub process: Option<&'a OwnProcess>,
+    /// How long scrapes took.
+    pub scrapes: &'a Histogram,
+    /// Series written so far in this exposition.
+    pub series: u64,
+}
+
+/// Where samples go. The labels are the family's own; those of the scope are added.
+pub trait Out {
+    /// A counter's or gauge's value.
+    fn number(&mut self, labels: &[(&str, &str)], value: f64);
+    /// A histogram of nanoseconds.
+    fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram);
+}
+
+impl Family {
+    /// The family's name: stem and unit.
+    pub fn name(&self) -> String {
+        match self.unit.suffix() {
+            Some(unit) => format!("{}_{unit}", self.stem),
+            None => self.stem.to_owned(),
+        }
+    }
+
+    /// The name of its samples, as a query spells it (a histogram's has `_bucket`, `_sum` and `_count`).
+    pub fn sample_name(&self) -> String {
+        let name = self.name();
+        if self.kind == Kind::Counter {
+            format!("{name}_total")
+        } else {
+            name
+        }
+    }
+
+    /// Whether the family exists in this state: its program runs.
+    pub fn exists_in(&self, snapshot: &Snapshot) -> bool {
+        match self.source {
+            Source::Program(name) => snapshot.programs.iter().any(|p| p.name == name && p.up),
+            Source::Registry | Source::Agent => true,
+        }
+    }
+}

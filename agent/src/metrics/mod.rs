@@ -1,0 +1,9 @@
+//! The metrics: [`catalog`] is the one list of families, [`family`] what a row is made of, [`encode`] the
+//! three exposition formats, [`reference`] what is generated from the list for people, [`process`] the
+//! agent's own process.
+
+pub mod catalog;
+pub mod encode;
+pub mod family;
+pub mod process;
+pub mod reference;

@@ -1,0 +1,71 @@
+//! Whether the agent is alive and ready.
+
+use std::time::Duration;
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
+
+use super::AppState;
+
+/// A sample this many periods old means that the sampling loop is stuck.
+const STALE_PERIODS: u32 = 10;
+
+/// `GET /`
+pub(super) async fn index() -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "text/html; charset=utf-8")],
+        "<!doctype html><title>Sessionscope</title><h1>Sessionscope</h1>\
+         <p><a href=\"/metrics\">/metrics</a> · <a href=\"/api/v1/sessions\">/api/v1/sessions</a> · \
+         <a href=\"/readyz\">/readyz</a> · <a href=\"/healthz\">/healthz</a></p>",
+    )
+}
+
+/// `GET /healthz`
+pub(super) async fn healthz(State(state): State<AppState>) -> (StatusCode, String) {
+    match state.snapshot() {
+        // The first sample comes before the socket is opened to anyone but the prober.
+        None => (StatusCode::OK, "starting\n".to_owned()),
+        Some(snapshot) => {
+            let age = snapshot.taken.elapsed();
+            if age > (state.period * STALE_PERIODS).max(Duration::from_secs(10)) {
+                let text = format!("the last sample is {} s old\n", age.as_secs());
+                (StatusCode::SERVICE_UNAVAILABLE, text)
+            } else {
+                (StatusCode::OK, "ok\n".to_owned())
+            }
+        }
+    }
+}
+
+/// `GET /readyz`
+pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, String) {
+    let Some(snapshot) = state.snapshot() else {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no sample yet\n".to_owned(),
+        );
+    };
+    let down: Vec<_> = snapshot
+        .programs
+        .iter()
+        .filter(|p| p.required && !p.up)
+        .map(|p| {
+            format!(
+                "{}: {}",
+                p.name,
+                p.reason.as_deref().unwrap_or("not attached")
+            )
+        })
+        .collect();
+    if down.is_empty() {
+        (StatusCode::OK, "ready\n".to_owned())
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{}\n", down.join("\n")),
+        )
+    }
+}

@@ -1,0 +1,64 @@
+//! The HTTP side, read only:
+//!
+//! | endpoint | answers |
+//! |---|---|
+//! | `GET /metrics` | the exposition, in the format the scraper asks for |
+//! | `GET /healthz` | 200 while the agent samples |
+//! | `GET /readyz` | 200 when the required programs run and a sample is there, else 503 with the reason |
+//! | `GET /api/v1/sessions` | the sessions as JSON, with quantiles |
+//! | `GET /` | where to look |
+
+mod health;
+mod metrics;
+mod negotiate;
+mod sessions;
+
+use std::sync::{Arc, Mutex};
+
+use agent_common::histogram::Histogram;
+use axum::{Router, routing::get};
+use tokio::sync::watch;
+use tower_http::compression::CompressionLayer;
+
+use crate::snapshot::Snapshot;
+
+/// What the endpoints read.
+#[derive(Clone)]
+pub struct AppState {
+    /// The last sample; `None` before the first.
+    pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// How long scrapes took.
+    pub scrapes: Arc<Mutex<Histogram>>,
+    /// Sampling period, to tell whether the agent still samples.
+    pub period: std::time::Duration,
+}
+
+impl AppState {
+    /// State around the receiving end of the snapshots.
+    pub fn new(
+        snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+        period: std::time::Duration,
+    ) -> Self {
+        Self {
+            snapshots,
+            scrapes: Arc::new(Mutex::new(Histogram::default())),
+            period,
+        }
+    }
+
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.snapshots.borrow().clone()
+    }
+}
+
+/// The router.
+pub fn app(state: AppState) -> Router {
+    Router::new()
+        .route("/", get(health::index))
+        .route("/metrics", get(metrics::metrics))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/api/v1/sessions", get(sessions::sessions))
+        .layer(CompressionLayer::new())
+        .with_state(state)
+}

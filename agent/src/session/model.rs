@@ -1,0 +1,268 @@
+//! What a session is: plain values, and the small arithmetic on them.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::{Duration, Instant, SystemTime},
+};
+
+use agent_common::{
+    Slot,
+    histogram::{BUCKETS, Histogram, native_index},
+    process::ProcessStats,
+    sched::SchedStats,
+};
+
+use crate::{discover::rules::Identity, kernel::Census};
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Its cgroup is there, no process has been in it yet.
+    Pending,
+    /// Told by the platform that it is starting.
+    Starting,
+    /// Has processes.
+    Running,
+    /// Has processes that have had nothing to do for some time.
+    Idle,
+    /// Its processes have ended, its cgroup is still there.
+    Terminating,
+}
+
+impl Phase {
+    /// Every phase, in the order of a life.
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Starting,
+        Self::Running,
+        Self::Idle,
+        Self::Terminating,
+    ];
+
+    /// The label value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Starting => "Starting",
+            Self::Running => "Running",
+            Self::Idle => "Idle",
+            Self::Terminating => "Terminating",
+        }
+    }
+}
+
+/// What has been counted for a session since it was adopted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counts {
+    /// Scheduler figures of all CPUs.
+    pub sched: SchedStats,
+    /// Life-cycle counters.
+    pub process: ProcessStats,
+    /// Who is alive; `None` when the census is not available or the session has ended.
+    pub census: Option<Census>,
+    /// CPU time up to now, nanoseconds: switched and not yet switched. Never decreases.
+    pub cpu_ns: u64,
+}
+
+/// The last ten seconds, for quantiles that show what is going on now.
+#[derive(Debug, Default)]
+pub struct Recent {
+    /// Oldest first: when, the histogram then, the CPU time then.
+    states: VecDeque<(Instant, Histogram, u64)>,
+}
+
+/// Length of the window of [`Recent`].
+pub const RECENT_WINDOW: Duration = Duration::from_secs(10);
+
+impl Recent {
+    /// Adds a sample and forgets what is older than the window.
+    pub fn push(&mut self, now: Instant, wait: &Histogram, cpu_ns: u64) {
+        // One state at or beyond the window's edge stays, as the base of the difference.
+        while self.states.len() > 1 && now.duration_since(self.states[1].0) >= RECENT_WINDOW {
+            self.states.pop_front();
+        }
+        self.states.push_back((now, *wait, cpu_ns));
+    }
+
+    /// Length of the window so far, waits in it, and CPUs used over the last sampling period.
+    pub fn view(&self) -> Option<RecentView> {
+        let (first, last) = (self.states.front()?, self.states.back()?);
+        let before = self.states.iter().rev().nth(1)?;
+        let period = last.0.duration_since(before.0).as_secs_f64();
+        Some(RecentView {
+            window: last.0.duration_since(first.0),
+            runqueue_wait: last.1.since(&first.1),
+            cpus: last.2.saturating_sub(before.2) as f64 / 1e9 / period,
+        })
+    }
+}
+
+/// See [`Recent::view`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecentView {
+    /// Length of the window.
+    pub window: Duration,
+    /// Waits observed in it.
+    pub runqueue_wait: Histogram,
+    /// CPUs in use over the last sampling period; 1 is one CPU all the time.
+    pub cpus: f64,
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    /// What it is called.
+    pub identity: Identity,
+    /// Path of its first cgroup, printable.
+    pub cgroup: String,
+    /// Cgroups that a rule named.
+    pub roots: HashSet<u64>,
+    /// All its cgroups, the roots included.
+    pub cgroups: HashSet<u64>,
+    /// Its slot; `None` once the slot has been given back.
+    pub slot: Option<Slot>,
+    /// When it began.
+    pub started: Option<SystemTime>,
+    /// Its cgroup was made while the agent watched, nanoseconds since boot.
+    pub made_ns: Option<u64>,
+    /// Its first process, nanoseconds since boot; only for one made while the agent watched.
+    pub first_process_ns: Option<u64>,
+    /// It has had a process.
+    pub had_process: bool,
+    /// When its last cgroup went.
+    pub ended: Option<Instant>,
+    /// Another session has taken its name, so its series would be there twice.
+    pub superseded: bool,
+    /// What has been counted.
+    pub counts: Counts,
+    /// The last ten seconds.
+    pub recent: Recent,
+}
+
+impl Session {
+    /// Whether it still has a cgroup.
+    pub fn is_live(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    /// The phase, for a live session.
+    pub fn phase(&self) -> Phase {
+        match self.counts.census {
+            Some(Census { processes: 0, .. }) if self.had_process => Phase::Terminating,
+            Some(Census { processes: 0, .. }) => Phase::Pending,
+            // Without a census, what is known is only whether there was a process.
+            None if !self.had_process => Phase::Pending,
+            _ => Phase::Running,
+        }
+    }
+
+    /// Completes a sample of the counters with who is alive.
+    pub fn take_census(&mut self, census: Option<Census>, now: Instant) {
+        let counts = &mut self.counts;
+        let unswitched_ns = census.map_or(0, |c| c.unswitched_ns);
+        // What was switched between the two readings is in neither; a counter must not go back.
+        counts.cpu_ns = counts.cpu_ns.max(counts.sched.cpu_ns + unswitched_ns);
+        counts.census = census;
+        self.had_process |=
+            census.is_some_and(|c| c.processes > 0) || counts.sched.runqueue_wait.count() > 0;
+        self.recent
+            .push(now, &counts.sched.runqueue_wait, counts.cpu_ns);
+    }
+
+    /// The labels that make its series unique.
+    pub fn key(&self) -> (String, String, String) {
+        let Identity {
+            session,
+            namespace,
+            template,
+            ..
+        } = &self.identity;
+        (session.clone(), namespace.clone(), template.clone())
+    }
+}
+
+/// The q-quantile of a histogram in seconds, interpolated within its bucket on a logarithmic scale, as
+/// Prometheus does for native histograms; `None` when nothing was observed.
+pub fn quantile(histogram: &Histogram, q: f64) -> Option<f64> {
+    let count = histogram.count();
+    if count == 0 {
+        return None;
+    }
+    let rank = q * count as f64;
+    let mut below = 0.0;
+    for (bucket, &n) in histogram.buckets.iter().enumerate() {
+        let n = n as f64;
+        if n > 0.0 && below + n >= rank {
+            let upper = bound(bucket);
+            if bucket == 0 {
+                return Some(upper * (rank - below) / n);
+            }
+            let lower = bound(bucket - 1);
+            if bucket == BUCKETS - 1 {
+                return Some(lower);
+            }
+            return Some(lower * (upper / lower).powf((rank - below) / n));
+        }
+        below += n;
+    }
+    None
+}
+
+/// Upper bound of a bucket in seconds; exact for whole octaves.
+pub fn bound(bucket: usize) -> f64 {
+    f64::exp2(f64::from(native_index(bucket)) / 4.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_common::histogram::bucket_of;
+
+    use super::*;
+
+    #[test]
+    fn a_quantile_lies_in_the_bucket_of_its_observation() {
+        let mut h = Histogram::default();
+        assert_eq!(quantile(&h, 0.5), None);
+        for ns in [1_000_000u64, 2_000_000, 3_000_000, 100_000_000] {
+            h.buckets[bucket_of(ns)] += 1;
+            h.sum_ns += ns;
+        }
+        let within = |q: f64, seconds: f64| {
+            let bucket = bucket_of((seconds * 1e9) as u64);
+            let got = quantile(&h, q).unwrap();
+            assert!(
+                got > bound(bucket - 1) && got <= bound(bucket),
+                "{got} for {seconds}"
+            );
+        };
+        within(0.25, 0.001);
+        within(0.5, 0.002);
+        within(0.99, 0.1);
+    }
+
+    #[test]
+    fn beyond_the_last_boundary_the_quantile_is_that_boundary() {
+        let mut h = Histogram::default();
+        h.buckets[BUCKETS - 1] = 1;
+        assert_eq!(quantile(&h, 0.99), Some(16.0));
+    }
+
+    #[test]
+    fn the_window_forgets_what_is_old() {
+        let mut recent = Recent::default();
+        let start = Instant::now();
+        let mut h = Histogram::default();
+        for second in 0..30 {
+            h.buckets[5] += 1;
+            recent.push(
+                start + Duration::from_secs(second),
+                &h,
+                second * 500_000_000,
+            );
+        }
+        let view = recent.view().unwrap();
+        assert_eq!(view.window, RECENT_WINDOW);
+        assert_eq!(view.runqueue_wait.count(), 10);
+        assert!((view.cpus - 0.5).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,475 @@
+//! The registry: the one writer of which sessions there are.
+//!
+//! It is told which cgroups there are and what the rules say of them, gives each session a slot, and
+//! tells the kernel which cgroup belongs to which slot. Nothing else writes to the kernel.
+//!
+//! * A cgroup that a rule names is the root of a session; cgroups of one name are one session.
+//! * Any other cgroup belongs to the session of its parent.
+//! * A slot is cleared before it is published, and rests before it is used again.
+//! * Over the cap a session is counted as overflowed, once, and adopted when there is room.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::{Duration, Instant, SystemTime},
+};
+
+use agent_common::{
+    Slot, cgroup::CgroupBirth, histogram::Histogram, histogram::bucket_of, process::ProcessStats,
+    sched::SchedStats,
+};
+
+use super::{
+    model::{Counts, Recent, Session},
+    slots::{REST, Slots},
+};
+use crate::{
+    discover::{
+        cgroup::Found,
+        rules::{Identity, Verdict},
+    },
+    kernel::{Census, Kernel},
+};
+
+/// What the registry needs of the kernel side; tests have one without a kernel.
+pub trait SlotTable {
+    /// Clears everything counted in a slot.
+    fn zero(&mut self, slot: Slot);
+    /// Makes a cgroup belong to a slot, from the next [`SlotTable::publish`] on.
+    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String>;
+    /// Makes a cgroup belong to no slot, from the next [`SlotTable::publish`] on.
+    fn unassign(&mut self, cgroup_id: u64);
+    /// Makes the changes known to every thread.
+    fn publish(&mut self);
+    /// A slot's scheduler figures.
+    fn sched(&self, slot: Slot) -> SchedStats;
+    /// A slot's life-cycle counters.
+    fn process(&self, slot: Slot) -> ProcessStats;
+    /// Who is alive, by slot; `None` when the kernel cannot tell.
+    fn census(&mut self) -> Option<Vec<Census>>;
+    /// When a cgroup was made and got its first process, if the kernel programs saw it.
+    fn birth(&self, cgroup_id: u64) -> Option<CgroupBirth>;
+}
+
+impl SlotTable for Kernel {
+    fn zero(&mut self, slot: Slot) {
+        self.zero(slot);
+    }
+    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
+        self.assign(cgroup_id, slot)
+    }
+    fn unassign(&mut self, cgroup_id: u64) {
+        self.unassign(cgroup_id);
+    }
+    fn publish(&mut self) {
+        self.publish();
+    }
+    fn sched(&self, slot: Slot) -> SchedStats {
+        self.sched(slot)
+    }
+    fn process(&self, slot: Slot) -> ProcessStats {
+        self.process(slot)
+    }
+    fn census(&mut self) -> Option<Vec<Census>> {
+        self.census()
+    }
+    fn birth(&self, cgroup_id: u64) -> Option<CgroupBirth> {
+        self.birth(cgroup_id)
+    }
+}
+
+/// Number of a session, never used twice.
+type Serial = u64;
+/// session, namespace, template.
+type Key = (String, String, String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Membership {
+    session: Serial,
+    root: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Registry {
+    max_sessions: usize,
+    linger: Duration,
+    slots: Slots,
+    next_serial: Serial,
+    sessions: BTreeMap<Serial, Session>,
+    live_by_key: HashMap<Key, Serial>,
+    memberships: HashMap<u64, Membership>,
+    /// Roots of sessions that had no slot when they came.
+    waiting: HashSet<u64>,
+    /// Waiting ones that are already in `overflowed_total`.
+    overflowed: HashSet<u64>,
+    overflowed_total: u64,
+    /// Removed cgroups whose threads may still be switched for the last time.
+    expiring: Vec<(Instant, u64)>,
+    /// A change that the kernel has not been told of.
+    unpublished: bool,
+    /// Time from a cgroup's making to its first process, by namespace and template.
+    first_process: BTreeMap<(String, String), Histogram>,
+    /// Time from a cgroup's making to its adoption: what happened in between is not counted.
+    adoption: Histogram,
+}
+
+impl Registry {
+    /// No session yet.
+    pub fn new(max_sessions: u32, linger: Duration) -> Self {
+        Self {
+            max_sessions: max_sessions as usize,
+            linger,
+            slots: Slots::new(max_sessions),
+            next_serial: 1,
+            sessions: BTreeMap::new(),
+            live_by_key: HashMap::new(),
+            memberships: HashMap::new(),
+            waiting: HashSet::new(),
+            overflowed: HashSet::new(),
+            overflowed_total: 0,
+            expiring: Vec::new(),
+            unpublished: false,
+            first_process: BTreeMap::new(),
+            adoption: Histogram::default(),
+        }
+    }
+
+    /// The sessions, live and ended, oldest first; an ended one whose name is in use again is left out.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values().filter(|s| !s.superseded)
+    }
+
+    /// The session that has a slot.
+    pub fn session_of_slot(&self, slot: Slot) -> Option<&Session> {
+        self.sessions.values().find(|s| s.slot == Some(slot))
+    }
+
+    /// Live sessions.
+    pub fn live(&self) -> usize {
+        self.live_by_key.len()
+    }
+
+    /// Sessions that did not fit under the cap when they came.
+    pub fn overflowed_total(&self) -> u64 {
+        self.overflowed_total
+    }
+
+    /// Whether a session waits for a slot.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Time to the first process, by namespace and template.
+    pub fn first_process(&self) -> &BTreeMap<(String, String), Histogram> {
+        &self.first_process
+    }
+
+    /// Time from a cgroup's making to its adoption.
+    pub fn adoption(&self) -> &Histogram {
+        &self.adoption
+    }
+
+    /// A cgroup is there; `began` tells when, for one that was there before the agent.
+    pub fn appear(
+        &mut self,
+        found: &Found,
+        verdict: Verdict,
+        began: impl FnOnce() -> Option<SystemTime>,
+        table: &mut impl SlotTable,
+        now: Instant,
+    ) {
+        let current = self.memberships.get(&found.id).copied();
+        match verdict {
+            Verdict::Session(identity) => {
+                let key = key_of(&identity);
+                if let Some(member) = current {
+                    if member.root && self.sessions[&member.session].key() == key {
+                        return;
+                    }
+                    self.detach(found.id, table, now);
+                }
+                self.begin(found, identity, key, began, table, now);
+            }
+            Verdict::NotASession => {
+                let wanted = found
+                    .parent
+                    .and_then(|p| self.memberships.get(&p))
+                    .map(|m| m.session);
+                if current.is_some_and(|m| !m.root && Some(m.session) == wanted) {
+                    return;
+                }
+                if current.is_some() {
+                    self.detach(found.id, table, now);
+                }
+                if let Some(serial) = wanted {
+                    self.attach(found.id, serial, false, table);
+                }
+            }
+            Verdict::Ignored => {
+                if current.is_some() {
+                    self.detach(found.id, table, now);
+                } else {
+                    // The kernel gives a new cgroup its parent's slot by itself.
+                    table.unassign(found.id);
+                    self.unpublished = true;
+                }
+            }
+        }
+    }
+
+    /// A cgroup has been removed. Its threads may still be switched for the last time, so the kernel
+    /// keeps it for a moment.
+    pub fn vanish(&mut self, id: u64, now: Instant) {
+        self.waiting.remove(&id);
+        self.overflowed.remove(&id);
+        if self.forget(id, now) {
+            self.expiring.push((now, id));
+        }
+    }
+
+    /// Compares all that is there with all that is known.
+    pub fn reconcile(
+        &mut self,
+        all: &[Found],
+        classify: impl Fn(&[u8]) -> Verdict,
+        began: impl Fn(&[u8]) -> Option<SystemTime>,
+        table: &mut impl SlotTable,
+        now: Instant,
+    ) {
+        let there: HashSet<u64> = all.iter().map(|f| f.id).collect();
+        let known = self.memberships.keys().chain(&self.waiting);
+        let gone: Vec<u64> = known.filter(|id| !there.contains(id)).copied().collect();
+        for id in gone {
+            self.vanish(id, now);
+        }
+        for found in all {
+            self.appear(
+                found,
+                classify(&found.path),
+                || began(&found.path),
+                table,
+                now,
+            );
+        }
+        self.publish(table);
+    }
+
+    /// Tells the kernel, if there is something to tell.
+    pub fn publish(&mut self, table: &mut impl SlotTable) {
+        if std::mem::take(&mut self.unpublished) {
+            table.publish();
+        }
+    }
+
+    /// Reads every session's counts, gives slots back, forgets what has lingered. Returns whether slots
+    /// became free while sessions wait for one.
+    pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) -> bool {
+        for session in self.sessions.values_mut() {
+            if let Some(slot) = session.slot {
+                session.counts.sched = table.sched(slot);
+                session.counts.process = table.process(slot);
+            }
+        }
+        // After the counters: a thread switched in between is then missing from both for one sample,
+        // where the other way round its whole slice would be counted twice.
+        let census = table.census();
+        for session in self.sessions.values_mut() {
+            let Some(slot) = session.slot else { continue };
+            session.take_census(
+                census.as_ref().and_then(|c| c.get(slot as usize)).copied(),
+                now,
+            );
+            note_first_process(session, table, &mut self.first_process);
+            if session
+                .ended
+                .is_some_and(|ended| now.duration_since(ended) >= REST)
+            {
+                // Read for the last time just now.
+                session.slot = None;
+                session.counts.census = None;
+                self.slots.give_back(slot, now);
+            }
+        }
+        let expired = |since: &Instant| now.duration_since(*since) >= REST;
+        for (_, id) in self.expiring.extract_if(.., |(since, _)| expired(since)) {
+            table.unassign(id);
+            self.unpublished = true;
+        }
+        let linger = self.linger;
+        self.sessions.retain(|_, s| {
+            let lingers = !s.superseded
+                && s.ended
+                    .is_none_or(|ended| now.duration_since(ended) < linger);
+            s.slot.is_some() || lingers
+        });
+        self.publish(table);
+        self.slots.wake(now) && self.has_waiting()
+    }
+
+    fn begin(
+        &mut self,
+        found: &Found,
+        identity: Identity,
+        key: Key,
+        began: impl FnOnce() -> Option<SystemTime>,
+        table: &mut impl SlotTable,
+        now: Instant,
+    ) {
+        if let Some(&serial) = self.live_by_key.get(&key) {
+            self.attach(found.id, serial, true, table);
+            return;
+        }
+        let over = self.live() >= self.max_sessions;
+        let slot = if over { None } else { self.slots.take() };
+        let Some(slot) = slot else {
+            self.waiting.insert(found.id);
+            // The kernel may have given it an outer session's slot; until there is room it is nobody's.
+            table.unassign(found.id);
+            self.unpublished = true;
+            if over && self.overflowed.insert(found.id) {
+                self.overflowed_total += 1;
+                tracing::warn!(
+                    session = identity.session,
+                    limit = self.max_sessions,
+                    "session not measured: sessions.max_sessions is reached"
+                );
+            }
+            return;
+        };
+        self.waiting.remove(&found.id);
+        self.overflowed.remove(&found.id);
+        // The same name again while the old one lingers: the new one takes its place.
+        for old in self.sessions.values_mut().filter(|s| s.key() == key) {
+            old.superseded = true;
+        }
+        table.zero(slot);
+        let birth = table.birth(found.id);
+        let started = birth.map_or_else(began, |b| crate::clock::wall_of_boot(b.made_ns));
+        if let Some(birth) = birth {
+            let lag_ns = crate::clock::boot_ns().saturating_sub(birth.made_ns);
+            self.adoption.buckets[bucket_of(lag_ns)] += 1;
+            self.adoption.sum_ns += lag_ns;
+        }
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        tracing::info!(
+            session = identity.session,
+            namespace = identity.namespace,
+            rule = identity.rule,
+            slot,
+            "session found"
+        );
+        self.sessions.insert(
+            serial,
+            Session {
+                identity,
+                cgroup: crate::discover::rules::printable(&found.path),
+                roots: HashSet::new(),
+                cgroups: HashSet::new(),
+                slot: Some(slot),
+                started,
+                made_ns: birth.map(|b| b.made_ns),
+                first_process_ns: None,
+                had_process: false,
+                ended: None,
+                superseded: false,
+                counts: Counts::default(),
+                recent: Recent::default(),
+            },
+        );
+        self.live_by_key.insert(key, serial);
+        self.attach(found.id, serial, true, table);
+        // The window of the last ten seconds begins at nothing, not at the first sample.
+        if let Some(session) = self.sessions.get_mut(&serial) {
+            session.recent.push(now, &Histogram::default(), 0);
+        }
+    }
+
+    fn attach(&mut self, id: u64, serial: Serial, root: bool, table: &mut impl SlotTable) {
+        let Some(session) = self.sessions.get_mut(&serial) else {
+            return;
+        };
+        let Some(slot) = session.slot else { return };
+        if let Err(error) = table.assign(id, slot) {
+            tracing::error!(session = session.identity.session, %error, "cgroup not measured");
+            return;
+        }
+        session.cgroups.insert(id);
+        if root {
+            session.roots.insert(id);
+        }
+        self.memberships.insert(
+            id,
+            Membership {
+                session: serial,
+                root,
+            },
+        );
+        self.unpublished = true;
+    }
+
+    /// Takes a living cgroup out of its session at once.
+    fn detach(&mut self, id: u64, table: &mut impl SlotTable, now: Instant) {
+        if self.forget(id, now) {
+            table.unassign(id);
+            self.unpublished = true;
+        }
+    }
+
+    /// Ends the membership of a cgroup, and the session with its last root. Says whether there was one.
+    fn forget(&mut self, id: u64, now: Instant) -> bool {
+        let Some(member) = self.memberships.remove(&id) else {
+            return false;
+        };
+        if let Some(session) = self.sessions.get_mut(&member.session) {
+            session.roots.remove(&id);
+            if session.roots.is_empty() && session.is_live() {
+                session.ended = Some(now);
+                self.live_by_key.remove(&session.key());
+                tracing::info!(session = session.identity.session, "session ended");
+            }
+        }
+        true
+    }
+}
+
+fn key_of(identity: &Identity) -> Key {
+    (
+        identity.session.clone(),
+        identity.namespace.clone(),
+        identity.template.clone(),
+    )
+}
+
+fn note_first_process(
+    session: &mut Session,
+    table: &impl SlotTable,
+    startup: &mut BTreeMap<(String, String), Histogram>,
+) {
+    let (Some(made_ns), None) = (session.made_ns, session.first_process_ns) else {
+        return;
+    };
+    let first = session
+        .cgroups
+        .iter()
+        .filter_map(|&id| table.birth(id))
+        .map(|b| b.first_process_ns)
+        .filter(|&ns| ns != 0)
+        .min();
+    if let Some(first_ns) = first {
+        session.first_process_ns = Some(first_ns);
+        session.had_process = true;
+        let took_ns = first_ns.saturating_sub(made_ns);
+        let key = (
+            session.identity.namespace.clone(),
+            session.identity.template.clone(),
+        );
+        let histogram = startup.entry(key).or_default();
+        histogram.buckets[bucket_of(took_ns)] += 1;
+        histogram.sum_ns += took_ns;
+    }
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

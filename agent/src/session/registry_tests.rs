@@ -1,0 +1,294 @@
+//! Tests of the registry against a kernel side made of plain maps.
+
+use super::*;
+
+#[derive(Default)]
+struct FakeTable {
+    pending: HashMap<u64, Slot>,
+    published: HashMap<u64, Slot>,
+    counts: HashMap<Slot, u64>,
+    births: HashMap<u64, CgroupBirth>,
+    alive: HashMap<Slot, u64>,
+}
+
+impl FakeTable {
+    /// Counts `n` waits for the session of a cgroup, as the kernel would.
+    fn switches(&mut self, cgroup: u64, n: u64) {
+        if let Some(&slot) = self.published.get(&cgroup) {
+            *self.counts.entry(slot).or_default() += n;
+        }
+    }
+}
+
+impl SlotTable for FakeTable {
+    fn zero(&mut self, slot: Slot) {
+        self.counts.remove(&slot);
+    }
+    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
+        self.pending.insert(cgroup_id, slot);
+        Ok(())
+    }
+    fn unassign(&mut self, cgroup_id: u64) {
+        self.pending.remove(&cgroup_id);
+    }
+    fn publish(&mut self) {
+        self.published = self.pending.clone();
+    }
+    fn sched(&self, slot: Slot) -> SchedStats {
+        let mut stats = SchedStats::default();
+        stats.runqueue_wait.buckets[0] = self.counts.get(&slot).copied().unwrap_or(0);
+        stats
+    }
+    fn process(&self, _slot: Slot) -> ProcessStats {
+        ProcessStats::default()
+    }
+    fn census(&mut self) -> Option<Vec<Census>> {
+        let mut census = vec![Census::default(); 4096];
+        for (&slot, &processes) in &self.alive {
+            census[slot as usize].processes = processes;
+        }
+        Some(census)
+    }
+    fn birth(&self, cgroup_id: u64) -> Option<CgroupBirth> {
+        self.births.get(&cgroup_id).copied()
+    }
+}
+
+fn found(id: u64, parent: u64, path: &str) -> Found {
+    Found {
+        id,
+        parent: Some(parent),
+        path: path.as_bytes().to_vec(),
+    }
+}
+
+fn identity(name: &str) -> Identity {
+    Identity {
+        session: name.to_owned(),
+        namespace: String::new(),
+        template: "desktop".to_owned(),
+        runtime: None,
+        rule: "test".to_owned(),
+        pod: None,
+        container: None,
+    }
+}
+
+/// `/s-NAME` and `/x/s-NAME` are sessions, `/i…` is ignored.
+fn classify(path: &[u8]) -> Verdict {
+    let last = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
+    match last {
+        [b's', b'-', name @ ..] => Verdict::Session(identity(&String::from_utf8_lossy(name))),
+        [b'i', ..] => Verdict::Ignored,
+        _ => Verdict::NotASession,
+    }
+}
+
+fn come(registry: &mut Registry, table: &mut FakeTable, f: &Found, now: Instant) {
+    registry.appear(f, classify(&f.path), || None, table, now);
+    registry.publish(table);
+}
+
+fn waits(registry: &Registry, name: &str) -> u64 {
+    let session = registry
+        .sessions()
+        .find(|s| s.identity.session == name)
+        .unwrap();
+    session.counts.sched.runqueue_wait.count()
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_nested_cgroup_belongs_to_its_nearest_session() {
+    let (mut r, mut t) = (Registry::new(8, MINUTE), FakeTable::default());
+    let now = Instant::now();
+    for f in [
+        found(1, 0, "/s-outer"),
+        found(2, 1, "/s-outer/part"),
+        found(3, 2, "/s-outer/part/s-inner"),
+        found(4, 3, "/s-outer/part/s-inner/deep"),
+        found(5, 0, "/other"),
+        found(6, 1, "/s-outer/ignored"),
+        found(7, 6, "/s-outer/ignored/deep"),
+    ] {
+        come(&mut r, &mut t, &f, now);
+    }
+    assert_eq!(t.published[&1], t.published[&2]);
+    assert_eq!(t.published[&3], t.published[&4]);
+    assert_ne!(t.published[&1], t.published[&3]);
+    assert!([5, 6, 7].iter().all(|id| !t.published.contains_key(id)));
+    assert_eq!(r.live(), 2);
+}
+
+#[test]
+fn cgroups_of_one_name_are_one_session_until_the_last_is_gone() {
+    let (mut r, mut t) = (Registry::new(8, MINUTE), FakeTable::default());
+    let now = Instant::now();
+    come(&mut r, &mut t, &found(1, 0, "/a/s-x"), now);
+    come(&mut r, &mut t, &found(2, 0, "/b/s-x"), now);
+    assert_eq!((r.live(), t.published[&1]), (1, t.published[&2]));
+    r.vanish(1, now);
+    assert_eq!(r.live(), 1);
+    r.vanish(2, now);
+    assert_eq!(r.live(), 0);
+}
+
+#[test]
+fn a_reused_slot_starts_at_nothing_and_the_ended_session_keeps_its_counts() {
+    let (mut r, mut t) = (Registry::new(1, MINUTE), FakeTable::default());
+    let start = Instant::now();
+    let mut slots_seen = HashSet::new();
+    // More sessions than slots, one after the other.
+    for n in 0..100u64 {
+        let now = start + Duration::from_secs(n * 10);
+        come(&mut r, &mut t, &found(100 + n, 0, &format!("/s-{n}")), now);
+        slots_seen.insert(t.published[&(100 + n)]);
+        r.sample(&mut t, now);
+        assert_eq!(waits(&r, &n.to_string()), 0, "session {n} inherited counts");
+        t.switches(100 + n, 7 + n);
+        r.vanish(100 + n, now);
+        // A last switch after the cgroup has gone still belongs to it.
+        t.switches(100 + n, 1);
+        r.sample(&mut t, now + REST);
+        assert_eq!(waits(&r, &n.to_string()), 8 + n);
+    }
+    assert!(slots_seen.len() < 100, "no slot was used twice");
+}
+
+#[test]
+fn a_session_over_the_cap_is_counted_once_and_adopted_when_there_is_room() {
+    let (mut r, mut t) = (Registry::new(2, MINUTE), FakeTable::default());
+    let start = Instant::now();
+    let all = [
+        found(1, 0, "/s-a"),
+        found(2, 0, "/s-b"),
+        found(3, 0, "/s-c"),
+        found(4, 3, "/s-c/part"),
+    ];
+    for _ in 0..3 {
+        r.reconcile(&all, classify, |_| None, &mut t, start);
+    }
+    assert_eq!(
+        (r.live(), r.overflowed_total(), r.has_waiting()),
+        (2, 1, true)
+    );
+    assert!(!t.published.contains_key(&3) && !t.published.contains_key(&4));
+    r.vanish(1, start);
+    assert!(!r.sample(&mut t, start));
+    r.sample(&mut t, start + REST);
+    assert!(
+        r.sample(&mut t, start + REST * 2),
+        "the freed slot should be offered"
+    );
+    r.reconcile(&all[1..], classify, |_| None, &mut t, start + REST * 2);
+    assert_eq!(
+        (r.live(), r.overflowed_total(), r.has_waiting()),
+        (2, 1, false)
+    );
+    assert_eq!(t.published[&3], t.published[&4]);
+}
+
+#[test]
+fn an_ended_session_lingers_and_then_vanishes() {
+    let (mut r, mut t) = (Registry::new(4, MINUTE), FakeTable::default());
+    let start = Instant::now();
+    come(&mut r, &mut t, &found(1, 0, "/s-a"), start);
+    t.switches(1, 5);
+    r.vanish(1, start);
+    r.sample(&mut t, start + REST);
+    r.sample(&mut t, start + MINUTE - Duration::from_secs(1));
+    assert_eq!(waits(&r, "a"), 5);
+    r.sample(&mut t, start + MINUTE);
+    assert_eq!(r.sessions().count(), 0);
+    assert!(!t.published.contains_key(&1));
+}
+
+#[test]
+fn a_name_that_comes_back_replaces_its_lingering_predecessor() {
+    let (mut r, mut t) = (Registry::new(4, MINUTE), FakeTable::default());
+    let start = Instant::now();
+    come(&mut r, &mut t, &found(1, 0, "/s-a"), start);
+    t.switches(1, 5);
+    r.vanish(1, start);
+    r.sample(&mut t, start + REST);
+    come(&mut r, &mut t, &found(2, 0, "/s-a"), start + REST);
+    r.sample(&mut t, start + REST);
+    assert_eq!(r.sessions().count(), 1);
+    assert_eq!(waits(&r, "a"), 0);
+}
+
+#[test]
+fn new_rules_move_cgroups_without_a_restart() {
+    let (mut r, mut t) = (Registry::new(4, MINUTE), FakeTable::default());
+    let now = Instant::now();
+    let all = [found(1, 0, "/s-a"), found(2, 1, "/s-a/part")];
+    r.reconcile(&all, classify, |_| None, &mut t, now);
+    assert_eq!(t.published[&1], t.published[&2]);
+    let only_part = |path: &[u8]| {
+        if path.ends_with(b"part") {
+            Verdict::Session(identity("part"))
+        } else {
+            Verdict::NotASession
+        }
+    };
+    r.reconcile(&all, only_part, |_| None, &mut t, now);
+    assert!(!t.published.contains_key(&1));
+    let live: Vec<_> = r
+        .sessions()
+        .filter(|s| s.is_live())
+        .map(|s| s.identity.session.clone())
+        .collect();
+    assert_eq!(live, ["part"]);
+}
+
+#[test]
+fn what_was_missed_is_made_up_for_by_a_reconcile() {
+    let (mut r, mut t) = (Registry::new(4, MINUTE), FakeTable::default());
+    let now = Instant::now();
+    r.reconcile(&[found(1, 0, "/s-a")], classify, |_| None, &mut t, now);
+    r.reconcile(&[found(2, 0, "/s-b")], classify, |_| None, &mut t, now);
+    let live: Vec<_> = r
+        .sessions()
+        .filter(|s| s.is_live())
+        .map(|s| s.identity.session.clone())
+        .collect();
+    assert_eq!(live, ["b"]);
+}
+
+#[test]
+fn the_first_process_is_timed_once_for_sessions_made_while_watching() {
+    let (mut r, mut t) = (Registry::new(4, MINUTE), FakeTable::default());
+    let now = Instant::now();
+    let made_ns = crate::clock::boot_ns();
+    t.births.insert(
+        1,
+        CgroupBirth {
+            made_ns,
+            first_process_ns: 0,
+        },
+    );
+    come(&mut r, &mut t, &found(1, 0, "/s-a"), now);
+    r.sample(&mut t, now);
+    assert!(r.first_process().is_empty());
+    assert_eq!(
+        r.sessions().next().unwrap().phase(),
+        crate::session::model::Phase::Pending
+    );
+    t.births.insert(
+        1,
+        CgroupBirth {
+            made_ns,
+            first_process_ns: made_ns + 500_000_000,
+        },
+    );
+    for _ in 0..3 {
+        r.sample(&mut t, now);
+    }
+    let histogram = &r.first_process()[&(String::new(), "desktop".to_owned())];
+    assert_eq!((histogram.count(), histogram.sum_ns), (1, 500_000_000));
+    assert_eq!(
+        r.sessions().next().unwrap().phase(),
+        crate::session::model::Phase::Terminating
+    );
+}

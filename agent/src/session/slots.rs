@@ -1,0 +1,81 @@
+//! Hands out slots of the kernel's per-session maps.
+//!
+//! A slot that is given back rests before it is used again: the threads of an ended session may still be
+//! switched for the last time, and that must not be counted for the next one. Resting slots must not
+//! use up the cap either, so there are more slots than sessions.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use agent_common::Slot;
+
+/// How long a slot rests; an exited thread's last switch follows within milliseconds.
+pub const REST: Duration = Duration::from_secs(2);
+
+/// Slots beyond the cap, for those that rest: an eighth, and at least 32, which is 16 ends a second.
+const RESERVE_MIN: u32 = 32;
+
+/// The free slots of the kernel's maps.
+#[derive(Debug)]
+pub struct Slots {
+    free: VecDeque<Slot>,
+    resting: VecDeque<(Instant, Slot)>,
+}
+
+/// Number of slots, slot 0 included, for a cap on sessions.
+pub fn slots_for(max_sessions: u32) -> u32 {
+    1 + max_sessions + (max_sessions / 8).max(RESERVE_MIN)
+}
+
+impl Slots {
+    /// All slots free.
+    pub fn new(max_sessions: u32) -> Self {
+        Self {
+            free: (1..slots_for(max_sessions)).collect(),
+            resting: VecDeque::new(),
+        }
+    }
+
+    /// A free slot, the longest unused one first.
+    pub fn take(&mut self) -> Option<Slot> {
+        self.free.pop_front()
+    }
+
+    /// Gives a slot back; it rests from `now`.
+    pub fn give_back(&mut self, slot: Slot, now: Instant) {
+        self.resting.push_back((now, slot));
+    }
+
+    /// Ends the rest of the slots that have had it; says whether there were any.
+    pub fn wake(&mut self, now: Instant) -> bool {
+        let before = self.free.len();
+        while let Some(&(since, slot)) = self.resting.front()
+            && now.duration_since(since) >= REST
+        {
+            self.resting.pop_front();
+            self.free.push_back(slot);
+        }
+        self.free.len() > before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_given_back_is_not_taken_before_it_has_rested() {
+        let mut slots = Slots::new(1);
+        let start = Instant::now();
+        let all: Vec<_> = std::iter::from_fn(|| slots.take()).collect();
+        assert_eq!(all.len() as u32, slots_for(1) - 1);
+        assert!(!all.contains(&agent_common::NO_SESSION));
+        slots.give_back(7, start);
+        assert!(!slots.wake(start + REST / 2));
+        assert_eq!(slots.take(), None);
+        assert!(slots.wake(start + REST));
+        assert_eq!(slots.take(), Some(7));
+    }
+}

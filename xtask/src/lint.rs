@@ -1,0 +1,51 @@
+//! `cargo xtask lint`: formatting, clippy, the kernel programs' warnings and the agent's layers.
+//!
+//! The compiler of the kernel programs has no clippy, so their check is that they build with
+//! warnings denied. Building them comes first because the agent's build script embeds them.
+
+mod layers;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::{build_ebpf, command};
+
+/// The options of `lint`.
+#[derive(Args)]
+pub(crate) struct Options {}
+
+/// Runs `cargo xtask lint`.
+pub(crate) fn run(_options: &Options) -> Result<()> {
+    check()
+}
+
+/// Runs every check, cheapest first.
+pub(crate) fn check() -> Result<()> {
+    command::run(command::cargo().args(["fmt", "--all", "--check"]))?;
+    check_layers()?;
+    build_ebpf::build()?;
+    command::run(
+        command::cargo()
+            .args([
+                "clippy",
+                "--workspace",
+                "--exclude",
+                "agent-ebpf",
+                "--all-targets",
+            ])
+            .args(["--", "-D", "warnings"]),
+    )
+}
+
+fn check_layers() -> Result<()> {
+    let source = command::repository().join("agent/src");
+    let findings = layers::check(&source)?;
+    if findings.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "modules of the agent reach across its layers:\n{}\nMove the code, or change the table \
+         in xtask/src/lint/layers.rs if the layers themselves are wrong",
+        findings.join("\n")
+    );
+}

@@ -1,0 +1,84 @@
+//! The project's own commands, `cargo xtask <command>`.
+//!
+//! They are a Rust program because a fresh checkout has nothing but cargo: the same commands then
+//! serve contributors, continuous integration and the documentation. Each command is one file.
+
+mod agent_process;
+mod bench;
+mod build_ebpf;
+mod cgroup;
+mod ci;
+mod command;
+mod demo;
+mod docs;
+mod http;
+mod interrupt;
+mod lint;
+mod run;
+mod setup;
+mod test;
+mod toolchain;
+mod workload;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about,
+    arg_required_else_help = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what building, testing and benchmarking need.
+    Setup(setup::Options),
+    /// Build the kernel programs into target/bpf.
+    BuildEbpf(build_ebpf::Options),
+    /// Build the agent and run it as root: `cargo xtask run -- <agent arguments>`.
+    Run(run::Options),
+    /// Check the code and the documentation, then run all tests.
+    Test(test::Options),
+    /// Check formatting, clippy's findings, the kernel programs' warnings and the layers.
+    Lint(lint::Options),
+    /// Write the generated pages of docs/, or compare them with --check.
+    Docs(docs::Options),
+    /// Run the agent beside three small workloads and show what it sees.
+    Demo(demo::Options),
+    /// Measure what the agent costs; the tables of docs/cost.md.
+    Bench(bench::Options),
+    /// Everything that must hold before a merge, with the time of each step.
+    Ci(ci::Options),
+    /// What the demo and the benchmarks run inside their cgroups.
+    #[command(hide = true)]
+    Workload(workload::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Setup(options) => setup::run(&options),
+        Command::BuildEbpf(options) => build_ebpf::run(&options),
+        Command::Run(options) => run::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Lint(options) => lint::run(&options),
+        Command::Docs(options) => docs::run(&options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Ci(options) => ci::run(&options),
+        Command::Workload(options) => workload::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

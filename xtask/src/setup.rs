@@ -1,0 +1,187 @@
+//! `cargo xtask setup`: installs what building, testing and benchmarking need.
+//!
+//! The other commands call it for their own needs, so a fresh Debian machine goes from checkout to
+//! demo with one command. It looks for programs first and asks the package system only for what is
+//! missing, so on a prepared machine it costs nothing and needs no root.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::{command, toolchain};
+
+/// The options of `setup`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// What to prepare the machine for.
+    #[arg(
+        long = "for",
+        value_name = "PURPOSE",
+        value_enum,
+        default_value = "all"
+    )]
+    purpose: Purpose,
+}
+
+/// What a machine is prepared for.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Purpose {
+    /// Compilers and linker.
+    Build,
+    /// The programs that tests compare the agent with, and the compilers.
+    Test,
+    /// The programs that benchmarks compare the agent with, and the compilers.
+    Bench,
+    /// All of them.
+    All,
+}
+
+/// A program and the Debian package that holds it.
+struct Need {
+    program: &'static str,
+    package: &'static str,
+}
+
+const C_COMPILER: Need = Need {
+    program: "cc",
+    package: "gcc",
+};
+const TEST: [Need; 1] = [Need {
+    program: "prometheus",
+    package: "prometheus",
+}];
+const BENCH: [Need; 2] = [
+    Need {
+        program: "perf",
+        package: "linux-perf",
+    },
+    Need {
+        program: "runqlat",
+        package: "libbpf-tools",
+    },
+];
+
+/// Services that come with the packages and must not run just because a test wants the program.
+const SERVICES: [&str; 1] = ["prometheus.service"];
+
+/// Installs with services held back: while `policy-rc.d` answers 101 no package starts one, and
+/// `SYSTEMD_OFFLINE` makes systemctl take away the link that would start it at the next boot. A
+/// machine that has its own policy keeps it. `--no-remove` makes apt fail where a package
+/// conflicts with an installed one, instead of taking that away.
+const INSTALL: &str = r#"
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+services=$1
+shift
+apt-get update
+apt-get install --yes --no-install-recommends --no-remove "$@"
+if command -v systemctl >/dev/null; then
+    for service in $services; do
+        SYSTEMD_OFFLINE=1 systemctl disable "$service" || true
+    done
+fi
+"#;
+
+/// Runs `cargo xtask setup`.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    prepare(options.purpose)?;
+    println!("nothing is missing");
+    Ok(())
+}
+
+/// Installs what is missing for one purpose.
+pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
+    let mut packages = missing_build_packages();
+    let mut services = Vec::new();
+    if matches!(purpose, Purpose::Test | Purpose::All) {
+        packages.extend(missing(&TEST));
+        if packages.contains(&"prometheus") {
+            services.extend(SERVICES);
+        }
+    }
+    if matches!(purpose, Purpose::Bench | Purpose::All) {
+        packages.extend(missing(&BENCH));
+    }
+    install(&packages, &services)?;
+    if toolchain::has_debian_compiler() && toolchain::find_linker().is_none() {
+        toolchain::install_linker()?;
+    }
+    // Says what to do where this program cannot.
+    toolchain::find().map(|_| ())
+}
+
+fn missing_build_packages() -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    if command::find_program(C_COMPILER.program).is_none() {
+        packages.extend([C_COMPILER.package, "libc6-dev"]);
+    }
+    // A complete nightly toolchain is as good, and a machine without apt gets its error from
+    // `toolchain::find`, which knows the commands for it.
+    if toolchain::find().is_err() && has_apt() {
+        if !toolchain::has_debian_compiler() {
+            packages.extend(toolchain::DEBIAN_COMPILER_PACKAGES);
+        }
+        if toolchain::find_linker().is_none() {
+            let wanted = toolchain::DEBIAN_LLVM_PACKAGES;
+            packages.extend(wanted.into_iter().filter(|package| !is_installed(package)));
+        }
+    }
+    packages
+}
+
+fn missing(needs: &[Need]) -> impl Iterator<Item = &'static str> {
+    needs
+        .iter()
+        .filter(|need| command::find_program(need.program).is_none())
+        .map(|need| need.package)
+}
+
+fn install(packages: &[&str], services: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    if !has_apt() {
+        bail!(
+            "these Debian packages, or what your distribution calls them, are missing: {list}. \
+             Install them by hand and run the command again"
+        );
+    }
+    ensure!(
+        command::is_root() || command::find_program("sudo").is_some(),
+        "the packages {list} are missing: run `apt-get install --no-install-recommends {list}` \
+         as root"
+    );
+    eprintln!("installing {list}");
+    command::run(
+        command::as_root("sh")
+            .args(["-c", INSTALL, "install", &services.join(" ")])
+            .args(packages),
+    )
+    .with_context(|| {
+        format!(
+            "cannot install the packages {list}. For the compiler:\n{}",
+            toolchain::remedies()
+        )
+    })
+}
+
+fn has_apt() -> bool {
+    command::find_program("apt-get").is_some()
+}
+
+/// Whether dpkg has a package that is recognised by no program of its own.
+fn is_installed(package: &str) -> bool {
+    Command::new("dpkg-query")
+        .args(["--show", "--showformat=${db:Status-Status}", package])
+        .stderr(Stdio::null())
+        .output()
+        .is_ok_and(|output| output.stdout == b"installed")
+}

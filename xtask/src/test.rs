@@ -1,0 +1,112 @@
+//! `cargo xtask test`: all tests, and before them the checks that need no running kernel.
+//!
+//! Unit tests run as whoever calls. Integration tests load programs into the running kernel, so
+//! they need root and run one after the other: each counts events of the whole machine.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::setup::{self, Purpose};
+use crate::{build_ebpf, ci, command};
+
+/// The options of `test`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Run only the tests whose name contains this, and no lint.
+    filter: Option<String>,
+    /// Run the tests alone, without `lint` and `docs --check`.
+    #[arg(long)]
+    no_lint: bool,
+}
+
+/// Runs `cargo xtask test`.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.no_lint || options.filter.is_some() {
+        return run_tests(options.filter.as_deref());
+    }
+    ci::run(&ci::Options {})
+}
+
+/// Builds everything and runs the tests; all of them run even when some fail.
+pub(crate) fn run_tests(filter: Option<&str>) -> Result<()> {
+    setup::prepare(Purpose::Test)?;
+    build_ebpf::build()?;
+    let agent = command::build_agent()?;
+
+    let mut results = Vec::new();
+    let mut unit = command::cargo();
+    unit.args(["test", "--workspace", "--no-fail-fast"])
+        .args(["--exclude", "agent-ebpf", "--exclude", "integration-tests"])
+        .args(filter);
+    let unit_passed = run_and_collect(&mut unit, &mut results)?;
+
+    let mut integration = command::cargo();
+    integration.args(["test", "--package", "integration-tests", "--no-fail-fast"]);
+    if !command::is_root() {
+        // cargo itself stays the caller's, so that root owns nothing in target/.
+        let runner = r#"target."cfg(all())".runner=["sudo", "--preserve-env"]"#;
+        integration.args(["--config", runner]);
+    }
+    integration
+        .args(filter)
+        .args(["--", "--test-threads=1"])
+        .env("SESSIONSCOPE_BIN", agent);
+    let integration_passed = run_and_collect(&mut integration, &mut results)?;
+
+    println!("\nresults of all test programs:");
+    for result in results {
+        println!("  {result}");
+    }
+    if !(unit_passed && integration_passed) {
+        bail!("some tests failed: their output is above, under `failures:`");
+    }
+    Ok(())
+}
+
+/// Runs `cargo test`, shows what it prints and keeps the summary line of each test program that
+/// had tests to run.
+fn run_and_collect(cargo: &mut Command, results: &mut Vec<String>) -> Result<bool> {
+    let mut child = cargo
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| command::cannot_start(cargo))?;
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line.context("cannot read what the tests print")?;
+            println!("{line}");
+            if is_summary(&line) {
+                results.push(line);
+            }
+        }
+    }
+    Ok(child
+        .wait()
+        .context("cannot wait for `cargo test`")?
+        .success())
+}
+
+fn is_summary(line: &str) -> bool {
+    line.starts_with("test result: ") && !line.contains(" 0 passed; 0 failed; 0 ignored;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_summary;
+
+    #[test]
+    fn summaries_of_programs_without_tests_are_left_out() {
+        assert!(is_summary(
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured;"
+        ));
+        assert!(is_summary(
+            "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured;"
+        ));
+        assert!(!is_summary(
+            "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured;"
+        ));
+        assert!(!is_summary("test histogram::buckets ... ok"));
+    }
+}

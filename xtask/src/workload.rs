@@ -1,0 +1,178 @@
+//! What the demo and the benchmarks run inside their cgroups: small sessions with known behaviour.
+//!
+//! They are part of this program because the demo must look the same everywhere, and no load
+//! generator is installed everywhere. Each ends with the process that started it, so that even a
+//! killed demo leaves no spinning threads behind.
+
+use std::hint::black_box;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, process, thread};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+/// The options of the hidden command `workload`.
+#[derive(Args)]
+pub(crate) struct Options {
+    kind: Kind,
+    /// The cgroup to move into before doing anything.
+    #[arg(long)]
+    cgroup: PathBuf,
+    /// The CPU that the hog and the desktop compete for.
+    #[arg(long, default_value_t = 0)]
+    cpu: usize,
+}
+
+/// What a workload does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Two threads that never sleep.
+    CpuHog,
+    /// A thread that wakes often, works shortly and suffers from waiting.
+    Latency,
+    /// Processes that end well, badly and by a signal, again and again.
+    CrashLoop,
+    /// A thread that wakes ten times a second and does nothing, as a session that nobody uses.
+    Idle,
+    /// Nothing, until the crash loop that started it ends.
+    Sleep,
+}
+
+impl Kind {
+    /// The word that selects it on the command line.
+    pub(crate) fn argument(self) -> &'static str {
+        match self {
+            Self::CpuHog => "cpu-hog",
+            Self::Latency => "latency",
+            Self::CrashLoop => "crash-loop",
+            Self::Idle => "idle",
+            Self::Sleep => "sleep",
+        }
+    }
+}
+
+/// Two, so that the hog also waits for itself and the demo shows that as such.
+const HOG_THREADS: usize = 2;
+/// A desktop under somebody's hands: woken by input and frames, busy for a fraction of that.
+const DESKTOP_SLEEP: Duration = Duration::from_millis(2);
+const DESKTOP_WORK: Duration = Duration::from_micros(100);
+const IDLE_SLEEP: Duration = Duration::from_millis(100);
+const CRASH_PAUSE: Duration = Duration::from_millis(100);
+/// One in so many rounds of the crash loop also has a process killed by a signal.
+const CRASH_SIGNAL_EVERY: u64 = 10;
+/// Processes that stay, so that the session has a population as well as a turnover.
+const CRASH_SLEEPERS: usize = 3;
+
+/// Runs the hidden command `workload`; it ends only by a signal.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the demo")?;
+    enter(&options.cgroup)?;
+    match options.kind {
+        Kind::CpuHog => hog(options.cpu),
+        Kind::Latency => desktop(options.cpu),
+        Kind::CrashLoop => crash_loop(&options.cgroup),
+        Kind::Idle => loop {
+            thread::sleep(IDLE_SLEEP);
+        },
+        Kind::Sleep => loop {
+            thread::park();
+        },
+    }
+}
+
+/// Starts a workload as a process of its own.
+pub(crate) fn start(kind: Kind, cgroup: &Path, cpu: usize) -> Result<Child> {
+    let program = env::current_exe().context("cannot find this program's own file")?;
+    Command::new(program)
+        .args([
+            "workload",
+            kind.argument(),
+            "--cpu",
+            &cpu.to_string(),
+            "--cgroup",
+        ])
+        .arg(cgroup)
+        .stdin(Stdio::null())
+        // Ctrl-C reaches the whole foreground group, and it is the demo that ends its workloads.
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start the workload {}", kind.argument()))
+}
+
+/// Moves this process into a cgroup.
+pub(crate) fn enter(cgroup: &Path) -> Result<()> {
+    let file = cgroup.join("cgroup.procs");
+    fs::write(&file, process::id().to_string())
+        .with_context(|| format!("cannot move into the cgroup by writing {}", file.display()))
+}
+
+/// Keeps this thread, and what it starts, on one CPU.
+pub(crate) fn pin(cpu: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)
+        .with_context(|| format!("CPU {cpu} is beyond what an affinity mask holds"))?;
+    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("cannot run on CPU {cpu}"))
+}
+
+fn hog(cpu: usize) -> Result<()> {
+    // The threads inherit the affinity.
+    pin(cpu)?;
+    for _ in 1..HOG_THREADS {
+        thread::spawn(spin);
+    }
+    spin()
+}
+
+/// Arithmetic, not a pause instruction: that one makes hypervisors take the CPU away.
+fn spin() -> ! {
+    let mut number = 1_u64;
+    loop {
+        number = black_box(
+            number
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1),
+        );
+    }
+}
+
+fn desktop(cpu: usize) -> Result<()> {
+    pin(cpu)?;
+    loop {
+        thread::sleep(DESKTOP_SLEEP);
+        let begin = Instant::now();
+        while begin.elapsed() < DESKTOP_WORK {
+            black_box(begin);
+        }
+    }
+}
+
+fn crash_loop(cgroup: &Path) -> Result<()> {
+    let _sleepers = (0..CRASH_SLEEPERS)
+        .map(|_| start(Kind::Sleep, cgroup, 0))
+        .collect::<Result<Vec<_>>>()?;
+    for round in 1_u64.. {
+        spawn("true", &[])?.wait()?;
+        spawn("false", &[])?.wait()?;
+        if round.is_multiple_of(CRASH_SIGNAL_EVERY) {
+            // Without a core file: the demo must leave nothing on disk.
+            spawn("sh", &["-c", "ulimit -c 0; kill -SEGV $$"])?.wait()?;
+        }
+        thread::sleep(CRASH_PAUSE);
+    }
+    bail!("the crash loop has counted to the end")
+}
+
+fn spawn(program: &str, arguments: &[&str]) -> Result<Child> {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot start `{program}`"))
+}
