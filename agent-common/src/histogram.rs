@@ -27,7 +27,11 @@ const UNITS_PER_NS: u64 = 1099;
 const UNITS_FRACTION: u64 = 274_678_070;
 const FRACTION_SHIFT: u32 = 29;
 /// Mantissas of 2^(1/4), 2^(2/4) and 2^(3/4), normalised to bit 63.
-const QUARTERS: [u64; 3] = [0x9837f0518db8a970, 0xb504f333f9de6485, 0xd744fccad69d6af5];
+const QUARTERS: [u64; 3] = [
+    0x9837_f051_8db8_a970,
+    0xb504_f333_f9de_6485,
+    0xd744_fcca_d69d_6af5,
+];
 
 /// A latency histogram: non-cumulative bucket counts and the exact sum.
 ///
@@ -46,13 +50,19 @@ const _: () = assert!(size_of::<Histogram>() == (BUCKETS + 1) * 8);
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { buckets: [0; BUCKETS], sum_ns: 0 }
+        Self {
+            buckets: [0; BUCKETS],
+            sum_ns: 0,
+        }
     }
 }
 
 /// The bucket of an observation of `ns` nanoseconds; always below [`BUCKETS`].
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a BPF-to-BPF call costs as much as the arithmetic")]
+#[expect(
+    clippy::inline_always,
+    reason = "a BPF-to-BPF call costs as much as the arithmetic"
+)]
 pub fn bucket_of(ns: u64) -> usize {
     let ns = if ns > CLAMP_NS { CLAMP_NS } else { ns };
     let units = ns * UNITS_PER_NS + ((ns * UNITS_FRACTION) >> FRACTION_SHIFT);
@@ -151,7 +161,11 @@ mod tests {
         let (mut low, mut high) = (0u64, 1 << 36);
         while low + 1 < high {
             let middle = low.midpoint(high);
-            if fits(middle) { low = middle } else { high = middle }
+            if fits(middle) {
+                low = middle;
+            } else {
+                high = middle;
+            }
         }
         low
     }
@@ -162,8 +176,16 @@ mod tests {
         assert_eq!(boundary_ns(-36), 1_953_125);
         for bucket in 0..BUCKETS - 1 {
             let bound = boundary_ns(native_index(bucket));
-            assert_eq!(bucket_of(bound), bucket, "{bound} ns, the last of bucket {bucket}");
-            assert_eq!(bucket_of(bound + 1), bucket + 1, "{bound} + 1 ns is in the next bucket");
+            assert_eq!(
+                bucket_of(bound),
+                bucket,
+                "{bound} ns, the last of bucket {bucket}"
+            );
+            assert_eq!(
+                bucket_of(bound + 1),
+                bucket + 1,
+                "{bound} + 1 ns is in the next bucket"
+            );
         }
     }
 

@@ -68,11 +68,19 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
     if !live_process && !live_thread {
         return 0;
     }
-    let record = CensusRecord { slot, flags: if live_process { LEADER } else { 0 }, unswitched_ns };
+    let record = CensusRecord {
+        slot,
+        flags: if live_process { LEADER } else { 0 },
+        unswitched_ns,
+    };
     // SAFETY: `seq` is the iterator's own; the record is on the stack.
     unsafe {
         let seq = (*(*ctx).meta).seq;
-        bpf_seq_write(seq.cast(), (&raw const record).cast(), size_of::<CensusRecord>() as u32);
+        bpf_seq_write(
+            seq.cast(),
+            (&raw const record).cast(),
+            size_of::<CensusRecord>() as u32,
+        );
     }
     0
 }

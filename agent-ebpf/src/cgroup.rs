@@ -39,7 +39,10 @@ fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
     };
     // SAFETY: takes no arguments.
     let now_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let birth = CgroupBirth { made_ns: now_ns, first_process_ns: 0 };
+    let birth = CgroupBirth {
+        made_ns: now_ns,
+        first_process_ns: 0,
+    };
     let _full = CGROUP_BIRTHS.insert(&id, &birth, 0);
     // Inside a session everything belongs to it from the first process on, not only once the agent has
     // heard of the cgroup.
@@ -63,7 +66,14 @@ fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
     };
     // SAFETY: takes no arguments.
     let now_ns = unsafe { bpf_ktime_get_boot_ns() };
-    send(CGROUP_REMOVED, session::slot_of_cgroup(id), now_ns, cgroup, id, parent_id);
+    send(
+        CGROUP_REMOVED,
+        session::slot_of_cgroup(id),
+        now_ns,
+        cgroup,
+        id,
+        parent_id,
+    );
     0
 }
 

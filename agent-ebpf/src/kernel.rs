@@ -127,7 +127,11 @@ impl Cgroup {
     #[inline(always)]
     pub(crate) fn parent_id(self) -> Option<u64> {
         let parent: KernelPtr = chained(self.kernfs_node()?, offset!(kernfs_parent))?;
-        if parent.is_null() { None } else { chained(parent, offset!(kernfs_id)) }
+        if parent.is_null() {
+            None
+        } else {
+            chained(parent, offset!(kernfs_id))
+        }
     }
 
     /// Address of the last path component, a NUL-terminated string.

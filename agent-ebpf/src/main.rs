@@ -9,7 +9,10 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)] // `record.rs` needs two lines of assembly
-#![expect(unsafe_code, reason = "kernel memory is read through raw pointers that the verifier checks")]
+#![expect(
+    unsafe_code,
+    reason = "kernel memory is read through raw pointers that the verifier checks"
+)]
 
 mod census;
 mod cgroup;

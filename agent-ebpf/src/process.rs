@@ -96,15 +96,21 @@ fn ends_its_process(task: Task) -> bool {
     let Some(start_ns) = chained(task.group_leader(), offset!(task_start_boottime)) else {
         return true;
     };
-    let key = ExitedProcess { pid: task.tgid().into(), start_ns };
-    EXITED_PROCESSES.insert(&key, &1, BPF_NOEXIST.into()).is_ok()
+    let key = ExitedProcess {
+        pid: task.tgid().into(),
+        start_ns,
+    };
+    EXITED_PROCESSES
+        .insert(&key, &1, BPF_NOEXIST.into())
+        .is_ok()
 }
 
 #[inline(always)]
 fn process_exited(ctx: &BtfTracePointContext, slot: Slot, task: Task) {
     let signal = task.signal();
     // As wait_task_zombie (kernel/exit.c) builds the status for the parent.
-    let group_exit = chained::<u32>(signal, offset!(signal_flags)).unwrap_or(0) & SIGNAL_GROUP_EXIT != 0;
+    let group_exit =
+        chained::<u32>(signal, offset!(signal_flags)).unwrap_or(0) & SIGNAL_GROUP_EXIT != 0;
     let status = if group_exit {
         chained::<u32>(signal, offset!(signal_group_exit_code))
     } else {
@@ -125,7 +131,13 @@ fn process_exited(ctx: &BtfTracePointContext, slot: Slot, task: Task) {
         count!(slot, exits_success);
         return;
     }
-    debug!(ctx, "process {} of slot {} ended with status {}", task.tgid(), slot, status);
+    debug!(
+        ctx,
+        "process {} of slot {} ended with status {}",
+        task.tgid(),
+        slot,
+        status
+    );
     emit::send(
         PROCESS_FAILED,
         &ExitEvent {

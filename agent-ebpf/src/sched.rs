@@ -81,7 +81,11 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 /// Charges an involuntary switch to who got the CPU.
 #[inline(always)]
 fn preempted(stats: &mut SchedStats, victim: Slot, next: Task) {
-    let preemptor = if next.pid() == 0 { NO_SESSION } else { session::slot_of_task(next) };
+    let preemptor = if next.pid() == 0 {
+        NO_SESSION
+    } else {
+        session::slot_of_task(next)
+    };
     if preemptor == NO_SESSION {
         stats.preempted_by_system += 1;
     } else if preemptor == victim {

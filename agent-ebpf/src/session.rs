@@ -19,8 +19,12 @@ use crate::{
 /// Cgroup id → slot, for every cgroup of a session. Written by the agent, and by `cgroup_mkdir` for a
 /// cgroup below one that is here.
 #[btf_map]
-pub(crate) static CGROUP_SLOTS: HashMap<u64, Slot, { MAX_CGROUPS as usize }, { BPF_F_NO_PREALLOC as usize }> =
-    HashMap::new();
+pub(crate) static CGROUP_SLOTS: HashMap<
+    u64,
+    Slot,
+    { MAX_CGROUPS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
 
 /// Raised by the agent after each change of `CGROUP_SLOTS`.
 #[btf_map]
@@ -35,7 +39,9 @@ pub(crate) fn generation() -> u32 {
 #[inline(always)]
 pub(crate) fn slot_of_cgroup(id: u64) -> Slot {
     // SAFETY: the value is an integer that is read once.
-    unsafe { CGROUP_SLOTS.get(&id) }.copied().unwrap_or(NO_SESSION)
+    unsafe { CGROUP_SLOTS.get(&id) }
+        .copied()
+        .unwrap_or(NO_SESSION)
 }
 
 #[inline(never)]

@@ -41,7 +41,10 @@ mod store {
     use core::{ffi::c_void, ptr};
 
     use aya_ebpf::{
-        bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE},
+        bindings::{
+            BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE,
+            bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE,
+        },
         helpers::generated::bpf_task_storage_get,
     };
 
@@ -75,8 +78,13 @@ mod store {
     fn storage(task: Task, flags: u64) -> Option<*mut TaskState> {
         let map = (&raw const TASK_STATES).cast_mut().cast::<c_void>();
         // SAFETY: the map and the task are what the helper expects; the verifier checks both.
-        let state = unsafe { bpf_task_storage_get(map, task.0.cast_mut().cast(), ptr::null_mut(), flags) };
-        if state.is_null() { None } else { Some(state.cast()) }
+        let state =
+            unsafe { bpf_task_storage_get(map, task.0.cast_mut().cast(), ptr::null_mut(), flags) };
+        if state.is_null() {
+            None
+        } else {
+            Some(state.cast())
+        }
     }
 
     #[inline(always)]
@@ -97,7 +105,11 @@ pub(crate) fn known(task: Task) -> Option<&'static mut TaskState> {
     // SAFETY: a map value that lives as long as the program runs. One CPU at a time writes it: the
     // one that the thread is on, under the run-queue lock.
     let state = unsafe { &mut *state };
-    if state.task == task.0 as u64 { Some(state) } else { None }
+    if state.task == task.0 as u64 {
+        Some(state)
+    } else {
+        None
+    }
 }
 
 /// Makes the thread's state, with the kernel's present accounts as the base of the next difference.

@@ -93,7 +93,8 @@ struct Type {
     kind: u32,
     kind_flag: bool,
     vlen: usize,
-    size_or_type: u32,
+    /// The type behind a typedef or qualifier; a size for other kinds.
+    target: u32,
 }
 
 impl Btf {
@@ -241,7 +242,7 @@ impl Btf {
             let ty = self.type_at(*self.types.get(id as usize)? as usize)?;
             match ty.kind {
                 KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
-                    id = ty.size_or_type;
+                    id = ty.target;
                 }
                 _ => return Some(ty),
             }
@@ -257,7 +258,7 @@ impl Btf {
             kind: (info >> 24) & 0x1f,
             kind_flag: info >> 31 == 1,
             vlen: (info & 0xffff) as usize,
-            size_or_type: word(&self.bytes, offset + 8)?,
+            target: word(&self.bytes, offset + 8)?,
         })
     }
 

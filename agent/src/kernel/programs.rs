@@ -112,7 +112,7 @@ pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<ProgramStatus
     let mut statuses = Vec::new();
     for spec in PROGRAMS {
         let result = attach(ebpf, btf, spec);
-        let reason = result.err().map(|e| one_line(&e));
+        let reason = result.err().map(|e| one_line(e.as_ref()));
         if let Some(reason) = &reason {
             if spec.required {
                 return Err(Error::Program {
@@ -159,9 +159,9 @@ fn attach(
 
 /// An error and its causes in one line: verifier logs have thousands, of which the last two say what
 /// was refused.
-fn one_line(error: &Box<dyn std::error::Error>) -> String {
+fn one_line(error: &dyn std::error::Error) -> String {
     let mut parts = Vec::new();
-    let mut next: Option<&dyn std::error::Error> = Some(error.as_ref());
+    let mut next: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
         let lines: Vec<&str> = text
@@ -199,7 +199,7 @@ mod tests {
         let log = "load failed\n0: R1=ctx\n1: (79) r1\ninvalid mem access\nprocessed 2 insns";
         let error: Box<dyn std::error::Error> = log.into();
         assert_eq!(
-            one_line(&error),
+            one_line(error.as_ref()),
             "load failed … invalid mem access processed 2 insns"
         );
     }

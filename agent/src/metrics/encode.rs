@@ -6,7 +6,10 @@
 //! Histograms keep the kernel's buckets: classic ones at powers of four seconds, and with protobuf the
 //! native ones of schema 2, both exact.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+};
 
 use agent_common::histogram::{BUCKETS, Histogram, PER_OCTAVE, native_index};
 use prometheus_client::{
@@ -97,9 +100,12 @@ fn to_text_format(open_metrics: &str) -> String {
             ""
         };
         let kind = kind.rsplit(' ').next().unwrap_or_default();
-        out.push_str(&format!(
-            "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n"
-        ));
+        let _infallible = write!(
+            out,
+            "# HELP {name}{suffix} {help}
+# TYPE {name}{suffix} {kind}
+"
+        );
     }
     out
 }

@@ -98,6 +98,8 @@ pub struct Registry {
     sessions: BTreeMap<Serial, Session>,
     live_by_key: HashMap<Key, Serial>,
     memberships: HashMap<u64, Membership>,
+    /// Cgroups that a rule ignores, and all below them.
+    ignored: HashSet<u64>,
     /// Roots of sessions that had no slot when they came.
     waiting: HashSet<u64>,
     /// Waiting ones that are already in `overflowed_total`.
@@ -124,6 +126,7 @@ impl Registry {
             sessions: BTreeMap::new(),
             live_by_key: HashMap::new(),
             memberships: HashMap::new(),
+            ignored: HashSet::new(),
             waiting: HashSet::new(),
             overflowed: HashSet::new(),
             overflowed_total: 0,
@@ -179,6 +182,15 @@ impl Registry {
         now: Instant,
     ) {
         let current = self.memberships.get(&found.id).copied();
+        let below_ignored = found.parent.is_some_and(|p| self.ignored.contains(&p));
+        let verdict = if below_ignored {
+            Verdict::Ignored
+        } else {
+            verdict
+        };
+        if verdict != Verdict::Ignored {
+            self.ignored.remove(&found.id);
+        }
         match verdict {
             Verdict::Session(identity) => {
                 let key = key_of(&identity);
@@ -208,11 +220,12 @@ impl Registry {
             Verdict::Ignored => {
                 if current.is_some() {
                     self.detach(found.id, table, now);
-                } else {
+                } else if self.ignored.insert(found.id) {
                     // The kernel gives a new cgroup its parent's slot by itself.
                     table.unassign(found.id);
                     self.unpublished = true;
                 }
+                self.ignored.insert(found.id);
             }
         }
     }
@@ -222,6 +235,7 @@ impl Registry {
     pub fn vanish(&mut self, id: u64, now: Instant) {
         self.waiting.remove(&id);
         self.overflowed.remove(&id);
+        self.ignored.remove(&id);
         if self.forget(id, now) {
             self.expiring.push((now, id));
         }
@@ -237,7 +251,11 @@ impl Registry {
         now: Instant,
     ) {
         let there: HashSet<u64> = all.iter().map(|f| f.id).collect();
-        let known = self.memberships.keys().chain(&self.waiting);
+        let known = self
+            .memberships
+            .keys()
+            .chain(&self.waiting)
+            .chain(&self.ignored);
         let gone: Vec<u64> = known.filter(|id| !there.contains(id)).copied().collect();
         for id in gone {
             self.vanish(id, now);
