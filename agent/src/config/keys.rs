@@ -210,7 +210,7 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "kernel.task_state",
         flag: None,
-        doc: "Where the programs keep their state of each thread: task storage (kernel 5.11 and later), an array indexed by pid, or what the kernel allows.",
+        doc: "Where the programs keep their state of each thread: task storage (kernel 5.13 and later), an array indexed by pid, or what the kernel allows.",
         field: Field::Text {
             form: "`auto`, `task-storage` or `pid-array`",
             get: |config| Some(config.kernel.task_state.name().to_owned()),

@@ -122,7 +122,9 @@ pub(super) fn verify(
     if let Some(inode) = own_cgroup_inode(cgroup_root) {
         expect("own cgroup", check.cgroup_id, inode, inode);
     }
-    if check.comm != check.helper_comm {
+    // Up to the NUL: what follows is left over from a longer name, and some kernels clear it.
+    let name = |comm: &[u8]| comm.split(|&b| b == 0).next().map(<[u8]>::to_vec);
+    if name(&check.comm) != name(&check.helper_comm) {
         wrong.push("task_struct.comm differs from bpf_get_current_comm".to_owned());
     }
     if wrong.is_empty() {
