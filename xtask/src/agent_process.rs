@@ -18,8 +18,8 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::http::{self, Answer};
 use crate::command;
+use crate::http::{self, Answer};
 
 /// The agent's usual port, which documentation and screenshots show; any other does as well.
 const PORT: u16 = 9709;

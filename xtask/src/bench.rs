@@ -15,6 +15,7 @@ mod pipe;
 mod programs;
 mod sched;
 mod sched_report;
+mod table;
 
 use std::env;
 use std::fs;

@@ -48,11 +48,15 @@ pub(crate) fn get_with(
         .with_context(|| format!("cannot connect to {address}"))?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
-    let mut request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n");
-    for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
-    }
-    request.push_str("\r\n");
+    let host = address.to_string();
+    let mut lines = vec![format!("GET {path} HTTP/1.0")];
+    lines.extend(
+        [("Host", host.as_str())]
+            .iter()
+            .chain(headers)
+            .map(|(name, value)| format!("{name}: {value}")),
+    );
+    let request = format!("{}\r\n\r\n", lines.join("\r\n"));
     stream
         .write_all(request.as_bytes())
         .with_context(|| format!("cannot send a request to {address}"))?;
@@ -89,7 +93,8 @@ mod tests {
 
     #[test]
     fn the_body_and_the_headers_of_a_success_are_returned() {
-        let answer = answer(b"HTTP/1.0 200 OK\r\nContent-Encoding: gzip\r\n\r\n\xff\r\n\r\n").unwrap();
+        let answer =
+            answer(b"HTTP/1.0 200 OK\r\nContent-Encoding: gzip\r\n\r\n\xff\r\n\r\n").unwrap();
         assert_eq!(answer.body, b"\xff\r\n\r\n");
         assert_eq!(answer.header("content-encoding"), Some("gzip"));
         assert_eq!(answer.header("200 OK"), None);

@@ -15,7 +15,7 @@ pub(super) struct Machine {
     pub(super) kernel: String,
     pub(super) processor: String,
     pub(super) cpus: usize,
-    pub(super) virtual_machine: bool,
+    pub(super) virtualized: bool,
     pub(super) pid_max: u64,
     /// The day, in UTC.
     pub(super) date: String,
@@ -37,7 +37,7 @@ impl Machine {
             // arm64 names no model.
             processor: field("model name").unwrap_or_else(|| env::consts::ARCH.to_owned()),
             cpus: allowed_cpus()?.len(),
-            virtual_machine: field("flags")
+            virtualized: field("flags")
                 .is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
             pid_max: read("/proc/sys/kernel/pid_max")?
                 .trim()
@@ -50,7 +50,7 @@ impl Machine {
 
 impl fmt::Display for Machine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.virtual_machine {
+        let kind = if self.virtualized {
             ", virtual machine"
         } else {
             ""

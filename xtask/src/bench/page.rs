@@ -76,10 +76,7 @@ mod tests {
     fn only_the_section_changes() {
         let page = "a\n<!-- bench:x -->\nold\n<!-- /bench:x -->\nb\n";
         let new = replace(page, "x", "new\n");
-        assert_eq!(
-            new,
-            "a\n<!-- bench:x -->\n\nnew\n\n<!-- /bench:x -->\nb\n"
-        );
+        assert_eq!(new, "a\n<!-- bench:x -->\n\nnew\n\n<!-- /bench:x -->\nb\n");
         assert_eq!(replace(&new, "x", "new\n"), new);
     }
 
