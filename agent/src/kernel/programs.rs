@@ -157,6 +157,9 @@ fn attach(
     Ok(())
 }
 
+/// What a verifier log ends with, after its reason.
+const LOG_STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
+
 /// An error and its causes in one line. A verifier log has thousands: its reason is the last one before
 /// the statistics.
 fn one_line(error: &dyn std::error::Error) -> String {
@@ -164,17 +167,18 @@ fn one_line(error: &dyn std::error::Error) -> String {
     let mut next: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
+        let is_statistics = |line: &str| LOG_STATISTICS.iter().any(|s| line.starts_with(s));
         let lines: Vec<&str> = text
             .lines()
             .map(str::trim)
-            .filter(|l| !l.is_empty())
+            .filter(|line| !line.is_empty() && !is_statistics(line))
             .collect();
         let part = match lines[..] {
-            [] => continue,
+            [] => String::new(),
             [only] => only.to_owned(),
             [first, .., last] => format!("{first} … {last}"),
         };
-        if !parts.contains(&part) {
+        if !part.is_empty() && !parts.contains(&part) {
             parts.push(part);
         }
         next = error.source();
