@@ -1,1 +1,35 @@
-//! Harness of the end-to-end tests.
+//! Harness of the end-to-end tests: real cgroups, real processes, a real agent, a real Prometheus.
+//!
+//! A test makes a [`cgroup::Tree`], starts an [`agent::Agent`] that takes the tree's children for
+//! sessions, lets a [`workload::Workload`] run in one of them, and compares what the agent serves with
+//! what the kernel itself says ([`accounts`]). Everything is undone by `Drop`, so also when a test
+//! panics: variables are declared in the order tree, agent, workload, and dropped the other way round.
+//!
+//! The harness panics where it cannot go on: its callers are tests.
+
+pub mod accounts;
+pub mod agent;
+pub mod capability;
+pub mod cgroup;
+pub mod exposition;
+pub mod http;
+pub mod process;
+pub mod prometheus;
+pub mod wait;
+pub mod workload;
+
+use std::path::{Path, PathBuf};
+
+/// The repository, where the tests were compiled.
+pub fn repository() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
+}
+
+/// The folder of everything built.
+pub fn target_directory() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || repository().join("target"),
+        |folder| repository().join(folder),
+    )
+}

@@ -1,0 +1,283 @@
+//! The tests' own load: joins a cgroup, does exactly what it is told, and says what it did.
+//!
+//! The protocol is that of `integration_tests::workload`: `ready`, then on a line from stdin the work,
+//! then one line of JSON, then nothing until it is killed. Whatever it starts dies with it.
+
+mod child;
+mod script;
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, Read, Write},
+    os::fd::AsFd,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::{Parser, Subcommand};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    sys::{
+        prctl::set_pdeathsig,
+        resource::{Resource, setrlimit},
+        signal::Signal,
+    },
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+
+#[derive(Parser)]
+struct Arguments {
+    /// Cgroup to join first.
+    #[arg(long)]
+    cgroup: Option<PathBuf>,
+    #[command(subcommand)]
+    work: Work,
+}
+
+#[derive(Subcommand)]
+enum Work {
+    /// Two processes on one CPU hand a byte to each other.
+    Pingpong {
+        #[arg(long)]
+        switches: u64,
+        #[arg(long)]
+        cpu: usize,
+    },
+    /// Threads on one CPU that never block.
+    Spin {
+        #[arg(long)]
+        cpu: usize,
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
+        #[arg(long)]
+        seconds: f64,
+        /// Of this real-time priority: nothing ordinary takes the CPU from them.
+        #[arg(long)]
+        real_time: Option<u8>,
+    },
+    /// Wakes up some thousand times a second and takes the CPU at once, each time for a moment.
+    Interrupt {
+        #[arg(long)]
+        cpu: usize,
+        #[arg(long)]
+        real_time: u8,
+        #[arg(long)]
+        seconds: f64,
+    },
+    /// Starts processes that end as they are told.
+    Script(script::Script),
+    /// Starts processes that sleep, and on the next line ends them.
+    Sleepers {
+        #[arg(long)]
+        count: usize,
+    },
+    /// Does nothing.
+    Idle,
+    /// A process that another workload starts.
+    #[command(subcommand, hide = true)]
+    Child(child::Role),
+}
+
+fn main() {
+    set_pdeathsig(Signal::SIGKILL).expect("the kernel ends us with our parent");
+    let arguments = Arguments::parse();
+    if let Work::Child(role) = arguments.work {
+        child::run(role);
+    }
+    // The processes that crash must not leave a core.
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).expect("limits can be lowered");
+    if let Some(cgroup) = arguments.cgroup {
+        join(&cgroup);
+    }
+    match arguments.work {
+        Work::Pingpong { switches, cpu } => pingpong(switches, cpu),
+        Work::Spin {
+            cpu,
+            threads,
+            seconds,
+            real_time,
+        } => {
+            if let Some(priority) = real_time {
+                become_real_time(priority);
+            }
+            spin(cpu, threads, Duration::from_secs_f64(seconds));
+        }
+        Work::Interrupt {
+            cpu,
+            real_time,
+            seconds,
+        } => {
+            become_real_time(real_time);
+            interrupt(cpu, Duration::from_secs_f64(seconds));
+        }
+        Work::Script(script) => {
+            ready();
+            report(&script.run());
+        }
+        Work::Sleepers { count } => sleepers(count),
+        Work::Idle => {
+            ready();
+            report(&Value::Null);
+        }
+        Work::Child(_) => unreachable!("handled above"),
+    }
+    stay();
+}
+
+/// Moves this process into a cgroup; 0 is whoever writes.
+fn join(cgroup: &std::path::Path) {
+    let path = cgroup.join("cgroup.procs");
+    fs::write(&path, "0").unwrap_or_else(|error| panic!("cannot join {}: {error}", path.display()));
+}
+
+/// Says that all is prepared and waits for the word.
+fn ready() {
+    say("ready");
+    next_line();
+}
+
+fn report(report: &Value) {
+    say(&report.to_string());
+}
+
+fn say(line: &str) {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}")
+        .and_then(|()| stdout.flush())
+        .expect("the test listens");
+}
+
+fn next_line() {
+    let read = io::stdin().lock().read_line(&mut String::new());
+    assert!(read.expect("the test speaks") > 0, "the test has gone");
+}
+
+/// Stays, blocked, until killed: the accounts of a thread go with it.
+fn stay() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
+/// Starts this program as a child of its own.
+fn child(role: &[&str]) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("child").args(role);
+    command
+}
+
+fn pin(cpu: usize) {
+    let mut set = CpuSet::new();
+    set.set(cpu).expect("a CPU that exists");
+    sched_setaffinity(Pid::from_raw(0), &set).expect("the CPU is allowed");
+}
+
+/// Gives the calling thread, and the threads that it starts from now on, real-time priority.
+fn become_real_time(priority: u8) {
+    let (priority, pid) = (priority.to_string(), std::process::id().to_string());
+    let status = Command::new("chrt")
+        .args(["--fifo", "--pid", &priority, &pid])
+        .status();
+    assert!(
+        status.expect("chrt is a part of every Debian").success(),
+        "chrt failed"
+    );
+}
+
+fn pingpong(switches: u64, cpu: usize) {
+    pin(cpu);
+    let mut pong = child(&["pong"]);
+    pong.stdin(Stdio::piped()).stdout(Stdio::piped());
+    #[expect(
+        clippy::zombie_processes,
+        reason = "both live until the test kills this one"
+    )]
+    let mut pong = pong.spawn().expect("the other process starts");
+    let mut there = pong.stdin.take().expect("stdin is a pipe");
+    let mut back = pong.stdout.take().expect("stdout is a pipe");
+    let mut byte = [0];
+    let mut round = || {
+        there.write_all(&byte).expect("the other process reads");
+        back.read_exact(&mut byte)
+            .expect("the other process writes");
+    };
+    // One round before the measured ones: the other process has started for sure.
+    round();
+    ready();
+    // Each process blocks once a round.
+    let rounds = switches / 2;
+    for _ in 0..rounds {
+        round();
+    }
+    report(&json!({ "rounds": rounds }));
+    stay();
+}
+
+/// The other side of `pingpong`.
+fn pong() -> ! {
+    let unbuffered = |fd: io::Result<std::os::fd::OwnedFd>| File::from(fd.expect("a descriptor"));
+    let mut stdin = unbuffered(io::stdin().as_fd().try_clone_to_owned());
+    let mut stdout = unbuffered(io::stdout().as_fd().try_clone_to_owned());
+    let mut byte = [0];
+    while stdin.read_exact(&mut byte).is_ok() && stdout.write_all(&byte).is_ok() {}
+    std::process::exit(0);
+}
+
+fn spin(cpu: usize, threads: usize, duration: Duration) {
+    // The second time it is for the word to go; the first time, so that every thread is there.
+    let start = Arc::new(Barrier::new(threads + 1));
+    let done = Arc::new(AtomicUsize::new(0));
+    for _ in 0..threads {
+        let (start, done) = (Arc::clone(&start), Arc::clone(&done));
+        thread::spawn(move || {
+            pin(cpu);
+            start.wait();
+            start.wait();
+            let began = Instant::now();
+            while began.elapsed() < duration {}
+            done.fetch_add(1, Ordering::Relaxed);
+            stay();
+        });
+    }
+    start.wait();
+    ready();
+    start.wait();
+    thread::sleep(duration);
+    while done.load(Ordering::Relaxed) < threads {
+        thread::sleep(Duration::from_millis(10));
+    }
+    report(&json!({ "threads": threads }));
+}
+
+fn interrupt(cpu: usize, duration: Duration) {
+    pin(cpu);
+    ready();
+    let mut times = 0_u64;
+    let began = Instant::now();
+    while began.elapsed() < duration {
+        thread::sleep(Duration::from_micros(200));
+        let woken = Instant::now();
+        while woken.elapsed() < Duration::from_micros(20) {}
+        times += 1;
+    }
+    report(&json!({ "times": times }));
+}
+
+fn sleepers(count: usize) {
+    let mut sleepers: Vec<Child> = (0..count)
+        .map(|_| child(&["sleep"]).spawn().expect("a process starts"))
+        .collect();
+    ready();
+    for sleeper in &mut sleepers {
+        sleeper.kill().expect("it sleeps");
+        sleeper.wait().expect("it is ours");
+    }
+    report(&json!({ "ended": count }));
+}

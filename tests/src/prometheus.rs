@@ -1,0 +1,171 @@
+//! A real Prometheus: Debian's, and once a newer one with native histograms.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{http, process, wait};
+
+pub mod newer;
+
+const START_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// How long a change may take to be scraped and stored.
+const SCRAPE_LIMIT: Duration = Duration::from_secs(15);
+const LOG_LINES: usize = 30;
+
+/// A running server that scrapes one address. Dropping it ends it and removes what it stored.
+#[derive(Debug)]
+pub struct Prometheus {
+    child: Child,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Prometheus {
+    /// Starts `binary` with flags and with further lines of the scrape job, and waits until it is ready.
+    /// It scrapes `target` each second.
+    pub fn start(binary: &Path, flags: &[&str], job: &str, target: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let file = folder.path().join("prometheus.yml");
+        let text = format!(
+            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n\
+             - job_name: sessionscope\n{job}  static_configs:\n  - targets: ['{target}']\n"
+        );
+        fs::write(&file, text).expect("the configuration can be written");
+        let log = File::create(folder.path().join("log")).expect("the log can be made");
+        let address = free_address();
+        let child = Command::new(binary)
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                folder.path().join("data").display()
+            ))
+            .arg(format!("--web.listen-address={address}"))
+            .args(flags)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log can be shared"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", binary.display()));
+        let mut prometheus = Self {
+            child,
+            address,
+            folder,
+        };
+        wait::until("Prometheus is ready", START_LIMIT, || {
+            if let Some(status) = prometheus.child.try_wait().expect("it can be waited for") {
+                panic!("Prometheus has ended ({status})");
+            }
+            let response = http::get(address, "/-/ready", &[]).ok()?;
+            (response.status == 200).then_some(())
+        });
+        prometheus
+    }
+
+    fn api(&self, path: &str) -> Value {
+        let response = http::get(self.address, path, &[]).expect("Prometheus answers");
+        let (status, text) = (response.status, response.text());
+        assert_eq!(status, 200, "{path}: {text}");
+        serde_json::from_str(&text).expect("Prometheus answers in JSON")
+    }
+
+    /// An instant query: labels and value of each result.
+    pub fn query(&self, expression: &str) -> Vec<(BTreeMap<String, String>, f64)> {
+        let answer = self.api(&format!("/api/v1/query?query={}", http::encode(expression)));
+        let results = answer["data"]["result"].as_array().expect("a vector");
+        let one = |result: &Value| {
+            let labels = result["metric"].as_object().expect("labels").iter();
+            let text = |value: &Value| value.as_str().expect("text").to_owned();
+            let value = text(&result["value"][1]);
+            (
+                labels
+                    .map(|(name, value)| (name.clone(), text(value)))
+                    .collect(),
+                value.parse().expect("a number"),
+            )
+        };
+        results.iter().map(one).collect()
+    }
+
+    /// The value of a query with one result; `None` without any.
+    pub fn value(&self, expression: &str) -> Option<f64> {
+        let results = self.query(expression);
+        assert!(
+            results.len() < 2,
+            "{expression} has more than one result: {results:?}"
+        );
+        results.first().map(|(_, value)| *value)
+    }
+
+    /// Waits until a query with one result has the value.
+    pub fn wait_for(&self, expression: &str, value: f64) {
+        wait::until(&format!("{expression} is {value}"), SCRAPE_LIMIT, || {
+            (self.value(expression) == Some(value)).then_some(())
+        });
+    }
+
+    /// The error of the last scrape, empty when there was none.
+    pub fn last_error(&self) -> String {
+        let answer = self.api("/api/v1/targets");
+        let targets = answer["data"]["activeTargets"].as_array().expect("targets");
+        assert_eq!(targets.len(), 1, "{targets:?}");
+        targets[0]["lastError"].as_str().expect("text").to_owned()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        process::end(&mut self.child, STOP_LIMIT);
+        if thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let end = &lines[lines.len().saturating_sub(LOG_LINES)..];
+            eprintln!("Prometheus's log ends:\n{}", end.join("\n"));
+        }
+    }
+}
+
+/// A port that was free a moment ago; Prometheus does not tell which it got for port 0.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port can be had");
+    listener.local_addr().expect("a socket has an address")
+}
+
+/// A program of the package `prometheus`, as installed.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}
+
+/// What `promtool check metrics` says of a text; empty when nothing is wrong.
+pub fn check_metrics(text: &[u8]) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("metrics");
+    fs::write(&file, text).expect("a file can be written");
+    let promtool = installed("promtool").expect("promtool is installed by `cargo xtask setup`");
+    let output = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(File::open(file).expect("the file is there"))
+        .output()
+        .expect("promtool starts");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if output.status.success() {
+        said
+    } else {
+        format!("{}: {said}", output.status)
+    }
+}

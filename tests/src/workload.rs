@@ -1,0 +1,116 @@
+//! Drives the program `workload`, which does in a session exactly what it is told.
+//!
+//! It joins its cgroups, prepares, says `ready`, and waits. On `go` it does its work, reports what it did
+//! as one line of JSON, and stays there, blocked, so that the kernel's accounts of it can be read.
+
+use std::{
+    ffi::OsString,
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    sched::{CpuSet, sched_getaffinity},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use crate::cgroup::Cgroup;
+
+/// No workload of a test takes longer.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Two CPUs that may be used, as arguments; the same one twice where there is only one.
+pub fn two_cpus() -> [String; 2] {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("a process has its CPUs");
+    let mut usable = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu) == Ok(true));
+    let first = usable.next().expect("a process has a CPU");
+    [first, usable.next().unwrap_or(first)].map(|cpu| cpu.to_string())
+}
+
+/// A workload that is ready, at work or done. Dropping it kills it.
+#[derive(Debug)]
+pub struct Workload {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Receiver<String>,
+}
+
+impl Workload {
+    /// Starts `binary` (of the caller's package: `env!("CARGO_BIN_EXE_workload")`) in a cgroup and waits
+    /// until it is ready.
+    pub fn start(binary: &str, cgroup: &Cgroup, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(Into::into).collect();
+        Self::start_with(binary, cgroup, arguments)
+    }
+
+    /// The same for arguments that may be paths.
+    pub fn start_with(binary: &str, cgroup: &Cgroup, arguments: Vec<OsString>) -> Self {
+        let mut child = Command::new(binary)
+            .arg("--cgroup")
+            .arg(cgroup.path())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the workload starts");
+        let stdin = child.stdin.take().expect("stdin is a pipe");
+        let stdout = child.stdout.take().expect("stdout is a pipe");
+        let (send, lines) = channel();
+        // A thread, because a pipe has no read with a limit.
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let workload = Self {
+            child,
+            stdin,
+            lines,
+        };
+        assert_eq!(workload.line(), "ready");
+        workload
+    }
+
+    /// Its first process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets it work.
+    pub fn go(&mut self) {
+        self.stdin
+            .write_all(b"go\n")
+            .expect("the workload waits for a line");
+    }
+
+    /// Waits until it has done its work, and returns its report.
+    pub fn finish(&mut self) -> Value {
+        serde_json::from_str(&self.line()).expect("the workload reports in JSON")
+    }
+
+    /// Both.
+    pub fn run(&mut self) -> Value {
+        self.go();
+        self.finish()
+    }
+
+    fn line(&self) -> String {
+        self.lines
+            .recv_timeout(LIMIT)
+            .expect("the workload says something before it ends")
+    }
+}
+
+impl Drop for Workload {
+    fn drop(&mut self) {
+        // Not reaped before this, so its id is still its own; its children end with it.
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+    }
+}

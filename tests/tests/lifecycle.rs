@@ -1,0 +1,213 @@
+//! Forks, execs and ends of processes are counted exactly, not nearly: a crash that is missing is the one
+//! that somebody asks about.
+
+use std::ffi::OsString;
+
+use integration_tests::{
+    agent::{Agent, Configuration},
+    capability,
+    cgroup::Tree,
+    exposition::Exposition,
+    workload::{Workload, two_cpus},
+};
+use serde_json::{Value, json};
+
+const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
+const SESSION: &str = "script";
+
+/// The counters of the session, in the form of the workload's own report.
+fn counted(metrics: &Exposition) -> Value {
+    let value = |name: &str| metrics.count(name, &[("session", SESSION)]);
+    let exits = |reason: &str| {
+        let labels = [("session", SESSION), ("reason", reason)];
+        metrics.count("vdi_session_process_exits_total", &labels)
+    };
+    json!({
+        "forks": value("vdi_session_process_forks_total"),
+        "execs": value("vdi_session_process_execs_total"),
+        "success": exits("success"),
+        "error": exits("error"),
+        "signal": exits("signal"),
+        "oom_killed": exits("oom_killed"),
+    })
+}
+
+/// What the agent must have counted for what a script says it did; `killed` of the ends by a signal were
+/// for want of memory.
+fn expected(script: &Value, killed: u64) -> Value {
+    json!({
+        "forks": script["forks"],
+        "execs": script["execs"],
+        "success": script["success"],
+        "error": script["error"],
+        "signal": script["signal"].as_u64().unwrap() - killed,
+        "oom_killed": killed,
+    })
+}
+
+/// What a script reports that did what it was told; each process executed once.
+fn told(processes: u64, success: u64, error: u64, signal: u64) -> Value {
+    json!({
+        "forks": processes,
+        "execs": processes,
+        "success": success,
+        "error": error,
+        "signal": signal,
+    })
+}
+
+/// Runs a script in a session; returns its report and the agent's counters.
+fn run(arguments: &[&str]) -> (Value, Value) {
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let cgroup = tree.child(SESSION);
+    agent.wait_for(&[SESSION]);
+    let mut script = Workload::start(WORKLOAD, &cgroup, &[&["script"], arguments].concat());
+    let report = script.run();
+    let metrics = agent.fresh_metrics();
+    assert_eq!(
+        metrics.count("vdi_session_processes", &[("session", SESSION)]),
+        1
+    );
+    (report, counted(&metrics))
+}
+
+#[test]
+fn ten_thousand_short_processes_are_counted_exactly() {
+    if !capability::kernel() {
+        return;
+    }
+    let (report, counted) = run(&[
+        "--success",
+        "8000",
+        "--exit-code",
+        "1:500",
+        "--exit-code",
+        "3:400",
+        "--exit-code",
+        "42:300",
+        "--signal",
+        "SEGV:300",
+        "--signal",
+        "ABRT:300",
+        "--signal",
+        "KILL:200",
+    ]);
+    let told = told(10_000, 8_000, 1_200, 800);
+    assert_eq!(report, told, "the script did not do what it was told");
+    assert_eq!(counted, expected(&report, 0));
+}
+
+#[test]
+fn processes_whose_threads_end_together_are_counted_once_each() {
+    if !capability::kernel() {
+        return;
+    }
+    let (report, counted) = run(&[
+        "--threads",
+        "exit-group:500",
+        "--threads",
+        "killed:500",
+        "--threads",
+        "each:1000",
+    ]);
+    let told = told(2_000, 1_500, 0, 500);
+    assert_eq!(report, told, "the script did not do what it was told");
+    assert_eq!(counted, expected(&report, 0));
+}
+
+#[test]
+fn a_thread_that_executes_a_program_ends_the_others_but_not_the_process() {
+    if !capability::kernel() {
+        return;
+    }
+    let (report, counted) = run(&["--threads", "exec:500"]);
+    let mut told = told(500, 500, 0, 0);
+    told["execs"] = json!(1_000);
+    assert_eq!(report, told, "the script did not do what it was told");
+    assert_eq!(counted, expected(&report, 0));
+}
+
+#[test]
+fn the_reason_is_the_one_that_the_parent_is_told_when_threads_end_with_different_codes() {
+    if !capability::kernel() {
+        return;
+    }
+    // Which code counts depends on who is last, and on the kernel: the parent's view is the truth.
+    let (report, counted) = run(&["--threads", "apart:1000"]);
+    eprintln!("{report}");
+    assert_eq!(counted, expected(&report, 0));
+}
+
+#[test]
+fn a_process_killed_for_want_of_memory_is_counted_as_that_and_once() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let cgroup = tree.child(SESSION);
+    agent.wait_for(&[SESSION]);
+    let limited = tree.limit_memory(&cgroup, 32 << 20);
+    let arguments = [
+        "script",
+        "--hungry",
+        "3",
+        "--signal",
+        "KILL:2",
+        "--success",
+        "1",
+    ];
+    let mut arguments: Vec<OsString> = arguments.iter().map(Into::into).collect();
+    arguments.extend(["--memory-cgroup".into(), limited.path().into()]);
+    let mut script = Workload::start_with(WORKLOAD, &cgroup, arguments);
+    let report = script.run();
+    let told = told(6, 1, 0, 5);
+    assert_eq!(report, told, "the script did not do what it was told");
+    assert_eq!(counted(&agent.fresh_metrics()), expected(&report, 3));
+}
+
+#[test]
+fn the_number_of_processes_is_exact_while_they_sleep_and_after() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let cgroup = tree.child(SESSION);
+    agent.wait_for(&[SESSION]);
+    let alive = || {
+        let metrics = agent.fresh_metrics();
+        let value = |name: &str| metrics.count(name, &[("session", SESSION)]);
+        (value("vdi_session_processes"), value("vdi_session_threads"))
+    };
+    assert_eq!(alive(), (0, 0));
+    let mut sleepers = Workload::start(WORKLOAD, &cgroup, &["sleepers", "--count", "137"]);
+    assert_eq!(alive(), (138, 138));
+    sleepers.run();
+    assert_eq!(alive(), (1, 1));
+    drop(sleepers);
+    assert_eq!(alive(), (0, 0));
+}
+
+#[test]
+fn threads_are_counted_beside_processes_and_not_as_forks() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let [cpu, _] = two_cpus();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let cgroup = tree.child(SESSION);
+    agent.wait_for(&[SESSION]);
+    let spin = ["spin", "--threads", "5", "--seconds", "0.1", "--cpu", &cpu];
+    let mut spin = Workload::start(WORKLOAD, &cgroup, &spin);
+    spin.run();
+    let metrics = agent.fresh_metrics();
+    let value = |name: &str| metrics.count(name, &[("session", SESSION)]);
+    assert_eq!(
+        (value("vdi_session_processes"), value("vdi_session_threads")),
+        (1, 6)
+    );
+    assert_eq!(counted(&metrics)["forks"], 0);
+}

@@ -1,0 +1,93 @@
+//! The compiled kernel programs against the table that the agent loads them by.
+//!
+//! Needs neither root nor a kernel: what this finds would otherwise show as a failed start on somebody's
+//! node.
+
+use std::{fs, path::PathBuf};
+
+use integration_tests::repository;
+use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
+use sessionscope::kernel::programs::{Hook, PROGRAMS};
+
+/// Kernels give task storage and the helpers that read kernel memory to programs under the GPL only.
+const LICENCE: &[u8] = b"Dual MIT/GPL\0";
+
+/// Path and content of each object, where the agent's build script looks for them.
+fn objects() -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = std::env::var_os("SESSIONSCOPE_BPF_DIR")
+        .map_or_else(|| repository().join("target/bpf"), PathBuf::from);
+    ["task-storage.o", "pid-array.o"]
+        .map(|name| {
+            let path = folder.join(name);
+            let content = fs::read(&path).unwrap_or_else(|error| {
+                panic!("{}: {error}: `cargo xtask build-ebpf`", path.display())
+            });
+            (path, content)
+        })
+        .into()
+}
+
+#[test]
+fn every_program_of_the_table_is_in_each_object_under_its_hook() {
+    for (path, content) in objects() {
+        let file = object::File::parse(&*content).expect("an ELF");
+        for program in PROGRAMS {
+            let symbol = file
+                .symbols()
+                .find(|symbol| {
+                    symbol.kind() == SymbolKind::Text && symbol.name() == Ok(program.name)
+                })
+                .unwrap_or_else(|| panic!("{}: no program {}", path.display(), program.name));
+            let index = symbol.section_index().expect("a program is in a section");
+            let section = file.section_by_index(index).expect("a section");
+            let wanted = match program.hook {
+                Hook::Tracepoint(name) => format!("tp_btf/{name}"),
+                Hook::Iterator(name) => format!("iter/{name}"),
+            };
+            assert_eq!(
+                section.name(),
+                Ok(wanted.as_str()),
+                "{}: {}",
+                path.display(),
+                program.name
+            );
+        }
+    }
+}
+
+#[test]
+fn no_object_has_a_program_that_is_not_in_the_table() {
+    for (path, content) in objects() {
+        let file = object::File::parse(&*content).expect("an ELF");
+        for symbol in file.symbols().filter(ObjectSymbol::is_global) {
+            let Some(index) = symbol.section_index() else {
+                continue;
+            };
+            let section = file.section_by_index(index).expect("a section");
+            let section = section.name().expect("a name");
+            if symbol.kind() == SymbolKind::Text
+                && ["tp_btf/", "iter/"]
+                    .iter()
+                    .any(|hook| section.starts_with(hook))
+            {
+                let name = symbol.name().expect("a name");
+                let known = PROGRAMS.iter().any(|program| program.name == name);
+                assert!(known, "{}: {name} in {section}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn each_object_is_under_the_licence_that_the_kernel_asks_for() {
+    for (path, content) in objects() {
+        let file = object::File::parse(&*content).expect("an ELF");
+        let section = file.section_by_name("license").expect("a section");
+        assert_eq!(
+            section.data().expect("its data"),
+            LICENCE,
+            "{}",
+            path.display()
+        );
+    }
+}

@@ -1,0 +1,266 @@
+//! Which processes belong to which session: what decides whether a figure is about the person that it
+//! says it is about.
+
+use std::{
+    collections::BTreeMap,
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use integration_tests::{
+    accounts::Accounts,
+    agent::{Agent, Configuration, SHOW_LIMIT},
+    capability,
+    cgroup::Tree,
+    exposition::Exposition,
+    wait,
+    workload::{Workload, two_cpus},
+};
+use nix::sys::signal::Signal;
+
+const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
+
+/// The counters of a session that must not change once nothing of it runs any more.
+fn counters(metrics: &Exposition, session: &str) -> BTreeMap<String, u64> {
+    let of_session = metrics.samples.iter().filter(|sample| {
+        let counts = sample.name.ends_with("_total") || sample.family.ends_with("wait_seconds");
+        counts
+            && sample
+                .labels
+                .get("session")
+                .is_some_and(|name| name == session)
+    });
+    // Nanoseconds, so that they can be compared for equality.
+    of_session
+        .map(|sample| {
+            let name = format!("{}{:?}", sample.name, sample.labels);
+            (name, (sample.value * 1e9).round() as u64)
+        })
+        .collect()
+}
+
+fn cpu_seconds(metrics: &Exposition, session: &str) -> f64 {
+    metrics.value("vdi_session_cpu_seconds_total", &[("session", session)])
+}
+
+fn switches(metrics: &Exposition, session: &str) -> u64 {
+    metrics.count(
+        "vdi_session_runqueue_wait_seconds_count",
+        &[("session", session)],
+    )
+}
+
+#[test]
+fn a_process_that_moves_is_charged_to_its_new_session_from_then_on() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let [cpu, _] = two_cpus();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let [old, new] = ["old", "new"].map(|name| tree.child(name));
+    agent.wait_for(&["old", "new"]);
+    // One that switches all the time, and one that the kernel hardly ever has a reason to switch.
+    let talk = ["pingpong", "--switches", "1000000000", "--cpu", &cpu];
+    let mut talk = Workload::start(WORKLOAD, &old, &talk);
+    talk.go();
+    thread::sleep(Duration::from_secs(1));
+    for pid in old.processes() {
+        new.take(pid);
+    }
+    let moved = agent.fresh_metrics();
+    thread::sleep(Duration::from_secs(1));
+    let later = agent.fresh_metrics();
+    assert!(
+        switches(&moved, "old") > 10_000,
+        "the old session had hardly any switches"
+    );
+    assert_eq!(
+        counters(&later, "old"),
+        counters(&moved, "old"),
+        "the old session goes on"
+    );
+    assert!(switches(&later, "new") > switches(&moved, "new") + 10_000);
+    assert_eq!(
+        later.count("vdi_session_processes", &[("session", "old")]),
+        0
+    );
+    assert_eq!(
+        later.count("vdi_session_processes", &[("session", "new")]),
+        2
+    );
+}
+
+#[test]
+fn the_cpu_time_of_a_thread_that_nothing_switches_is_divided_where_it_moved() {
+    if !capability::kernel() {
+        return;
+    }
+    let [_, cpu] = two_cpus();
+    // Of real-time priority, so that it keeps its CPU for most of a second at a time: as a thread does
+    // that has a CPU to itself.
+    let spin = ["spin", "--real-time", "1", "--seconds", "4", "--cpu", &cpu];
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let [old, new] = ["old", "new"].map(|name| tree.child(name));
+    agent.wait_for(&["old", "new"]);
+    let mut spin = Workload::start(WORKLOAD, &old, &spin);
+    let start = Accounts::settled(&old);
+    spin.go();
+    // In the middle of one of the stretches of 950 ms that the kernel allows real-time threads.
+    thread::sleep(Duration::from_millis(2500));
+    let before = Accounts::now(&old).since(&start).cpu_ns as f64 / 1e9;
+    new.take(spin.pid());
+    spin.finish();
+    let whole = Accounts::settled(&new).since(&start).cpu_ns as f64 / 1e9;
+    let metrics = agent.fresh_metrics();
+    let charged = ["old", "new"].map(|name| cpu_seconds(&metrics, name));
+    eprintln!("{before} s of {whole} s before the move; charged: {charged:?}");
+    let sum = charged[0] + charged[1];
+    assert!(
+        (sum - whole).abs() <= 0.01 * whole,
+        "together {sum} s where the kernel has {whole} s"
+    );
+    for (said, truth) in [(charged[0], before), (charged[1], whole - before)] {
+        assert!(
+            (said - truth).abs() <= 0.01 * whole,
+            "{said} s where the kernel has {truth} s"
+        );
+    }
+}
+
+#[test]
+fn a_nested_cgroup_belongs_to_its_nearest_session() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let nested = format!("^{}/[^/]+/(?<session>inner-[^/]+)$", tree.path());
+    let configuration = Configuration::of(&tree).rule("nested", &nested, "");
+    let path = |when: &str, rest: &str| format!("outer-{when}/{rest}");
+    let make = |when: &str| {
+        [
+            tree.child(path(when, "x/y")),
+            tree.child(path(when, &format!("inner-{when}/x"))),
+        ]
+    };
+    // Found by the scan, and found by events.
+    let early = make("early");
+    let agent = Agent::start(&configuration);
+    let late = make("late");
+    agent.wait_for(&["outer-early", "inner-early", "outer-late", "inner-late"]);
+    for ([outer, inner], when) in [(early, "early"), (late, "late")] {
+        let _outer = Workload::start(WORKLOAD, &outer, &["sleepers", "--count", "2"]);
+        let _inner = Workload::start(WORKLOAD, &inner, &["sleepers", "--count", "5"]);
+        let metrics = agent.fresh_metrics();
+        for (place, forks) in [("outer", 2), ("inner", 5)] {
+            let session = format!("{place}-{when}");
+            let labels = [("session", session.as_str())];
+            assert_eq!(
+                metrics.count("vdi_session_process_forks_total", &labels),
+                forks,
+                "{session}"
+            );
+            assert_eq!(
+                metrics.count("vdi_session_processes", &labels),
+                forks + 1,
+                "{session}"
+            );
+        }
+    }
+    assert_eq!(agent.metrics().count("vdi_agent_sessions_tracked", &[]), 4);
+}
+
+#[test]
+fn sighup_reads_the_rules_again_and_keeps_the_old_ones_when_they_are_wrong() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let _cgroup = tree.child("desk");
+    let before = Configuration::of(&tree);
+    let agent = Agent::start(&before);
+    agent.wait_for(&["desk"]);
+    let live = || {
+        let report = agent.report();
+        let sessions = report["sessions"].as_array().unwrap().clone();
+        let live = sessions
+            .into_iter()
+            .filter(|session| session["ended"] == false);
+        live.map(|session| session["namespace"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(live(), ["tests"]);
+
+    let after = before
+        .text()
+        .replace("namespace = 'tests'", "namespace = 'renamed'");
+    fs::write(agent.configuration_file(), &after).unwrap();
+    agent.signal(Signal::SIGHUP);
+    wait::until("the new rule is in effect", SHOW_LIMIT, || {
+        (live() == ["renamed"]).then_some(())
+    });
+
+    fs::write(agent.configuration_file(), after.replace(")$'", "$'")).unwrap();
+    agent.signal(Signal::SIGHUP);
+    wait::until("the wrong rule is logged", SHOW_LIMIT, || {
+        let log = agent.log();
+        log.lines()
+            .find(|line| line.contains("ERROR") && line.contains("rules[0]"))
+            .map(drop)
+    });
+    agent.fresh_metrics();
+    assert_eq!(live(), ["renamed"]);
+}
+
+#[test]
+fn a_session_made_while_the_agent_runs_is_measured_at_once_and_its_first_process_is_timed() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let old = tree.child("old");
+    let agent = Agent::start(&Configuration::of(&tree));
+    agent.wait_for(&["old"]);
+    let (mut least, mut most) = (Duration::ZERO, Duration::ZERO);
+    let sessions = ["one", "two", "three"].map(|name| {
+        let began = Instant::now();
+        let cgroup = tree.child(name);
+        let made = Instant::now();
+        agent.session_that(name, "is found", |session| session["phase"] == "Pending");
+        let shown = began.elapsed();
+        assert!(
+            shown < Duration::from_millis(400),
+            "{name} was shown only after {shown:?}"
+        );
+        thread::sleep(Duration::from_millis(200));
+        least += made.elapsed();
+        let workload = Workload::start(WORKLOAD, &cgroup, &["idle"]);
+        most += began.elapsed();
+        agent.session_that(name, "is running", |session| session["phase"] == "Running");
+        (cgroup, workload)
+    });
+    // Not timed, because nobody saw it made.
+    let _old = Workload::start(WORKLOAD, &old, &["idle"]);
+
+    let metrics = agent.fresh_metrics();
+    let labels = [
+        ("milestone", "first_process"),
+        ("namespace", "tests"),
+        ("template", "child"),
+    ];
+    let count = metrics.count("vdi_session_startup_seconds_count", &labels);
+    let sum = metrics.value("vdi_session_startup_seconds_sum", &labels);
+    assert_eq!(count, sessions.len() as u64);
+    let bounds = least.as_secs_f64()..=most.as_secs_f64();
+    assert!(bounds.contains(&sum), "{sum} s is not within {bounds:?}");
+    // From the making of the cgroup until it is measured: the bucket below 100 ms has all of them.
+    let adopted = metrics.count("vdi_agent_session_adoption_seconds_count", &[]);
+    let quick = metrics.count(
+        "vdi_agent_session_adoption_seconds_bucket",
+        &[("le", "0.0625")],
+    );
+    let seconds = metrics.value("vdi_agent_session_adoption_seconds_sum", &[]);
+    eprintln!("{adopted} adopted in {seconds} s");
+    assert_eq!((adopted, quick), (3, 3));
+}
