@@ -11,8 +11,10 @@ pub const CGROUP_MADE: u32 = 1;
 pub const CGROUP_REMOVED: u32 = 2;
 /// A process of a session ended by a signal or with an error; the record is an [`ExitEvent`].
 pub const PROCESS_FAILED: u32 = 3;
+/// A process was moved from or into a session; the record is an [`EventHeader`] alone.
+pub const PROCESS_MOVED: u32 = 4;
 /// One more than the largest kind.
-pub const KINDS: u32 = 4;
+pub const KINDS: u32 = 5;
 
 /// Longest cgroup name with its NUL (`NAME_MAX` + 1).
 pub const NAME_BYTES: usize = 256;

@@ -17,9 +17,11 @@ pub struct ProcessStats {
     pub exits_signal: u64,
     /// Processes that the out-of-memory killer killed.
     pub exits_oom_killed: u64,
+    /// CPU time of threads that left the session without having been switched first, nanoseconds.
+    pub moved_cpu_ns: u64,
 }
 
-const _: () = assert!(size_of::<ProcessStats>() == 6 * 8);
+const _: () = assert!(size_of::<ProcessStats>() == 7 * 8);
 
 /// Key of the set of multi-threaded processes whose end has been counted. Two threads can be the last
 /// to exit at the same moment, and only one of them may count; the start time makes the key unique.

@@ -18,6 +18,9 @@ pub struct TaskState {
     pub exec_runtime_ns: u64,
     /// Address of the `css_set`: while it is the same, so is the cgroup.
     pub css_set: u64,
+    /// `se.sum_exec_runtime` as the task iterator last reported it: up to here the agent has already
+    /// shown the thread's time in the session of `slot`.
+    pub census_exec_ns: u64,
     /// `nivcsw`, to tell the kind of the next switch.
     pub involuntary_switches: u64,
     /// Session of the cgroup.
@@ -26,6 +29,6 @@ pub struct TaskState {
     pub generation: u32,
 }
 
-const _: () = assert!(size_of::<TaskState>() == 6 * 8);
+const _: () = assert!(size_of::<TaskState>() == 7 * 8);
 
 crate::pod!(TaskState);

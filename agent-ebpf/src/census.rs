@@ -53,9 +53,12 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
     let exec_runtime_ns = task.exec_runtime_ns();
     let (slot, unswitched_ns) = match task::known(task) {
         Some(state) => {
+            // The agent runs this at once when a process has moved, so up to now is up to the move.
+            let slot = session::slot_of_state_settled(task, state, exec_runtime_ns);
             // Read before the state, the runtime may be the older of the two.
             let unswitched = exec_runtime_ns.saturating_sub(state.exec_runtime_ns);
-            (session::slot_of_state(task, state), unswitched)
+            state.census_exec_ns = exec_runtime_ns;
+            (slot, unswitched)
         }
         None => (session::enrol(task), 0),
     };

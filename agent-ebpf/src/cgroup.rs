@@ -3,7 +3,7 @@
 use agent_common::{
     NO_SESSION,
     cgroup::CgroupBirth,
-    event::{CGROUP_MADE, CGROUP_REMOVED, CgroupEvent, EventHeader, NAME_BYTES},
+    event::{CGROUP_MADE, CGROUP_REMOVED, CgroupEvent, EventHeader, NAME_BYTES, PROCESS_MOVED},
 };
 use aya_ebpf::{
     btf_maps::{LruHashMap, PerCpuArray},
@@ -16,6 +16,7 @@ use crate::{
     emit,
     kernel::{Cgroup, KernelPtr, Task},
     session::{self, CGROUP_SLOTS},
+    task,
 };
 
 /// Cgroups made since the agent started. Least recently used ones go first: a cgroup is of interest
@@ -82,10 +83,28 @@ fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "cgroup_attach_task")]
 fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
     let cgroup = Cgroup(ctx.arg::<KernelPtr>(0));
-    if cgroup.is_v2()
-        && let Some(id) = cgroup.id()
-    {
-        stamp_first_process(id);
+    if !cgroup.is_v2() {
+        return 0;
+    }
+    let Some(id) = cgroup.id() else {
+        return 0;
+    };
+    stamp_first_process(id);
+    // The hook names the first thread only. The agent walks the threads at once, to settle their time in
+    // the session they have left.
+    let left = task::known(Task(ctx.arg::<KernelPtr>(2))).map_or(NO_SESSION, |state| state.slot);
+    let entered = session::slot_of_cgroup(id);
+    if left != entered {
+        // SAFETY: takes no arguments.
+        let at_ns = unsafe { bpf_ktime_get_boot_ns() };
+        emit::send(
+            PROCESS_MOVED,
+            &EventHeader {
+                kind: PROCESS_MOVED,
+                slot: entered,
+                at_ns,
+            },
+        );
     }
     0
 }

@@ -31,6 +31,17 @@ static PROCESS_STATS: Array<ProcessStats, 1> = Array::new();
 #[btf_map]
 static EXITED_PROCESSES: LruHashMap<ExitedProcess, u8, 4096> = LruHashMap::new();
 
+/// Charges CPU time to a session that a thread has left.
+#[inline(always)]
+pub(crate) fn charge_moved(slot: Slot, ns: u64) {
+    if slot != NO_SESSION
+        && let Some(stats) = PROCESS_STATS.get_ptr_mut(slot)
+    {
+        // SAFETY: a map value.
+        unsafe { record::add(&raw mut (*stats).moved_cpu_ns, ns) };
+    }
+}
+
 macro_rules! count {
     ($slot:expr, $field:ident) => {
         if let Some(stats) = PROCESS_STATS.get_ptr_mut($slot) {

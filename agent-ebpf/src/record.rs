@@ -28,10 +28,20 @@ pub(crate) fn observe(histogram: &mut Histogram, ns: u64) {
 /// `counter` is a map value.
 #[inline(always)]
 pub(crate) unsafe fn increment(counter: *mut u64) {
+    // SAFETY: by the contract.
+    unsafe { add(counter, 1) };
+}
+
+/// Adds to a counter that other CPUs write too.
+///
+/// # Safety
+/// `counter` is a map value.
+#[inline(always)]
+pub(crate) unsafe fn add(counter: *mut u64, n: u64) {
     // In assembly because the BPF target has no atomic read-modify-write in Rust. This is the plain
     // atomic add that 5.10 has, not the fetching one of 5.12.
     // SAFETY: by the contract; a map value is aligned and lives as long as the program runs.
     unsafe {
-        asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64, options(nostack));
+        asm!("lock *(u64 *)({counter} + 0) += {n}", counter = in(reg) counter, n = in(reg) n, options(nostack));
     }
 }

@@ -48,6 +48,8 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
 
+    // First the session: a thread that has moved is settled before its time is read.
+    let slot = session::slot_of_state(prev, state);
     let run_delay_ns = prev.run_delay_ns();
     let exec_runtime_ns = prev.exec_runtime_ns();
     let involuntary_switches = prev.involuntary_switches();
@@ -58,7 +60,6 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     state.exec_runtime_ns = exec_runtime_ns;
     state.involuntary_switches = involuntary_switches;
 
-    let slot = session::slot_of_state(prev, state);
     if slot == NO_SESSION {
         return 0;
     }

@@ -13,7 +13,7 @@ use aya_ebpf::{
 
 use crate::{
     kernel::{Cgroup, KernelPtr, Task},
-    task,
+    process, task,
 };
 
 /// Cgroup id → slot, for every cgroup of a session. Written by the agent, and by `cgroup_mkdir` for a
@@ -53,16 +53,40 @@ fn look_up(css_set: KernelPtr) -> Slot {
 }
 
 /// The session the thread is in now, from its state, which is brought up to date.
+///
+/// When that is another session than before, its time up to what the agent has already shown in the old
+/// one is settled there: a thread with a CPU to itself is not switched for seconds, and its time must
+/// neither be taken back nor counted twice.
 #[inline(always)]
 pub(crate) fn slot_of_state(task: Task, state: &mut TaskState) -> Slot {
+    let shown_ns = state.census_exec_ns;
+    slot_of_state_settled(task, state, shown_ns)
+}
+
+/// As [`slot_of_state`], settling up to `exec_ns` of the thread's runtime.
+#[inline(always)]
+pub(crate) fn slot_of_state_settled(task: Task, state: &mut TaskState, exec_ns: u64) -> Slot {
     let css_set = task.css_set();
     let generation = generation();
     if state.css_set != css_set as u64 || state.generation != generation {
-        state.slot = look_up(css_set);
+        let slot = look_up(css_set);
+        if slot != state.slot {
+            settle(state, exec_ns);
+        }
+        state.slot = slot;
         state.css_set = css_set as u64;
         state.generation = generation;
     }
     state.slot
+}
+
+/// Charges the thread's time up to `exec_ns` of its runtime to the session it has been in.
+#[inline(always)]
+fn settle(state: &mut TaskState, exec_ns: u64) {
+    if exec_ns > state.exec_runtime_ns {
+        process::charge_moved(state.slot, exec_ns - state.exec_runtime_ns);
+        state.exec_runtime_ns = exec_ns;
+    }
 }
 
 /// The session the thread is in now, whether or not it has been seen before.

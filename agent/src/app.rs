@@ -160,7 +160,7 @@ impl Agent {
     }
 
     fn drain(&mut self, ring: &mut Ring) {
-        let mut missed = false;
+        let (mut missed, mut moved) = (false, false);
         while let Some(event) = ring.next_event() {
             match event {
                 Event::CgroupMade { id, parent, name } => {
@@ -179,6 +179,7 @@ impl Agent {
                     self.hierarchy.removed(id);
                     self.registry.vanish(id, Instant::now());
                 }
+                Event::ProcessMoved => moved = true,
                 Event::ProcessFailed {
                     slot,
                     pid,
@@ -191,8 +192,14 @@ impl Agent {
             }
         }
         self.registry.publish(&mut self.kernel);
+        if moved {
+            // Settles the time of the moved threads where they were; who is alive is the sample's affair.
+            self.kernel.census();
+        }
         if missed {
             self.rescan();
+        } else if self.registry.has_room_for_waiting() {
+            self.reconcile();
         }
     }
 
@@ -233,8 +240,8 @@ impl Agent {
             self.events_lost = lost;
             self.rescan();
         }
-        let room_for_waiting = self.registry.sample(&mut self.kernel, now);
-        if room_for_waiting {
+        self.registry.sample(&mut self.kernel, now);
+        if self.registry.has_room_for_waiting() {
             self.reconcile();
         }
         self.snapshot()

@@ -352,11 +352,12 @@ impl Kernel {
     }
 
     /// Events lost because the ring was full, by kind.
-    pub fn events_lost(&self) -> [(&'static str, u64); 3] {
+    pub fn events_lost(&self) -> [(&'static str, u64); 4] {
         [
             ("cgroup_made", event::CGROUP_MADE),
             ("cgroup_removed", event::CGROUP_REMOVED),
             ("process_failed", event::PROCESS_FAILED),
+            ("process_moved", event::PROCESS_MOVED),
         ]
         .map(|(name, kind)| (name, value(&self.maps.events_lost, kind)))
     }

@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use agent_common::event::{
     CGROUP_MADE, CGROUP_REMOVED, COMM_BYTES, CgroupEvent, EventHeader, ExitEvent, PROCESS_FAILED,
+    PROCESS_MOVED,
 };
 use aya::{
     Pod,
@@ -30,6 +31,8 @@ pub enum Event {
         /// Inode number of its directory.
         id: u64,
     },
+    /// A process was moved from or into a session.
+    ProcessMoved,
     /// A process of a session ended by a signal or with an error.
     ProcessFailed {
         /// Session's slot.
@@ -119,6 +122,7 @@ fn decode(bytes: &[u8]) -> Option<Event> {
                 command: command(&event.comm),
             })
         }
+        PROCESS_MOVED => Some(Event::ProcessMoved),
         _ => None,
     }
 }

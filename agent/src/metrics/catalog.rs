@@ -322,7 +322,10 @@ pub const FAMILIES: &[Family] = &[
         help: "Events of the kernel programs lost because the ring buffer was full; counters do not go through it",
         kind: Counter,
         unit: Unit::None,
-        labels: &[("event", "cgroup_made, cgroup_removed, process_failed")],
+        labels: &[(
+            "event",
+            "cgroup_made, cgroup_removed, process_failed, process_moved",
+        )],
         source: Source::Agent,
         samples: Node(|state, out| {
             for (event, lost) in &state.snapshot.agent.events_lost {

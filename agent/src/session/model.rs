@@ -159,9 +159,10 @@ impl Session {
     /// Completes a sample of the counters with who is alive.
     pub fn take_census(&mut self, census: Option<Census>, now: Instant) {
         let counts = &mut self.counts;
+        let switched_ns = counts.sched.cpu_ns + counts.process.moved_cpu_ns;
         let unswitched_ns = census.map_or(0, |c| c.unswitched_ns);
         // What was switched between the two readings is in neither; a counter must not go back.
-        counts.cpu_ns = counts.cpu_ns.max(counts.sched.cpu_ns + unswitched_ns);
+        counts.cpu_ns = counts.cpu_ns.max(switched_ns + unswitched_ns);
         counts.census = census;
         self.had_process |=
             census.is_some_and(|c| c.processes > 0) || counts.sched.runqueue_wait.count() > 0;

@@ -157,9 +157,9 @@ impl Registry {
         self.overflowed_total
     }
 
-    /// Whether a session waits for a slot.
-    pub fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Whether a session waits and there is room for it now; a reconcile adopts it.
+    pub fn has_room_for_waiting(&self) -> bool {
+        !self.waiting.is_empty() && self.live() < self.max_sessions && self.slots.any_free()
     }
 
     /// Time to the first process, by namespace and template.
@@ -279,9 +279,8 @@ impl Registry {
         }
     }
 
-    /// Reads every session's counts, gives slots back, forgets what has lingered. Returns whether slots
-    /// became free while sessions wait for one.
-    pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) -> bool {
+    /// Reads every session's counts, gives slots back, forgets what has lingered.
+    pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) {
         for session in self.sessions.values_mut() {
             if let Some(slot) = session.slot {
                 session.counts.sched = table.sched(slot);
@@ -321,7 +320,7 @@ impl Registry {
             s.slot.is_some() || lingers
         });
         self.publish(table);
-        self.slots.wake(now) && self.has_waiting()
+        self.slots.wake(now);
     }
 
     fn begin(

@@ -48,16 +48,19 @@ impl Slots {
         self.resting.push_back((now, slot));
     }
 
-    /// Ends the rest of the slots that have had it; says whether there were any.
-    pub fn wake(&mut self, now: Instant) -> bool {
-        let before = self.free.len();
+    /// Whether a slot is free.
+    pub fn any_free(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    /// Ends the rest of the slots that have had it.
+    pub fn wake(&mut self, now: Instant) {
         while let Some(&(since, slot)) = self.resting.front()
             && now.duration_since(since) >= REST
         {
             self.resting.pop_front();
             self.free.push_back(slot);
         }
-        self.free.len() > before
     }
 }
 
@@ -73,9 +76,9 @@ mod tests {
         assert_eq!(all.len() as u32, slots_for(1) - 1);
         assert!(!all.contains(&agent_common::NO_SESSION));
         slots.give_back(7, start);
-        assert!(!slots.wake(start + REST / 2));
+        slots.wake(start + REST / 2);
         assert_eq!(slots.take(), None);
-        assert!(slots.wake(start + REST));
+        slots.wake(start + REST);
         assert_eq!(slots.take(), Some(7));
     }
 }

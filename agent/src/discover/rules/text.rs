@@ -29,17 +29,40 @@ pub(super) fn label(bytes: &[u8]) -> String {
     text
 }
 
-/// `bytes` as text of any length: bytes that are not UTF-8 become `\xNN`.
+/// `bytes` as text of any length: bytes that are not UTF-8 become `\xNN`. Different bytes give different
+/// text: a backslash that begins what looks like such an escape becomes `\x5c` itself.
 pub fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
+        let valid = chunk.valid();
+        for (at, character) in valid.char_indices() {
+            if character == '\\' && looks_like_an_escape(&valid.as_bytes()[at..]) {
+                text.push_str("\\x5c");
+            } else {
+                text.push(character);
+            }
+        }
         for byte in chunk.invalid() {
             // Writing to a string cannot fail.
             let _ = write!(text, "\\x{byte:02x}");
         }
     }
     text
+}
+
+/// Whether `text` begins with what [`printable`] writes for a byte that is not UTF-8, or for a backslash.
+/// systemd's own escapes of ASCII (`\x2d`) are neither, and stay readable.
+fn looks_like_an_escape(text: &[u8]) -> bool {
+    matches!(
+        text,
+        [
+            b'\\',
+            b'x',
+            b'8'..=b'9' | b'a'..=b'f',
+            b'0'..=b'9' | b'a'..=b'f',
+            ..,
+        ]
+    ) || text.starts_with(b"\\x5c")
 }
 
 /// FNV-1a: the digest is part of a series' identity, so it must be the same after an upgrade, which
@@ -79,6 +102,24 @@ fn hex_digit(byte: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn different_names_never_become_the_same_text() {
+        let names: [&[u8]; 6] = [
+            b"a\xffb",
+            b"a\\xffb",
+            b"a\\x5cxffb",
+            b"a\\x5cb",
+            b"a\\b",
+            b"a\\x5c\xffb",
+        ];
+        let texts: std::collections::HashSet<_> = names.iter().map(|n| printable(n)).collect();
+        assert_eq!(texts.len(), names.len(), "{texts:?}");
+        assert_eq!(
+            printable(b"app-gnome\\x2dterminal.scope"),
+            "app-gnome\\x2dterminal.scope"
+        );
+    }
 
     #[test]
     fn bytes_that_are_not_utf8_become_escapes() {
