@@ -180,16 +180,27 @@ fn publish<M: Measurements>(measurements: &M, write_docs: bool) -> Result<()> {
     Ok(())
 }
 
-/// The median, the robust choice where a neighbour on the machine spoils single runs.
+/// The value that a quarter of the values are below.
+fn lower_quartile(values: impl IntoIterator<Item = f64>) -> f64 {
+    let sorted = sorted(values);
+    sorted.get(sorted.len() / 4).copied().unwrap_or(f64::NAN)
+}
+
+/// The median, the robust choice where a neighbour on the machine spoils single measurements.
 fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut sorted: Vec<f64> = values.into_iter().collect();
-    sorted.sort_by(f64::total_cmp);
+    let sorted = sorted(values);
     let middle = sorted.len() / 2;
     match sorted.len() {
         0 => f64::NAN,
         length if length % 2 == 1 => sorted[middle],
         _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
     }
+}
+
+fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    let mut sorted: Vec<f64> = values.into_iter().collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted
 }
 
 /// `met` or `not met`, for lists of expectations.
@@ -212,13 +223,21 @@ fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{grouped, median};
+    use super::{grouped, lower_quartile, median};
 
     #[test]
     fn the_median_is_the_middle_or_between_the_two() {
         assert!((median([3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
         assert!((median([4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < f64::EPSILON);
         assert!(median([]).is_nan());
+    }
+
+    #[test]
+    fn a_quarter_is_below_the_lower_quartile() {
+        let values = [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0];
+        assert!((lower_quartile(values) - 3.0).abs() < f64::EPSILON);
+        assert!((lower_quartile([1.0]) - 1.0).abs() < f64::EPSILON);
+        assert!(lower_quartile([]).is_nan());
     }
 
     #[test]

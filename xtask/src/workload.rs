@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, fs, process, thread};
+use std::{fs, process, thread};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -89,8 +89,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Starts a workload as a process of its own.
 pub(crate) fn start(kind: Kind, cgroup: &Path, cpu: usize) -> Result<Child> {
-    let program = env::current_exe().context("cannot find this program's own file")?;
-    Command::new(program)
+    // This program, also when cargo has meanwhile put a new one in its place.
+    Command::new("/proc/self/exe")
         .args([
             "workload",
             kind.argument(),

@@ -38,8 +38,6 @@ const POLL: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Condition {
-    /// Nothing.
-    Baseline,
     /// An empty program on the same tracepoint.
     Floor,
     /// The agent with the threads' state in an array indexed by pid.
@@ -51,9 +49,8 @@ pub(super) enum Condition {
 }
 
 impl Condition {
-    /// Every condition, the one that the others are compared with first.
-    pub(super) const ALL: [Self; 5] = [
-        Self::Baseline,
+    /// Every condition.
+    pub(super) const ALL: [Self; 4] = [
         Self::Floor,
         Self::PidArray,
         Self::TaskStorage,
@@ -65,7 +62,6 @@ impl Condition {
     /// As tables name it.
     pub(super) fn label(self) -> &'static str {
         match self {
-            Self::Baseline => "nothing",
             Self::Floor => "an empty program",
             Self::PidArray => "the agent, state in an array by pid",
             Self::TaskStorage => "the agent, state in task storage",
@@ -80,7 +76,6 @@ pub(super) struct Beside {
 }
 
 enum What {
-    Nothing,
     /// Held because the program is detached with it.
     Floor(#[expect(dead_code, reason = "held for its drop")] Ebpf),
     Agent(Agent),
@@ -95,7 +90,6 @@ impl Beside {
         interrupted: &Receiver<()>,
     ) -> Result<Self> {
         let what = match condition {
-            Condition::Baseline => What::Nothing,
             Condition::Floor => What::Floor(attach_floor(floor)?),
             Condition::PidArray => What::Agent(start_agent("pid-array", interrupted)?),
             Condition::TaskStorage => What::Agent(start_agent("task-storage", interrupted)?),
@@ -107,7 +101,7 @@ impl Beside {
     /// The process that has the kernel programs.
     pub(super) fn pid(&self) -> u32 {
         match &self.what {
-            What::Nothing | What::Floor(_) => process::id(),
+            What::Floor(_) => process::id(),
             What::Agent(agent) => agent.pid(),
             What::Runqlat(running) => running.0.id(),
         }

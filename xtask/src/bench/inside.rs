@@ -3,7 +3,6 @@
 //! The program cannot do this itself, and between fork and exec only unsafe code could. It ends with
 //! the benchmark that started it, so that even a killed benchmark leaves no load behind.
 
-use std::env;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -46,6 +45,9 @@ pub(super) fn run(options: &Options) -> Result<()> {
     Err(error).with_context(|| command::cannot_start(&command))
 }
 
+/// This program, also when cargo has meanwhile put a new one in its place.
+const THIS: &str = "/proc/self/exe";
+
 /// Where a program is to run.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Place<'a> {
@@ -60,8 +62,7 @@ pub(super) fn start(
     arguments: &[&str],
     output: Stdio,
 ) -> Result<Running> {
-    let this = env::current_exe().context("cannot find this program's own file")?;
-    let mut command = Command::new(this);
+    let mut command = Command::new(THIS);
     command.args(["bench", "inside"]);
     if let Some(cgroup) = place.cgroup {
         command.arg("--cgroup").arg(cgroup);

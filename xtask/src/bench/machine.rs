@@ -1,13 +1,16 @@
 //! The machine that measurements are from; without it a number says nothing.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use std::{env, fs};
 
 use anyhow::{Context, Result};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+
+/// The unit of `/proc/stat`, the same on all architectures that the agent runs on.
+const TICKS_PER_SECOND: u64 = 100;
 
 /// What is printed beside a table.
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,6 +75,39 @@ pub(super) fn allowed_cpus() -> Result<Vec<usize>> {
         .collect())
 }
 
+/// The time that all CPUs together have worked since the machine was started.
+pub(super) fn busy() -> Result<Duration> {
+    let stat = read("/proc/stat")?;
+    busy_ticks(&stat)
+        .map(|ticks| Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+        .context("/proc/stat has no line of all CPUs")
+}
+
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let ticks: Vec<u64> = stat
+        .lines()
+        .next()?
+        .strip_prefix("cpu ")?
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; what follows is in these already.
+    let [user, nice, system, _, _, irq, softirq, steal] = ticks.get(..8)?.try_into().ok()?;
+    Some(user + nice + system + irq + softirq + steal)
+}
+
 fn read(path: &str) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::busy_ticks;
+
+    #[test]
+    fn idle_time_and_time_counted_twice_are_not_busy() {
+        let stat = "cpu  1 20 300 9 9 4000 50000 600000 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(busy_ticks(stat), Some(654_321));
+        assert_eq!(busy_ticks("cpu  1 2\n"), None);
+    }
 }

@@ -24,8 +24,9 @@ expectation is listed with what was measured, met or not.
 The agent has one program on every context switch, which is where it could hurt. The load is
 `perf bench sched pipe`: two processes on one CPU hand a token to and fro, so that they do nothing but
 switch, twice per operation. They run inside a session, where every switch is counted; outside of
-one the program returns early. Real programs work between two switches: a thread that switches a
-thousand times a second loses a thousandth of what the table says per operation, halved.
+one the program returns early. Programs that do something work between their switches: a thread that
+is switched out a thousand times a second loses, of each second, a thousand times what the column
+\"per switch\" says.
 
 <!-- bench:sched -->
 <!-- /bench:sched -->

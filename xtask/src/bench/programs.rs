@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use anyhow::{Context, Result};
-use aya::programs::loaded_programs;
+use aya::programs::{ProgramInfo, loaded_programs};
 use serde::{Deserialize, Serialize};
 
 /// Runs of one program and the time in it.
@@ -29,20 +29,33 @@ pub(super) fn attached(pid: u32) -> Result<BTreeSet<u32>> {
         .collect())
 }
 
-/// The statistics of these programs since they were loaded, by name.
-pub(super) fn runs(ids: &BTreeSet<u32>) -> Result<BTreeMap<String, Runs>> {
-    let mut runs: BTreeMap<String, Runs> = BTreeMap::new();
-    for program in loaded_programs() {
-        let program = program.context("cannot list the kernel programs")?;
-        if !ids.contains(&program.id()) {
-            continue;
+/// What on the machine looks at scheduling already, by the names of its programs.
+pub(super) fn others() -> Vec<String> {
+    let mut names = Vec::new();
+    for program in present() {
+        let name = program.name_as_str().unwrap_or_default();
+        if name.contains("sched_") {
+            names.push(format!("{name} (id {})", program.id()));
         }
+    }
+    names
+}
+
+/// The statistics of these programs since they were loaded, by name.
+pub(super) fn runs(ids: &BTreeSet<u32>) -> BTreeMap<String, Runs> {
+    let mut runs: BTreeMap<String, Runs> = BTreeMap::new();
+    for program in present().filter(|program| ids.contains(&program.id())) {
         let name = program.name_as_str().unwrap_or("?").to_owned();
         let sum = runs.entry(name).or_default();
         sum.count += program.run_count();
         sum.ns += u64::try_from(program.run_time().as_nanos()).unwrap_or(u64::MAX);
     }
-    Ok(runs)
+    runs
+}
+
+/// All programs but those that end while they are listed.
+fn present() -> impl Iterator<Item = ProgramInfo> {
+    loaded_programs().filter_map(Result::ok)
 }
 
 /// The program that an open link belongs to; `None` for other files.

@@ -1,14 +1,16 @@
 //! From the measurements of `bench sched` to its tables.
 //!
-//! Ratios and differences are taken within a round and then their median, so that a slow minute of the
-//! machine, which slows a whole round, does not show.
+//! Ratios and differences are taken within a round, from a condition to what was measured without it
+//! before and after, and then their median. A slow minute of the machine slows both and does not show.
+
+use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::conditions::Condition;
-use super::pipe::SWITCHES_PER_OPERATION;
-use super::sched::Measurements;
+use super::pipe::{Measurement, SWITCHES_PER_OPERATION};
+use super::sched::{Measurements, Round};
 use super::table::table;
 use super::{grouped, median, verdict};
 
@@ -21,15 +23,44 @@ const LARGEST_SHARE: f64 = 0.2;
 #[derive(Debug, Serialize)]
 struct Cost {
     condition: Condition,
-    median_us: f64,
-    least_us: f64,
-    largest_us: f64,
-    /// Throughput over the baseline's.
+    /// Microseconds per operation.
+    times: Spread,
+    /// Throughput with over throughput without.
     throughput: f64,
-    /// Nanoseconds per operation over the baseline.
+    /// Nanoseconds per operation.
     added_ns: f64,
     /// Added time over runqlat's.
     share_of_runqlat: f64,
+}
+
+/// What a value was over all rounds.
+#[derive(Debug, Serialize)]
+struct Spread {
+    median: f64,
+    least: f64,
+    largest: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let values: Vec<f64> = values.collect();
+        Self {
+            least: values.iter().copied().fold(f64::NAN, f64::min),
+            largest: values.iter().copied().fold(f64::NAN, f64::max),
+            median: median(values),
+        }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            median,
+            least,
+            largest,
+        } = self;
+        write!(formatter, "{median:.3} ({least:.3}–{largest:.3})")
+    }
 }
 
 /// A program over all rounds with statistics.
@@ -50,22 +81,29 @@ impl super::Measurements for Measurements {
     }
 
     fn markdown(&self) -> String {
-        let costs = self.costs();
+        let sum = |value: fn(&Measurement) -> u32| -> u32 {
+            let all = self.rounds.iter().flat_map(Round::measurements);
+            all.map(value).sum()
+        };
         let about = format!(
-            "{}.\n`{}`: {} rounds of {} operations on CPU {}, each condition once a round. Ratios and \
-             differences are taken within a round; the table has their medians.",
+            "{}.\n`{}`: {} times each condition with {} operations on CPU {}, compared with as many just \
+             before and after it; the table has the medians. Others worked on the machine during {} \
+             runs, which were repeated, and during {} that count.",
             self.machine,
             self.command,
             self.rounds.len(),
             grouped(self.loops),
             self.cpu,
+            sum(|measurement| measurement.repeated),
+            sum(|measurement| measurement.disturbed),
         );
         let about_programs = "The kernel's own statistics of the programs \
              (`kernel.bpf_stats_enabled`), in rounds of their own because they cost time too. An empty \
              program reads as the floor, most of which is the reading of the clock.";
+        let costs = self.costs();
         [
             about,
-            cost_table(&costs),
+            cost_table(&self.without(), &costs),
             expectations(&costs),
             about_programs.to_owned(),
             program_table(&self.program_costs()),
@@ -75,41 +113,31 @@ impl super::Measurements for Measurements {
 }
 
 impl Measurements {
-    /// Medians over the rounds of what a round says.
-    fn over_rounds(&self, value: impl Fn(&dyn Fn(Condition) -> f64) -> f64) -> f64 {
-        median(
-            self.rounds.iter().map(|round| {
-                value(&|condition| round.get(&condition).copied().unwrap_or(f64::NAN))
-            }),
-        )
+    /// What all conditions are compared with.
+    fn without(&self) -> Spread {
+        let measurements = self.rounds.iter().flat_map(|round| &round.without);
+        Spread::of(measurements.map(|measurement| measurement.us))
+    }
+
+    fn pairs(&self, condition: Condition) -> impl Iterator<Item = (f64, f64)> {
+        self.rounds
+            .iter()
+            .filter_map(move |round| round.pair(condition))
     }
 
     fn costs(&self) -> Vec<Cost> {
-        Condition::ALL
-            .into_iter()
-            .map(|one| self.cost(one))
-            .collect()
-    }
-
-    fn cost(&self, condition: Condition) -> Cost {
-        let times = || {
-            self.rounds
-                .iter()
-                .filter_map(|round| round.get(&condition).copied())
+        let added_ns = |condition| {
+            let pairs = self.pairs(condition);
+            median(pairs.map(|(without, with)| (with - without) * 1000.0))
         };
-        Cost {
+        let cost = |condition| Cost {
             condition,
-            median_us: median(times()),
-            least_us: times().fold(f64::NAN, f64::min),
-            largest_us: times().fold(f64::NAN, f64::max),
-            throughput: self.over_rounds(|time| time(Condition::Baseline) / time(condition)),
-            added_ns: self
-                .over_rounds(|time| (time(condition) - time(Condition::Baseline)) * 1000.0),
-            share_of_runqlat: self.over_rounds(|time| {
-                (time(condition) - time(Condition::Baseline))
-                    / (time(Condition::Runqlat) - time(Condition::Baseline))
-            }),
-        }
+            times: Spread::of(self.pairs(condition).map(|(_, with)| with)),
+            throughput: median(self.pairs(condition).map(|(without, with)| without / with)),
+            added_ns: added_ns(condition),
+            share_of_runqlat: added_ns(condition) / added_ns(Condition::Runqlat),
+        };
+        Condition::ALL.into_iter().map(cost).collect()
     }
 
     fn program_costs(&self) -> Vec<ProgramCost> {
@@ -123,27 +151,30 @@ impl Measurements {
         names
             .into_iter()
             .map(|(condition, program)| {
-                let of = |value: fn(f64, f64) -> f64| {
+                let of = |value: fn(f64, f64, f64) -> f64| {
                     median(
                         self.programs
                             .iter()
                             .filter(|one| one.condition == condition && one.program == program)
-                            .map(|one| value(one.runs.ns as f64, one.runs.count as f64)),
+                            .map(|one| {
+                                let (ns, count) = (one.runs.ns as f64, one.runs.count as f64);
+                                value(ns, count, one.operations as f64)
+                            }),
                     )
                 };
                 ProgramCost {
                     condition,
                     program: program.to_owned(),
-                    ns_per_run: of(|ns, count| ns / count),
-                    runs_per_operation: of(|_, count| count) / self.loops as f64,
-                    ns_per_operation: of(|ns, _| ns) / self.loops as f64,
+                    ns_per_run: of(|ns, count, _| ns / count),
+                    runs_per_operation: of(|_, count, operations| count / operations),
+                    ns_per_operation: of(|ns, _, operations| ns / operations),
                 }
             })
             .collect()
     }
 }
 
-fn cost_table(costs: &[Cost]) -> String {
+fn cost_table(without: &Spread, costs: &[Cost]) -> String {
     let headings = [
         "beside the load",
         "µs per operation, median (least–largest)",
@@ -152,27 +183,20 @@ fn cost_table(costs: &[Cost]) -> String {
         "per switch",
         "of runqlat's",
     ];
-    let row = |cost: &Cost| {
-        let mut cells = vec![
+    let mut baseline = vec!["nothing".to_owned(), without.to_string()];
+    baseline.extend(["1", "–", "–", "–"].map(str::to_owned));
+    let mut rows = vec![baseline];
+    rows.extend(costs.iter().map(|cost| {
+        vec![
             cost.condition.label().to_owned(),
-            format!(
-                "{:.3} ({:.3}–{:.3})",
-                cost.median_us, cost.least_us, cost.largest_us
-            ),
-        ];
-        if cost.condition == Condition::Baseline {
-            cells.extend(["1", "–", "–", "–"].map(str::to_owned));
-        } else {
-            cells.extend([
-                format!("{:.3}", cost.throughput),
-                format!("{:.0}", cost.added_ns),
-                format!("{:.0}", cost.added_ns / SWITCHES_PER_OPERATION as f64),
-                format!("{:.2}", cost.share_of_runqlat),
-            ]);
-        }
-        cells
-    };
-    table(&headings, &costs.iter().map(row).collect::<Vec<_>>())
+            cost.times.to_string(),
+            format!("{:.3}", cost.throughput),
+            format!("{:.0}", cost.added_ns),
+            format!("{:.0}", cost.added_ns / SWITCHES_PER_OPERATION as f64),
+            format!("{:.2}", cost.share_of_runqlat),
+        ]
+    }));
+    table(&headings, &rows)
 }
 
 fn expectations(costs: &[Cost]) -> String {
@@ -222,22 +246,32 @@ fn program_table(costs: &[ProgramCost]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::super::Measurements as _;
     use super::super::conditions::Condition;
     use super::super::machine::Machine;
+    use super::super::pipe::Measurement;
     use super::super::programs::Runs;
-    use super::super::sched::{Measurements, ProgramRuns};
+    use super::super::sched::{Measurements, ProgramRuns, Round};
 
-    fn round(scale: f64, agent: f64) -> BTreeMap<Condition, f64> {
-        BTreeMap::from([
-            (Condition::Baseline, 3.0 * scale),
-            (Condition::Floor, 3.0 * scale),
-            (Condition::PidArray, agent * scale),
-            (Condition::TaskStorage, 6.0 * scale),
-            (Condition::Runqlat, 4.0 * scale),
-        ])
+    fn round(without: f64, agent: f64) -> Round {
+        let measurement = |us| Measurement {
+            us,
+            repeated: 1,
+            disturbed: 0,
+            operations: 2000,
+        };
+        Round {
+            // A drift before and after a condition cancels out.
+            without: [-0.2, 0.2, -0.2, 0.2, -0.2]
+                .map(|drift| measurement(without + drift))
+                .into(),
+            with: vec![
+                (Condition::Floor, measurement(without)),
+                (Condition::PidArray, measurement(agent)),
+                (Condition::TaskStorage, measurement(without * 2.0)),
+                (Condition::Runqlat, measurement(without + 1.0)),
+            ],
+        }
     }
 
     fn program(condition: Condition, ns: u64) -> ProgramRuns {
@@ -245,6 +279,7 @@ mod tests {
             condition,
             program: "sched_switch".into(),
             runs: Runs { count: 2000, ns },
+            operations: 1000,
         }
     }
 
@@ -261,8 +296,8 @@ mod tests {
             command: "cargo xtask bench sched".into(),
             cpu: 1,
             loops: 1000,
-            // The second round is twice as slow, which must not show in the ratios.
-            rounds: vec![round(1.0, 3.1), round(2.0, 3.1), round(1.0, 9.0)],
+            // The machine is slower in the second round, which must not show in the medians.
+            rounds: vec![round(3.0, 3.1), round(6.0, 6.1), round(3.0, 9.0)],
             programs: vec![
                 program(Condition::Floor, 120_000),
                 program(Condition::PidArray, 160_000),
@@ -274,10 +309,19 @@ mod tests {
     #[test]
     fn ratios_are_medians_of_what_single_rounds_say() {
         let text = measurements().markdown();
-        let row = "| the agent, state in an array by pid | 6.200 (3.100–9.000) | 0.968 | 200 | 100 | 0.10 |";
+        let row = "| the agent, state in an array by pid | 6.100 (3.100–9.000) | 0.968 | 100 | 50 | 0.10 |";
         assert!(text.contains(row), "{text}");
         assert!(
-            text.contains("| nothing | 3.000 (3.000–6.000) | 1 | – | – | – |"),
+            text.contains("| nothing | 3.200 (2.800–6.200) | 1 | – | – | – |"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn runs_that_others_disturbed_are_counted() {
+        let text = measurements().markdown();
+        assert!(
+            text.contains("during 27 runs, which were repeated, and during 0"),
             "{text}"
         );
     }

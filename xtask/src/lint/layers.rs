@@ -13,7 +13,9 @@ use anyhow::{Context, Result};
 /// A top-level module and what it may use besides itself and [`EVERYWHERE`].
 const LAYERS: [(&str, &[&str]); 11] = [
     ("error", &[]),
-    ("config", &[]),
+    // Rules and log filters are compiled where the configuration is checked, so that a bad one is refused
+    // with its line; neither knows the configuration.
+    ("config", &["discover::rules", "logging"]),
     ("logging", &[]),
     ("clock", &[]),
     ("kernel", &[]),
