@@ -86,6 +86,16 @@ layout! {
     kernfs_id: "kernfs_node"."id", Required, "Inode number; the cgroup id.";
     kernfs_parent: "kernfs_node"."__parent" | "parent", Required, "Directory above; `__parent` since 6.15.";
     kernfs_name: "kernfs_node"."name", Required, "Last path component.";
+    sock_state: "sock_common"."skc_state", Optional, "TCP state (include/net/tcp_states.h), one byte.";
+    sock_local_port: "sock_common"."skc_num", Optional, "Local port, host byte order.";
+    sock_flags: "sock_common"."skc_flags", Optional, "Bit 1 is `SOCK_DONE`: a FIN has been received (`tcp_fin`).";
+    sock_protocol: "sock"."sk_protocol", Optional, "IPPROTO number, two bytes since 5.6.";
+    sock_cgroup: "sock"."sk_cgrp_data", Optional, "The socket's cgroup; before 5.15 a union whose lowest bit says that it is something else.";
+    tcp_srtt: "tcp_sock"."srtt_us", Optional, "Smoothed round-trip time, eighths of a microsecond.";
+    tcp_bytes_sent: "tcp_sock"."bytes_sent", Optional, "Data bytes sent, retransmitted ones included (4.19).";
+    tcp_bytes_retransmitted: "tcp_sock"."bytes_retrans", Optional, "Data bytes sent again (4.19).";
+    tcp_bytes_received: "tcp_sock"."bytes_received", Optional, "Bytes received in order, a FIN counting as one.";
+    tcp_total_retransmits: "tcp_sock"."total_retrans", Optional, "Segments sent again.";
 }
 
 const _: () = assert!(size_of::<Layout>() == MEMBERS.len() * 4);

@@ -22,16 +22,45 @@ pub(crate) fn observe(histogram: &mut Histogram, ns: u64) {
     histogram.sum_ns += ns;
 }
 
+/// Adds an observation to a histogram that other CPUs write too; `bucket` is already known.
+///
+/// # Safety
+/// `histogram` is a map value.
+#[inline(always)]
+pub(crate) unsafe fn observe_shared(histogram: *mut Histogram, bucket: usize, ns: u64) {
+    let mut bucket = bucket as u64;
+    // SAFETY: as in `observe`.
+    unsafe { asm!("{0} &= 127", inout(reg) bucket, options(pure, nomem, nostack)) };
+    if bucket < BUCKETS as u64 {
+        // SAFETY: checked above; by the contract a map value.
+        unsafe {
+            let buckets = (&raw mut (*histogram).buckets).cast::<u64>();
+            add(buckets.add(bucket as usize), 1);
+            add(&raw mut (*histogram).sum_ns, ns);
+        }
+    }
+}
+
 /// Adds one to a counter that other CPUs write too.
 ///
 /// # Safety
 /// `counter` is a map value.
 #[inline(always)]
 pub(crate) unsafe fn increment(counter: *mut u64) {
+    // SAFETY: by the contract.
+    unsafe { add(counter, 1) };
+}
+
+/// Adds to a counter that other CPUs write too.
+///
+/// # Safety
+/// `counter` is a map value.
+#[inline(always)]
+pub(crate) unsafe fn add(counter: *mut u64, n: u64) {
     // In assembly because the BPF target has no atomic read-modify-write in Rust. This is the plain
     // atomic add that 5.10 has, not the fetching one of 5.12.
     // SAFETY: by the contract; a map value is aligned and lives as long as the program runs.
     unsafe {
-        asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64, options(nostack));
+        asm!("lock *(u64 *)({counter} + 0) += {n}", counter = in(reg) counter, n = in(reg) n, options(nostack));
     }
 }

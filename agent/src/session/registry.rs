@@ -14,7 +14,11 @@ use std::{
 };
 
 use agent_common::{
-    Slot, cgroup::CgroupBirth, histogram::Histogram, histogram::bucket_of, process::ProcessStats,
+    Slot,
+    cgroup::CgroupBirth,
+    histogram::{Histogram, bucket_of},
+    net::{ConnectionRecord, NetStats},
+    process::ProcessStats,
     sched::SchedStats,
 };
 
@@ -44,6 +48,12 @@ pub trait SlotTable {
     fn sched(&self, slot: Slot) -> SchedStats;
     /// A slot's life-cycle counters.
     fn process(&self, slot: Slot) -> ProcessStats;
+    /// A slot's network counters; `None` when the kernel cannot tell.
+    fn net(&self, slot: Slot) -> Option<NetStats>;
+    /// Whether UDP is in them.
+    fn measures_udp(&self) -> bool;
+    /// Live TCP sockets; `None` when the kernel cannot tell.
+    fn connections(&mut self) -> Option<Vec<ConnectionRecord>>;
     /// Who is alive, by slot; `None` when the kernel cannot tell.
     fn census(&mut self) -> Option<Vec<Census>>;
     /// When a cgroup was made and got its first process, if the kernel programs saw it.
@@ -68,6 +78,15 @@ impl SlotTable for Kernel {
     }
     fn process(&self, slot: Slot) -> ProcessStats {
         self.process(slot)
+    }
+    fn net(&self, slot: Slot) -> Option<NetStats> {
+        self.net(slot)
+    }
+    fn measures_udp(&self) -> bool {
+        self.measures_udp()
+    }
+    fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
+        self.connections()
     }
     fn census(&mut self) -> Option<Vec<Census>> {
         self.census()
@@ -282,17 +301,30 @@ impl Registry {
     /// Reads every session's counts, gives slots back, forgets what has lingered. Returns whether slots
     /// became free while sessions wait for one.
     pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) -> bool {
+        let mut net = HashMap::new();
         for session in self.sessions.values_mut() {
             if let Some(slot) = session.slot {
                 session.counts.sched = table.sched(slot);
                 session.counts.process = table.process(slot);
+                net.extend(table.net(slot).map(|stats| (slot, stats)));
             }
         }
-        // After the counters: a thread switched in between is then missing from both for one sample,
-        // where the other way round its whole slice would be counted twice.
+        // After the counters: a thread switched or a connection closed in between is then missing from
+        // both for one sample, where the other way round it would be counted twice.
         let census = table.census();
+        let connections = table.connections().map(|mut all| {
+            all.sort_unstable_by_key(|c| c.slot);
+            all
+        });
+        let measures_udp = table.measures_udp();
         for session in self.sessions.values_mut() {
             let Some(slot) = session.slot else { continue };
+            let live = connections.as_ref().map(|all| {
+                let from = all.partition_point(|c| c.slot < slot);
+                let to = all.partition_point(|c| c.slot <= slot);
+                &all[from..to]
+            });
+            session.take_net(net.get(&slot), measures_udp, live);
             session.take_census(
                 census.as_ref().and_then(|c| c.get(slot as usize)).copied(),
                 now,
@@ -391,6 +423,7 @@ impl Registry {
                 had_process: false,
                 ended: None,
                 superseded: false,
+                sampled: false,
                 counts: Counts::default(),
                 recent: Recent::default(),
             },

@@ -42,6 +42,15 @@ impl SlotTable for FakeTable {
     fn process(&self, _slot: Slot) -> ProcessStats {
         ProcessStats::default()
     }
+    fn net(&self, _slot: Slot) -> Option<NetStats> {
+        None
+    }
+    fn measures_udp(&self) -> bool {
+        false
+    }
+    fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
+        None
+    }
     fn census(&mut self) -> Option<Vec<Census>> {
         let mut census = vec![Census::default(); 4096];
         for (&slot, &processes) in &self.alive {
