@@ -54,6 +54,18 @@ pub struct NetStats {
     pub udp_transmit: UdpStats,
     /// Received.
     pub udp_receive: UdpStats,
+    /// First moments.
+    pub milestones: NetMilestones,
+}
+
+/// First moments of a session on the network, nanoseconds since boot; 0 is "not yet".
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetMilestones {
+    /// A socket began to listen.
+    pub first_listener_ns: u64,
+    /// A client's connection was established.
+    pub first_client_ns: u64,
 }
 
 /// A connection that was seen being opened.
@@ -104,7 +116,7 @@ pub struct ConnectionRecord {
 }
 
 const _: () = assert!(size_of::<TcpSideStats>() == 6 * 8 + 2 * size_of::<Histogram>());
-const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 6 * 8);
+const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 8 * 8);
 const _: () = assert!(size_of::<Connection>() == 24);
 const _: () = assert!(size_of::<ListenPort>() == 8);
 const _: () = assert!(size_of::<ConnectionRecord>() == 40);
@@ -112,6 +124,7 @@ const _: () = assert!(size_of::<ConnectionRecord>() == 40);
 crate::pod!(
     TcpSideStats,
     UdpStats,
+    NetMilestones,
     NetStats,
     Connection,
     ListenPort,

@@ -166,6 +166,13 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
                 let _full = CONNECTIONS.insert(&key, &connection, 0);
             }
         }
+        (_, LISTEN) => {
+            stamp(
+                socket.slot(),
+                |stats| &raw mut stats.milestones.first_listener_ns,
+                now_ns,
+            );
+        }
         (SYN_SENT | SYN_RECV, ESTABLISHED) => established(socket, key, old, now_ns),
         // A listener that closes has no bytes and no duration.
         (LISTEN, CLOSE) => {}
@@ -173,6 +180,23 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         _ => {}
     }
     0
+}
+
+/// Stamps a milestone, once.
+#[inline(always)]
+fn stamp(slot: Slot, milestone: impl FnOnce(&mut NetStats) -> *mut u64, now_ns: u64) {
+    if slot == NO_SESSION {
+        return;
+    }
+    if let Some(stats) = NET_STATS.get_ptr_mut(slot) {
+        // SAFETY: a map value; of two that come at the same moment either may be the first.
+        unsafe {
+            let milestone = milestone(&mut *stats);
+            if *milestone == 0 {
+                *milestone = now_ns;
+            }
+        }
+    }
 }
 
 #[inline(always)]
@@ -186,6 +210,13 @@ fn established(socket: Socket, key: u64, old: i32, now_ns: u64) {
         return;
     }
     add!(stats, opened, 1);
+    if side == INBOUND {
+        stamp(
+            slot,
+            |stats| &raw mut stats.milestones.first_client_ns,
+            now_ns,
+        );
+    }
     if let Some(connection) = CONNECTIONS.get_ptr_mut(&key) {
         // SAFETY: a map value of a socket whose state changes under its lock.
         unsafe {

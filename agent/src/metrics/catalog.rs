@@ -93,16 +93,16 @@ pub const FAMILIES: &[Family] = &[
         labels: &[
             ("namespace", "namespace of the sessions"),
             ("template", "template of the sessions"),
-            ("milestone", "first_process"),
+            ("milestone", "first_process, first_listener, first_client"),
         ],
         source: Source::Program("cgroup_mkdir"),
         samples: Node(|state, out| {
-            for ((namespace, template), histogram) in &state.snapshot.agent.first_process {
+            for ((namespace, template, milestone), histogram) in &state.snapshot.agent.startup {
                 out.histogram(
                     &[
                         ("namespace", namespace),
                         ("template", template),
-                        ("milestone", "first_process"),
+                        ("milestone", milestone.name()),
                     ],
                     histogram,
                 );
@@ -217,6 +217,24 @@ pub const FAMILIES: &[Family] = &[
             out.number(&[("reason", "signal")], process.exits_signal as f64);
             out.number(&[("reason", "oom_killed")], process.exits_oom_killed as f64);
         }),
+    },
+    Family {
+        stem: "vdi_session_oom_kills",
+        help: "Processes of the session that the out-of-memory killer killed",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("sched_process_exit"),
+        samples: PerSession(|s, out| out.number(&[], s.counts.process.exits_oom_killed as f64)),
+    },
+    Family {
+        stem: "vdi_session_major_faults",
+        help: "Page faults of the session that waited for I/O",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("sched_switch"),
+        samples: PerSession(|s, out| out.number(&[], s.counts.sched.major_faults as f64)),
     },
     // Network.
     Family {

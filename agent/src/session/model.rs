@@ -53,6 +53,31 @@ impl Phase {
     }
 }
 
+/// A moment of a session's start, stamped in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Milestone {
+    /// A process was moved or born into its cgroup.
+    FirstProcess,
+    /// One of its sockets began to listen.
+    FirstListener,
+    /// A connection to one of its listeners was established.
+    FirstClient,
+}
+
+impl Milestone {
+    /// Every milestone, in the usual order.
+    pub const ALL: [Self; 3] = [Self::FirstProcess, Self::FirstListener, Self::FirstClient];
+
+    /// The label value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FirstProcess => "first_process",
+            Self::FirstListener => "first_listener",
+            Self::FirstClient => "first_client",
+        }
+    }
+}
+
 /// What has been counted for a session since it was adopted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
@@ -129,8 +154,8 @@ pub struct Session {
     pub started: Option<SystemTime>,
     /// Its cgroup was made while the agent watched, nanoseconds since boot.
     pub made_ns: Option<u64>,
-    /// Its first process, nanoseconds since boot; only for one made while the agent watched.
-    pub first_process_ns: Option<u64>,
+    /// Milestones that have been observed; only for one made while the agent watched.
+    pub milestones: Vec<Milestone>,
     /// It has had a process.
     pub had_process: bool,
     /// When its last cgroup went.

@@ -76,10 +76,12 @@ impl Net {
         live: Option<&[ConnectionRecord]>,
         first: bool,
     ) {
+        // The milestones go to the registry, which knows when the session was made.
         let NetStats {
             tcp,
             udp_transmit,
             udp_receive,
+            milestones: _,
         } = stats;
         for side in [INBOUND, OUTBOUND] {
             self.tcp[side].take(&tcp[side], side, live, first);
