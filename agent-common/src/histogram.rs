@@ -87,6 +87,18 @@ pub fn native_index(bucket: usize) -> i32 {
     MIN_OCTAVE * PER_OCTAVE as i32 + bucket as i32
 }
 
+/// Octaves by which a *long* histogram is shifted: its boundaries are 2^12 times those of an ordinary
+/// one, 2^-8 s (3.9 ms) to 2^16 s (18 h), for what lasts hours. As a power of two it keeps them exact.
+pub const LONG_SHIFT: u32 = 12;
+
+/// The bucket of an observation in a long histogram.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "as `bucket_of`")]
+pub fn long_bucket_of(ns: u64) -> usize {
+    // Rounded up, so that what is over a boundary stays over it.
+    bucket_of((ns + (1 << LONG_SHIFT) - 1) >> LONG_SHIFT)
+}
+
 impl Histogram {
     /// Number of observations.
     pub fn count(&self) -> u64 {

@@ -72,6 +72,7 @@ layout! {
     task_exit_state: "task_struct"."exit_state", Required, "Not 0 once the thread is a zombie or dead.";
     task_start_boottime: "task_struct"."start_boottime", Required, "Start of the thread, ns since boot; since 5.5.";
     task_nivcsw: "task_struct"."nivcsw", Required, "Involuntary switches; the kernel counts before the tracepoint (kernel/sched/core.c, `__schedule`).";
+    task_major_faults: "task_struct"."maj_flt", Required, "Page faults that waited for I/O.";
     task_run_delay: "task_struct"."sched_info.run_delay", Required, "Time runnable and waiting, ns (kernel/sched/stats.h, `sched_info_arrive`).";
     task_exec_runtime: "task_struct"."se.sum_exec_runtime", Required, "Time on a CPU, ns.";
     signal_live: "signal_struct"."live.counter", Required, "Threads that have not begun to exit.";
@@ -86,6 +87,16 @@ layout! {
     kernfs_id: "kernfs_node"."id", Required, "Inode number; the cgroup id.";
     kernfs_parent: "kernfs_node"."__parent" | "parent", Required, "Directory above; `__parent` since 6.15.";
     kernfs_name: "kernfs_node"."name", Required, "Last path component.";
+    sock_state: "sock_common"."skc_state", Optional, "TCP state (include/net/tcp_states.h), one byte.";
+    sock_local_port: "sock_common"."skc_num", Optional, "Local port, host byte order.";
+    sock_flags: "sock_common"."skc_flags", Optional, "Bit 1 is `SOCK_DONE`: a FIN has been received (`tcp_fin`).";
+    sock_protocol: "sock"."sk_protocol", Optional, "IPPROTO number, two bytes since 5.6.";
+    sock_cgroup: "sock"."sk_cgrp_data", Optional, "The socket's cgroup; before 5.15 a union whose lowest bit says that it is something else.";
+    tcp_srtt: "tcp_sock"."srtt_us", Optional, "Smoothed round-trip time, eighths of a microsecond.";
+    tcp_bytes_sent: "tcp_sock"."bytes_sent", Optional, "Data bytes sent, retransmitted ones included (4.19).";
+    tcp_bytes_retransmitted: "tcp_sock"."bytes_retrans", Optional, "Data bytes sent again (4.19).";
+    tcp_bytes_received: "tcp_sock"."bytes_received", Optional, "Bytes received in order, a FIN counting as one.";
+    tcp_total_retransmits: "tcp_sock"."total_retrans", Optional, "Segments sent again.";
 }
 
 const _: () = assert!(size_of::<Layout>() == MEMBERS.len() * 4);

@@ -6,6 +6,7 @@
 //! * [`histogram`]: bucket arithmetic of the latency histograms, exact to the nanosecond
 //! * [`sched`]: what the scheduler program counts per session and CPU
 //! * [`process`]: process life-cycle counters per session
+//! * [`net`]: network counters per session, and one record per live TCP connection
 //! * [`task`]: the state kept per thread between two context switches
 //! * [`cgroup`]: when a cgroup was made and got its first process
 //! * [`census`]: one record per live thread, written by the task iterator
@@ -19,6 +20,7 @@ pub mod cgroup;
 pub mod event;
 pub mod histogram;
 pub mod layout;
+pub mod net;
 pub mod process;
 pub mod sched;
 pub mod self_check;
@@ -38,6 +40,10 @@ pub const MAX_CGROUPS: u32 = 16_384;
 /// Capacity of the map of preemptor pairs. When it is full, further pairs are missing from the
 /// list of preemptors; the counters by kind stay exact.
 pub const MAX_PREEMPTION_PAIRS: u32 = 16_384;
+
+/// Capacity of the map of TCP connections that were seen being opened. Further ones are counted, but
+/// not timed, and told inbound or outbound by their port.
+pub const MAX_CONNECTIONS: u32 = 65_536;
 
 /// Size of the ring buffer in bytes.
 pub const RING_BYTES: u32 = 1 << 20;

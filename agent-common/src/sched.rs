@@ -11,6 +11,8 @@ pub struct SchedStats {
     pub runqueue_wait: Histogram,
     /// Time on a CPU, nanoseconds, up to each thread's last switch.
     pub cpu_ns: u64,
+    /// Page faults that waited for I/O, up to each thread's last switch; one always ends in a switch.
+    pub major_faults: u64,
     /// Switches because the thread blocked or yielded by blocking.
     pub voluntary_switches: u64,
     /// Switches because the CPU was taken away.
@@ -23,7 +25,7 @@ pub struct SchedStats {
     pub preempted_by_system: u64,
 }
 
-const _: () = assert!(size_of::<SchedStats>() == size_of::<Histogram>() + 6 * 8);
+const _: () = assert!(size_of::<SchedStats>() == size_of::<Histogram>() + 7 * 8);
 
 impl SchedStats {
     /// Adds another CPU's share.
@@ -32,6 +34,7 @@ impl SchedStats {
         let Self {
             runqueue_wait,
             cpu_ns,
+            major_faults,
             voluntary_switches,
             involuntary_switches,
             preempted_by_self,
@@ -40,6 +43,7 @@ impl SchedStats {
         } = other;
         self.runqueue_wait.add(runqueue_wait);
         self.cpu_ns = self.cpu_ns.wrapping_add(*cpu_ns);
+        self.major_faults += major_faults;
         self.voluntary_switches += voluntary_switches;
         self.involuntary_switches += involuntary_switches;
         self.preempted_by_self += preempted_by_self;

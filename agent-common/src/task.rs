@@ -23,12 +23,14 @@ pub struct TaskState {
     pub census_exec_ns: u64,
     /// `nivcsw`, to tell the kind of the next switch.
     pub involuntary_switches: u64,
+    /// `maj_flt`.
+    pub major_faults: u64,
     /// Session of the cgroup.
     pub slot: Slot,
     /// Generation of the cgroup-to-slot map at which `slot` was looked up.
     pub generation: u32,
 }
 
-const _: () = assert!(size_of::<TaskState>() == 7 * 8);
+const _: () = assert!(size_of::<TaskState>() == 8 * 8);
 
 crate::pod!(TaskState);

@@ -87,6 +87,8 @@ task_members! {
     start_boottime_ns: u64 = task_start_boottime;
     /// Involuntary switches.
     involuntary_switches: u64 = task_nivcsw;
+    /// Major page faults.
+    major_faults: u64 = task_major_faults;
     /// Time runnable and waiting, nanoseconds.
     run_delay_ns: u64 = task_run_delay;
     /// Time on a CPU, nanoseconds.

@@ -5,7 +5,7 @@
 //! * [`session`]: the only look-up of a session's slot
 //! * [`record`]: the only writer of histograms and shared counters
 //! * [`emit`]: the only writer of the ring buffer
-//! * [`sched`], [`process`], [`cgroup`], [`census`]: the programs, each with the maps it owns
+//! * [`sched`], [`process`], [`cgroup`], [`census`], [`net`]: the programs, each with the maps it owns
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)] // `record.rs` needs two lines of assembly
@@ -18,6 +18,7 @@ mod census;
 mod cgroup;
 mod emit;
 mod kernel;
+mod net;
 mod process;
 mod record;
 mod sched;

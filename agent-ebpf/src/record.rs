@@ -22,6 +22,25 @@ pub(crate) fn observe(histogram: &mut Histogram, ns: u64) {
     histogram.sum_ns += ns;
 }
 
+/// Adds an observation to a histogram that other CPUs write too; `bucket` is already known.
+///
+/// # Safety
+/// `histogram` is a map value.
+#[inline(always)]
+pub(crate) unsafe fn observe_shared(histogram: *mut Histogram, bucket: usize, ns: u64) {
+    let mut bucket = bucket as u64;
+    // SAFETY: as in `observe`.
+    unsafe { asm!("{0} &= 127", inout(reg) bucket, options(pure, nomem, nostack)) };
+    if bucket < BUCKETS as u64 {
+        // SAFETY: checked above; by the contract a map value.
+        unsafe {
+            let buckets = (&raw mut (*histogram).buckets).cast::<u64>();
+            add(buckets.add(bucket as usize), 1);
+            add(&raw mut (*histogram).sum_ns, ns);
+        }
+    }
+}
+
 /// Adds one to a counter that other CPUs write too.
 ///
 /// # Safety

@@ -53,12 +53,15 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let run_delay_ns = prev.run_delay_ns();
     let exec_runtime_ns = prev.exec_runtime_ns();
     let involuntary_switches = prev.involuntary_switches();
+    let major_faults = prev.major_faults();
     let wait_ns = run_delay_ns.wrapping_sub(state.run_delay_ns);
     let cpu_ns = exec_runtime_ns.wrapping_sub(state.exec_runtime_ns);
+    let new_major_faults = major_faults.wrapping_sub(state.major_faults);
     let involuntary = involuntary_switches != state.involuntary_switches;
     state.run_delay_ns = run_delay_ns;
     state.exec_runtime_ns = exec_runtime_ns;
     state.involuntary_switches = involuntary_switches;
+    state.major_faults = major_faults;
 
     if slot == NO_SESSION {
         return 0;
@@ -70,6 +73,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let stats = unsafe { &mut *stats };
     record::observe(&mut stats.runqueue_wait, wait_ns);
     stats.cpu_ns += cpu_ns;
+    stats.major_faults += new_major_faults;
     if involuntary {
         stats.involuntary_switches += 1;
         preempted(stats, slot, Task(ctx.arg::<KernelPtr>(2)));

@@ -288,7 +288,7 @@ impl Agent {
                 events_lost: self.kernel.events_lost().to_vec(),
                 map_bytes: self.kernel.map_bytes(),
                 adoption: *self.registry.adoption(),
-                first_process: self.registry.first_process().clone(),
+                startup: self.registry.startup().clone(),
                 reconciles: BTreeMap::from([("cgroup", self.reconciles.clone())]),
             },
         }

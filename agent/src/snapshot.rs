@@ -10,7 +10,10 @@ use agent_common::histogram::Histogram;
 use crate::{
     discover::rules::Identity,
     kernel::{object::TaskStore, programs::ProgramStatus},
-    session::model::{Counts, Phase, RecentView, Session},
+    session::{
+        model::{Counts, Phase, RecentView, Session},
+        registry::StartupKey,
+    },
 };
 
 /// The agent's state at one moment.
@@ -83,8 +86,8 @@ pub struct AgentView {
     pub map_bytes: u64,
     /// Time from a session's cgroup to its adoption.
     pub adoption: Histogram,
-    /// Time from a session's cgroup to its first process, by namespace and template.
-    pub first_process: BTreeMap<(String, String), Histogram>,
+    /// Time from a session's cgroup to each milestone of its start.
+    pub startup: BTreeMap<StartupKey, Histogram>,
     /// Comparisons of what is there with what is known, by source.
     pub reconciles: BTreeMap<&'static str, Reconciles>,
 }

@@ -3,6 +3,7 @@
 use agent_common::{
     Slot,
     cgroup::CgroupBirth,
+    net::NetStats,
     process::ProcessStats,
     sched::{PreemptionPair, SchedStats},
     self_check::SelfCheck,
@@ -17,7 +18,7 @@ use crate::error::Error;
 /// Name of the map whose size follows `kernel.pid_max` (pid-array object only).
 pub(super) const TASK_STATES: &str = "TASK_STATES";
 /// Names of the maps whose size follows the number of slots.
-pub(super) const PER_SLOT: [&str; 2] = ["SCHED_STATS", "PROCESS_STATS"];
+pub(super) const PER_SLOT: [&str; 3] = ["SCHED_STATS", "PROCESS_STATS", "NET_STATS"];
 
 /// The maps that the agent reads and writes.
 pub(super) struct Maps {
@@ -25,6 +26,7 @@ pub(super) struct Maps {
     pub(super) generation: Array<MapData, u32>,
     pub(super) sched_stats: PerCpuArray<MapData, SchedStats>,
     pub(super) process_stats: Array<MapData, ProcessStats>,
+    pub(super) net_stats: Array<MapData, NetStats>,
     pub(super) preemption_pairs: HashMap<MapData, PreemptionPair, u64>,
     pub(super) cgroup_births: HashMap<MapData, u64, CgroupBirth>,
     pub(super) events_lost: Array<MapData, u64>,
@@ -39,6 +41,7 @@ impl Maps {
             generation: take(ebpf, "GENERATION")?,
             sched_stats: take(ebpf, "SCHED_STATS")?,
             process_stats: take(ebpf, "PROCESS_STATS")?,
+            net_stats: take(ebpf, "NET_STATS")?,
             preemption_pairs: take(ebpf, "PREEMPTION_PAIRS")?,
             cgroup_births: take(ebpf, "CGROUP_BIRTHS")?,
             events_lost: take(ebpf, "EVENTS_LOST")?,

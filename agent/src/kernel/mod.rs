@@ -19,6 +19,7 @@ use agent_common::{
     census::{CensusRecord, LEADER},
     cgroup::CgroupBirth,
     event,
+    net::{ConnectionRecord, NetStats},
     process::ProcessStats,
     sched::{PreemptionPair, SchedStats},
 };
@@ -279,6 +280,7 @@ impl Kernel {
                 self.maps
                     .process_stats
                     .set(slot, ProcessStats::default(), 0)
+                    .and_then(|()| self.maps.net_stats.set(slot, NetStats::default(), 0))
                     .map_err(|e| e.to_string())
             });
         if let Err(error) = cleared {
@@ -312,6 +314,22 @@ impl Kernel {
         value(&self.maps.process_stats, slot)
     }
 
+    /// A session's network counters; `None` without the program.
+    pub fn net(&self, slot: Slot) -> Option<NetStats> {
+        self.is_up("inet_sock_set_state")
+            .then(|| value(&self.maps.net_stats, slot))
+    }
+
+    /// Whether UDP is measured.
+    pub fn measures_udp(&self) -> bool {
+        self.is_up("sock_send_length") && self.is_up("sock_recv_length")
+    }
+
+    /// The sessions' live TCP sockets; `None` without the iterator.
+    pub fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
+        self.records("connections")
+    }
+
     /// Who took the CPU from whom, and how often.
     pub fn preemption_pairs(&self) -> Vec<(PreemptionPair, u64)> {
         self.maps
@@ -328,20 +346,14 @@ impl Kernel {
 
     /// Threads and processes by slot; `None` without the iterator.
     pub fn census(&mut self) -> Option<Vec<Census>> {
-        if !self.is_up("census") {
-            return None;
-        }
-        let bytes = self
-            .run_iterator("census")
-            .inspect_err(|error| tracing::warn!(%error, "census failed"))
-            .ok()?;
+        let records: Vec<CensusRecord> = self.records("census")?;
         let mut census = vec![Census::default(); self.slots as usize];
-        for record in bytes.chunks_exact(size_of::<CensusRecord>()) {
-            let field = |at: usize| {
-                u32::from_ne_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]])
-            };
-            let (slot, flags) = (field(0), field(4));
-            let unswitched_ns = u64::from(field(8)) | u64::from(field(12)) << 32;
+        for CensusRecord {
+            slot,
+            flags,
+            unswitched_ns,
+        } in records
+        {
             if let Some(entry) = census.get_mut(slot as usize) {
                 entry.threads += 1;
                 entry.processes += u64::from(flags & LEADER);
@@ -374,9 +386,26 @@ impl Kernel {
             TaskStore::TaskStorage => 0,
         };
         slots * cpus * size_of::<SchedStats>() as u64
-            + slots * size_of::<ProcessStats>() as u64
+            + slots * (size_of::<ProcessStats>() + size_of::<NetStats>()) as u64
             + u64::from(agent_common::RING_BYTES)
             + states
+    }
+
+    /// What an iterator writes, as records; `None` when it does not run.
+    fn records<T: aya::Pod>(&mut self, name: &'static str) -> Option<Vec<T>> {
+        if !self.is_up(name) {
+            return None;
+        }
+        let bytes = self
+            .run_iterator(name)
+            .inspect_err(|error| tracing::warn!(program = name, %error, "iterator failed"))
+            .ok()?;
+        Some(
+            bytes
+                .chunks_exact(size_of::<T>())
+                .filter_map(ring::record)
+                .collect(),
+        )
     }
 
     fn run_iterator(&mut self, name: &'static str) -> Result<Vec<u8>, Box<dyn std::error::Error>> {

@@ -7,7 +7,7 @@ use std::fs;
 pub enum TaskStore {
     /// BPF task storage: follows the number of threads; Linux 5.13 and later.
     TaskStorage,
-    /// An array indexed by pid: 56 bytes × `kernel.pid_max`; every kernel.
+    /// An array indexed by pid: 64 bytes × `kernel.pid_max`; every kernel.
     PidArray,
 }
 
@@ -33,7 +33,7 @@ impl TaskStore {
     }
 }
 
-/// With a pid limit up to this, the array is 7 MiB at most and the cheaper of the two.
+/// With a pid limit up to this, the array is 8 MiB at most and the cheaper of the two.
 const ARRAY_UP_TO_PIDS: u32 = 131_072;
 
 /// The stores to try, in order: the array where pids are few, task storage where they are many and the

@@ -88,6 +88,48 @@ pub const PROGRAMS: &[ProgramSpec] = &[
         required: false,
         fallback: "the first process of a session is stamped only when it is born there",
     },
+    ProgramSpec {
+        name: "inet_sock_set_state",
+        hook: Hook::Tracepoint("inet_sock_set_state"),
+        required: false,
+        fallback: "TCP connections are not measured",
+    },
+    ProgramSpec {
+        name: "connections",
+        hook: Hook::Iterator("tcp"),
+        required: false,
+        fallback: "TCP bytes are counted when a connection closes; there are no round-trip times",
+    },
+    ProgramSpec {
+        name: "tcp_receive_reset",
+        hook: Hook::Tracepoint("tcp_receive_reset"),
+        required: false,
+        fallback: "resets received are not counted",
+    },
+    ProgramSpec {
+        name: "tcp_send_reset",
+        hook: Hook::Tracepoint("tcp_send_reset"),
+        required: false,
+        fallback: "resets sent are not counted",
+    },
+    ProgramSpec {
+        name: "sock_send_length",
+        hook: Hook::Tracepoint("sock_send_length"),
+        required: false,
+        fallback: "UDP is not measured (Linux 6.3 has the tracepoint)",
+    },
+    ProgramSpec {
+        name: "sock_recv_length",
+        hook: Hook::Tracepoint("sock_recv_length"),
+        required: false,
+        fallback: "UDP is not measured (Linux 6.3 has the tracepoint)",
+    },
+    ProgramSpec {
+        name: "udp_fail_queue_rcv_skb",
+        hook: Hook::Tracepoint("udp_fail_queue_rcv_skb"),
+        required: false,
+        fallback: "UDP drops are not counted",
+    },
 ];
 
 /// How a program is doing.

@@ -132,7 +132,8 @@ fn command(comm: &[u8; COMM_BYTES]) -> String {
     String::from_utf8_lossy(&comm[..end]).into_owned()
 }
 
-fn record<T: Pod>(bytes: &[u8]) -> Option<T> {
+/// Bytes from the kernel as the structure they are.
+pub(super) fn record<T: Pod>(bytes: &[u8]) -> Option<T> {
     if bytes.len() < size_of::<T>() {
         return None;
     }

@@ -5,13 +5,24 @@
 
 use std::time::UNIX_EPOCH;
 
+use agent_common::net::{INBOUND, OUTBOUND};
+
 use super::family::{Family, Kind, Out, Samples, Source, State, Unit};
-use crate::session::model::Phase;
+use crate::{
+    session::{
+        model::Phase,
+        net::{Net, TcpSide, Traffic},
+    },
+    snapshot::SessionView,
+};
 
 use Kind::{Counter, Gauge, Histogram};
 use Samples::{Node, PerSession};
 
 const NS: f64 = 1e-9;
+
+/// The two sides of a TCP connection.
+const SIDE: &[(&str, &str)] = &[("side", "inbound, outbound")];
 
 /// Every family.
 pub const FAMILIES: &[Family] = &[
@@ -82,16 +93,16 @@ pub const FAMILIES: &[Family] = &[
         labels: &[
             ("namespace", "namespace of the sessions"),
             ("template", "template of the sessions"),
-            ("milestone", "first_process"),
+            ("milestone", "first_process, first_listener, first_client"),
         ],
         source: Source::Program("cgroup_mkdir"),
         samples: Node(|state, out| {
-            for ((namespace, template), histogram) in &state.snapshot.agent.first_process {
+            for ((namespace, template, milestone), histogram) in &state.snapshot.agent.startup {
                 out.histogram(
                     &[
                         ("namespace", namespace),
                         ("template", template),
-                        ("milestone", "first_process"),
+                        ("milestone", milestone.name()),
                     ],
                     histogram,
                 );
@@ -205,6 +216,172 @@ pub const FAMILIES: &[Family] = &[
             out.number(&[("reason", "error")], process.exits_error as f64);
             out.number(&[("reason", "signal")], process.exits_signal as f64);
             out.number(&[("reason", "oom_killed")], process.exits_oom_killed as f64);
+        }),
+    },
+    Family {
+        stem: "vdi_session_oom_kills",
+        help: "Processes of the session that the out-of-memory killer killed",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("sched_process_exit"),
+        samples: PerSession(|s, out| out.number(&[], s.counts.process.exits_oom_killed as f64)),
+    },
+    Family {
+        stem: "vdi_session_major_faults",
+        help: "Page faults of the session that waited for I/O",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("sched_switch"),
+        samples: PerSession(|s, out| out.number(&[], s.counts.sched.major_faults as f64)),
+    },
+    // Network.
+    Family {
+        stem: "vdi_session_network",
+        help: "Data bytes of the session's sockets; a retransmitted TCP byte counts once",
+        kind: Counter,
+        unit: Unit::Bytes,
+        labels: &[("direction", "transmit, receive"), ("protocol", "tcp, udp")],
+        source: Source::Program("inet_sock_set_state"),
+        samples: PerSession(|s, out| {
+            let Some(net) = &s.counts.net else { return };
+            let sum =
+                |f: fn(&Traffic) -> u64| net.tcp.iter().map(|side| f(&side.traffic)).sum::<u64>();
+            let mut number = |direction, protocol, bytes: u64| {
+                out.number(
+                    &[("direction", direction), ("protocol", protocol)],
+                    bytes as f64,
+                );
+            };
+            number("transmit", "tcp", sum(|t| t.sent_bytes));
+            number("receive", "tcp", sum(|t| t.received_bytes));
+            if let Some([transmit, receive]) = &net.udp {
+                number("transmit", "udp", transmit.bytes);
+                number("receive", "udp", receive.bytes);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_clients",
+        help: "Established inbound connections: the session's clients",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("connections"),
+        samples: PerSession(|s, out| {
+            if let Some(clients) = s.counts.net.as_ref().and_then(Net::clients) {
+                out.number(&[], clients as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_tcp_connections",
+        help: "Established TCP connections",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: SIDE,
+        source: Source::Program("connections"),
+        samples: PerSession(|s, out| {
+            by_side(s, |labels, side| {
+                if let Some(connections) = side.connections {
+                    out.number(labels, connections as f64);
+                }
+            });
+        }),
+    },
+    Family {
+        stem: "vdi_session_tcp_connections_opened",
+        help: "TCP connections that were established",
+        kind: Counter,
+        unit: Unit::None,
+        labels: SIDE,
+        source: Source::Program("inet_sock_set_state"),
+        samples: PerSession(|s, out| by_side(s, |l, side| out.number(l, side.opened as f64))),
+    },
+    Family {
+        stem: "vdi_session_tcp_connect_failures",
+        help: "TCP connections that could not be opened: refused, unreachable, timed out or given up",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[("side", "outbound")],
+        source: Source::Program("inet_sock_set_state"),
+        samples: PerSession(|s, out| {
+            if let Some(net) = &s.counts.net {
+                out.number(
+                    &[("side", "outbound")],
+                    net.tcp[OUTBOUND].connect_failures as f64,
+                );
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_tcp_resets",
+        help: "Resets sent and received on the session's TCP connections",
+        kind: Counter,
+        unit: Unit::None,
+        labels: SIDE,
+        source: Source::Program("tcp_receive_reset"),
+        samples: PerSession(|s, out| by_side(s, |l, side| out.number(l, side.resets as f64))),
+    },
+    Family {
+        stem: "vdi_session_tcp_retransmits",
+        help: "TCP segments sent again",
+        kind: Counter,
+        unit: Unit::None,
+        labels: SIDE,
+        source: Source::Program("inet_sock_set_state"),
+        samples: PerSession(|s, out| {
+            by_side(s, |l, side| out.number(l, side.traffic.retransmits as f64));
+        }),
+    },
+    Family {
+        stem: "vdi_session_tcp_rtt",
+        help: "Smoothed round-trip time of each live TCP connection at each sample; a side appears with its first connection",
+        kind: Histogram,
+        unit: Unit::Seconds,
+        labels: SIDE,
+        source: Source::Program("connections"),
+        samples: PerSession(|s, out| by_side(s, |l, side| observed(out, l, &side.rtt))),
+    },
+    Family {
+        stem: "vdi_session_tcp_connect",
+        help: "Time from SYN to established of the session's outbound TCP connections; appears with the first",
+        kind: Histogram,
+        unit: Unit::Seconds,
+        labels: &[("side", "outbound")],
+        source: Source::Program("inet_sock_set_state"),
+        samples: PerSession(|s, out| {
+            if let Some(net) = &s.counts.net {
+                observed(out, &[("side", "outbound")], &net.tcp[OUTBOUND].connect);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_udp_datagrams",
+        help: "UDP datagrams of the session; with segmentation offload the messages handed to it",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[("direction", "transmit, receive")],
+        source: Source::Program("sock_send_length"),
+        samples: PerSession(|s, out| {
+            if let Some([transmit, receive]) = s.counts.net.as_ref().and_then(|n| n.udp.as_ref()) {
+                out.number(&[("direction", "transmit")], transmit.datagrams as f64);
+                out.number(&[("direction", "receive")], receive.datagrams as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_udp_drops",
+        help: "UDP datagrams dropped because a receive queue of the session was full",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[("direction", "receive")],
+        source: Source::Program("udp_fail_queue_rcv_skb"),
+        samples: PerSession(|s, out| {
+            if let Some([_, receive]) = s.counts.net.as_ref().and_then(|n| n.udp.as_ref()) {
+                out.number(&[("direction", "receive")], receive.drops as f64);
+            }
         }),
     },
     // The agent.
@@ -504,6 +681,26 @@ fn sessions_by_phase(state: &State<'_>, out: &mut dyn Out) {
                 row[phase as usize] as f64,
             );
         }
+    }
+}
+
+/// Each side of a session's TCP with its label.
+fn by_side(session: &SessionView, mut f: impl FnMut(&[(&str, &str)], &TcpSide)) {
+    if let Some(net) = &session.counts.net {
+        f(&[("side", "inbound")], &net.tcp[INBOUND]);
+        f(&[("side", "outbound")], &net.tcp[OUTBOUND]);
+    }
+}
+
+/// A histogram that appears with its first observation: most sessions use one side only, and an empty
+/// one is sixteen series.
+fn observed(
+    out: &mut dyn Out,
+    labels: &[(&str, &str)],
+    histogram: &agent_common::histogram::Histogram,
+) {
+    if histogram.count() > 0 {
+        out.histogram(labels, histogram);
     }
 }
 

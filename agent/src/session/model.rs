@@ -8,10 +8,12 @@ use std::{
 use agent_common::{
     Slot,
     histogram::{BUCKETS, Histogram, native_index},
+    net::{ConnectionRecord, NetStats},
     process::ProcessStats,
     sched::SchedStats,
 };
 
+use super::net::Net;
 use crate::{discover::rules::Identity, kernel::Census};
 
 /// Where a session is in its life.
@@ -51,6 +53,31 @@ impl Phase {
     }
 }
 
+/// A moment of a session's start, stamped in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Milestone {
+    /// A process was moved or born into its cgroup.
+    FirstProcess,
+    /// One of its sockets began to listen.
+    FirstListener,
+    /// A connection to one of its listeners was established.
+    FirstClient,
+}
+
+impl Milestone {
+    /// Every milestone, in the usual order.
+    pub const ALL: [Self; 3] = [Self::FirstProcess, Self::FirstListener, Self::FirstClient];
+
+    /// The label value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FirstProcess => "first_process",
+            Self::FirstListener => "first_listener",
+            Self::FirstClient => "first_client",
+        }
+    }
+}
+
 /// What has been counted for a session since it was adopted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
@@ -62,6 +89,8 @@ pub struct Counts {
     pub census: Option<Census>,
     /// CPU time up to now, nanoseconds: switched and not yet switched. Never decreases.
     pub cpu_ns: u64,
+    /// Network figures; `None` where they are not measured.
+    pub net: Option<Net>,
 }
 
 /// The last ten seconds, for quantiles that show what is going on now.
@@ -125,14 +154,16 @@ pub struct Session {
     pub started: Option<SystemTime>,
     /// Its cgroup was made while the agent watched, nanoseconds since boot.
     pub made_ns: Option<u64>,
-    /// Its first process, nanoseconds since boot; only for one made while the agent watched.
-    pub first_process_ns: Option<u64>,
+    /// Milestones that have been observed; only for one made while the agent watched.
+    pub milestones: Vec<Milestone>,
     /// It has had a process.
     pub had_process: bool,
     /// When its last cgroup went.
     pub ended: Option<Instant>,
     /// Another session has taken its name, so its series would be there twice.
     pub superseded: bool,
+    /// It has been sampled before.
+    pub sampled: bool,
     /// What has been counted.
     pub counts: Counts,
     /// The last ten seconds.
@@ -156,6 +187,22 @@ impl Session {
         }
     }
 
+    /// Takes the network part of a sample: what the kernel has added up, and the live connections.
+    pub fn take_net(
+        &mut self,
+        stats: Option<&NetStats>,
+        measures_udp: bool,
+        live: Option<&[ConnectionRecord]>,
+    ) {
+        let Some(stats) = stats else { return };
+        // A session that was there before the agent has connections with a past.
+        let first = !self.sampled && self.made_ns.is_none();
+        self.counts
+            .net
+            .get_or_insert_default()
+            .take(stats, measures_udp, live, first);
+    }
+
     /// Completes a sample of the counters with who is alive.
     pub fn take_census(&mut self, census: Option<Census>, now: Instant) {
         let counts = &mut self.counts;
@@ -164,6 +211,7 @@ impl Session {
         // What was switched between the two readings is in neither; a counter must not go back.
         counts.cpu_ns = counts.cpu_ns.max(switched_ns + unswitched_ns);
         counts.census = census;
+        self.sampled = true;
         self.had_process |=
             census.is_some_and(|c| c.processes > 0) || counts.sched.runqueue_wait.count() > 0;
         self.recent

@@ -14,12 +14,16 @@ use std::{
 };
 
 use agent_common::{
-    Slot, cgroup::CgroupBirth, histogram::Histogram, histogram::bucket_of, process::ProcessStats,
+    Slot,
+    cgroup::CgroupBirth,
+    histogram::{Histogram, bucket_of},
+    net::{ConnectionRecord, NetMilestones, NetStats},
+    process::ProcessStats,
     sched::SchedStats,
 };
 
 use super::{
-    model::{Counts, Recent, Session},
+    model::{Counts, Milestone, Recent, Session},
     slots::{REST, Slots},
 };
 use crate::{
@@ -44,6 +48,12 @@ pub trait SlotTable {
     fn sched(&self, slot: Slot) -> SchedStats;
     /// A slot's life-cycle counters.
     fn process(&self, slot: Slot) -> ProcessStats;
+    /// A slot's network counters; `None` when the kernel cannot tell.
+    fn net(&self, slot: Slot) -> Option<NetStats>;
+    /// Whether UDP is in them.
+    fn measures_udp(&self) -> bool;
+    /// Live TCP sockets; `None` when the kernel cannot tell.
+    fn connections(&mut self) -> Option<Vec<ConnectionRecord>>;
     /// Who is alive, by slot; `None` when the kernel cannot tell.
     fn census(&mut self) -> Option<Vec<Census>>;
     /// When a cgroup was made and got its first process, if the kernel programs saw it.
@@ -69,6 +79,15 @@ impl SlotTable for Kernel {
     fn process(&self, slot: Slot) -> ProcessStats {
         self.process(slot)
     }
+    fn net(&self, slot: Slot) -> Option<NetStats> {
+        self.net(slot)
+    }
+    fn measures_udp(&self) -> bool {
+        self.measures_udp()
+    }
+    fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
+        self.connections()
+    }
     fn census(&mut self) -> Option<Vec<Census>> {
         self.census()
     }
@@ -79,6 +98,8 @@ impl SlotTable for Kernel {
 
 /// Number of a session, never used twice.
 type Serial = u64;
+/// namespace, template, milestone.
+pub type StartupKey = (String, String, Milestone);
 /// session, namespace, template.
 type Key = (String, String, String);
 
@@ -109,8 +130,8 @@ pub struct Registry {
     expiring: Vec<(Instant, u64)>,
     /// A change that the kernel has not been told of.
     unpublished: bool,
-    /// Time from a cgroup's making to its first process, by namespace and template.
-    first_process: BTreeMap<(String, String), Histogram>,
+    /// Time from a cgroup's making to each milestone.
+    startup: BTreeMap<StartupKey, Histogram>,
     /// Time from a cgroup's making to its adoption: what happened in between is not counted.
     adoption: Histogram,
 }
@@ -132,7 +153,7 @@ impl Registry {
             overflowed_total: 0,
             expiring: Vec::new(),
             unpublished: false,
-            first_process: BTreeMap::new(),
+            startup: BTreeMap::new(),
             adoption: Histogram::default(),
         }
     }
@@ -162,9 +183,9 @@ impl Registry {
         !self.waiting.is_empty() && self.live() < self.max_sessions && self.slots.any_free()
     }
 
-    /// Time to the first process, by namespace and template.
-    pub fn first_process(&self) -> &BTreeMap<(String, String), Histogram> {
-        &self.first_process
+    /// Time from a session's cgroup to each milestone of its start.
+    pub fn startup(&self) -> &BTreeMap<StartupKey, Histogram> {
+        &self.startup
     }
 
     /// Time from a cgroup's making to its adoption.
@@ -281,22 +302,36 @@ impl Registry {
 
     /// Reads every session's counts, gives slots back, forgets what has lingered.
     pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) {
+        let mut net = HashMap::new();
         for session in self.sessions.values_mut() {
             if let Some(slot) = session.slot {
                 session.counts.sched = table.sched(slot);
                 session.counts.process = table.process(slot);
+                net.extend(table.net(slot).map(|stats| (slot, stats)));
             }
         }
-        // After the counters: a thread switched in between is then missing from both for one sample,
-        // where the other way round its whole slice would be counted twice.
+        // After the counters: a thread switched or a connection closed in between is then missing from
+        // both for one sample, where the other way round it would be counted twice.
         let census = table.census();
+        let connections = table.connections().map(|mut all| {
+            all.sort_unstable_by_key(|c| c.slot);
+            all
+        });
+        let measures_udp = table.measures_udp();
         for session in self.sessions.values_mut() {
             let Some(slot) = session.slot else { continue };
+            let live = connections.as_ref().map(|all| {
+                let from = all.partition_point(|c| c.slot < slot);
+                let to = all.partition_point(|c| c.slot <= slot);
+                &all[from..to]
+            });
+            session.take_net(net.get(&slot), measures_udp, live);
             session.take_census(
                 census.as_ref().and_then(|c| c.get(slot as usize)).copied(),
                 now,
             );
-            note_first_process(session, table, &mut self.first_process);
+            let net_milestones = net.get(&slot).map(|n| n.milestones).unwrap_or_default();
+            note_milestones(session, table, net_milestones, &mut self.startup);
             if session
                 .ended
                 .is_some_and(|ended| now.duration_since(ended) >= REST)
@@ -386,10 +421,11 @@ impl Registry {
                 slot: Some(slot),
                 started,
                 made_ns: birth.map(|b| b.made_ns),
-                first_process_ns: None,
+                milestones: Vec::new(),
                 had_process: false,
                 ended: None,
                 superseded: false,
+                sampled: false,
                 counts: Counts::default(),
                 recent: Recent::default(),
             },
@@ -458,33 +494,55 @@ fn key_of(identity: &Identity) -> Key {
     )
 }
 
-fn note_first_process(
+/// Observes each milestone once, for a session made while the agent watched.
+fn note_milestones(
     session: &mut Session,
     table: &impl SlotTable,
-    startup: &mut BTreeMap<(String, String), Histogram>,
+    net: NetMilestones,
+    startup: &mut BTreeMap<StartupKey, Histogram>,
 ) {
-    let (Some(made_ns), None) = (session.made_ns, session.first_process_ns) else {
+    let Some(made_ns) = session.made_ns else {
         return;
     };
-    let first = session
-        .cgroups
-        .iter()
-        .filter_map(|&id| table.birth(id))
-        .map(|b| b.first_process_ns)
-        .filter(|&ns| ns != 0)
-        .min();
-    if let Some(first_ns) = first {
-        session.first_process_ns = Some(first_ns);
+    let NetMilestones {
+        first_listener_ns,
+        first_client_ns,
+    } = net;
+    for milestone in Milestone::ALL {
+        if session.milestones.contains(&milestone) {
+            continue;
+        }
+        let at_ns = match milestone {
+            Milestone::FirstProcess => first_process_ns(session, table),
+            Milestone::FirstListener => first_listener_ns,
+            Milestone::FirstClient => first_client_ns,
+        };
+        if at_ns == 0 {
+            continue;
+        }
+        session.milestones.push(milestone);
         session.had_process = true;
-        let took_ns = first_ns.saturating_sub(made_ns);
-        let key = (
-            session.identity.namespace.clone(),
-            session.identity.template.clone(),
-        );
+        let took_ns = at_ns.saturating_sub(made_ns);
+        let Identity {
+            namespace,
+            template,
+            ..
+        } = &session.identity;
+        let key = (namespace.clone(), template.clone(), milestone);
         let histogram = startup.entry(key).or_default();
         histogram.buckets[bucket_of(took_ns)] += 1;
         histogram.sum_ns += took_ns;
     }
+}
+
+/// The earliest first process of the session's cgroups, 0 while there is none.
+fn first_process_ns(session: &Session, table: &impl SlotTable) -> u64 {
+    let births = session.cgroups.iter().filter_map(|&id| table.birth(id));
+    births
+        .map(|b| b.first_process_ns)
+        .filter(|&ns| ns != 0)
+        .min()
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

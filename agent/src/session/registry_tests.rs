@@ -42,6 +42,15 @@ impl SlotTable for FakeTable {
     fn process(&self, _slot: Slot) -> ProcessStats {
         ProcessStats::default()
     }
+    fn net(&self, _slot: Slot) -> Option<NetStats> {
+        None
+    }
+    fn measures_udp(&self) -> bool {
+        false
+    }
+    fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
+        None
+    }
     fn census(&mut self) -> Option<Vec<Census>> {
         let mut census = vec![Census::default(); 4096];
         for (&slot, &processes) in &self.alive {
@@ -267,7 +276,7 @@ fn the_first_process_is_timed_once_for_sessions_made_while_watching() {
     );
     come(&mut r, &mut t, &found(1, 0, "/s-a"), now);
     r.sample(&mut t, now);
-    assert!(r.first_process().is_empty());
+    assert!(r.startup().is_empty());
     assert_eq!(
         r.sessions().next().unwrap().phase(),
         crate::session::model::Phase::Pending
@@ -282,7 +291,7 @@ fn the_first_process_is_timed_once_for_sessions_made_while_watching() {
     for _ in 0..3 {
         r.sample(&mut t, now);
     }
-    let histogram = &r.first_process()[&(String::new(), "desktop".to_owned())];
+    let histogram = &r.startup()[&(String::new(), "desktop".to_owned(), Milestone::FirstProcess)];
     assert_eq!((histogram.count(), histogram.sum_ns), (1, 500_000_000));
     assert_eq!(
         r.sessions().next().unwrap().phase(),
