@@ -15,6 +15,7 @@ pub mod exposition;
 pub mod http;
 pub mod process;
 pub mod prometheus;
+pub mod sockets;
 pub mod wait;
 pub mod workload;
 

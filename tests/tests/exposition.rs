@@ -17,7 +17,7 @@ use integration_tests::{
     capability,
     cgroup::{Cgroup, Tree},
     exposition::{Exposition, Format},
-    prometheus,
+    prometheus, sockets,
     workload::Workload,
 };
 use serde_json::Value;
@@ -156,7 +156,12 @@ fn what_is_exposed_is_what_the_catalogue_lists() {
     agent.wait_for(&["desk"]);
     let mut workload = Workload::start(WORKLOAD, &cgroup, &["script", "--success", "5"]);
     workload.run();
+    // A connection within the session: one of each side.
+    let listener = sockets::listen(&cgroup);
+    let near = sockets::connect(&cgroup, &listener);
+    let far = listener.accept().unwrap();
     let exposition = agent.fresh_metrics();
+    drop((near, far));
 
     let catalogue = catalogue();
     let by_name: BTreeMap<&str, &Value> = catalogue

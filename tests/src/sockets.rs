@@ -1,0 +1,57 @@
+//! Sockets of a session, made by the test itself: a socket belongs to the cgroup that its maker is in at
+//! that moment, so the test goes there, makes it, and goes back.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    thread::{self, JoinHandle},
+};
+
+use crate::cgroup::{Cgroup, v2_mount};
+
+/// Runs `make` with this process in the cgroup. The tests of a binary run one at a time, so nothing else is
+/// taken along.
+pub fn inside<T>(cgroup: &Cgroup, make: impl FnOnce() -> T) -> T {
+    let own = std::process::id();
+    let home = home();
+    cgroup.take(own);
+    let made = make();
+    fs::write(home.join("cgroup.procs"), own.to_string()).expect("back into the own cgroup");
+    made
+}
+
+/// Directory of the cgroup that this process is in.
+fn home() -> PathBuf {
+    let cgroups = fs::read_to_string("/proc/self/cgroup").expect("/proc/self/cgroup");
+    let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/")).expect("a v2 cgroup");
+    v2_mount().expect("a cgroup v2 mount").join(path)
+}
+
+/// A listener on loopback that belongs to the cgroup.
+pub fn listen(cgroup: &Cgroup) -> TcpListener {
+    inside(cgroup, || TcpListener::bind(("127.0.0.1", 0)).expect("a port"))
+}
+
+/// A connection to a listener, made in the cgroup.
+pub fn connect(cgroup: &Cgroup, listener: &TcpListener) -> TcpStream {
+    let address = listener.local_addr().expect("an address");
+    inside(cgroup, || TcpStream::connect(address).expect("a connection"))
+}
+
+/// Serves `connections` connections one after the other: reads each to its end and answers with `reply`
+/// bytes. Returns the bytes read.
+pub fn serve(listener: &TcpListener, connections: usize, reply: usize) -> JoinHandle<u64> {
+    let listener = listener.try_clone().expect("the listener");
+    thread::spawn(move || {
+        let mut read = 0;
+        for _ in 0..connections {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut bytes = Vec::new();
+            read += stream.read_to_end(&mut bytes).expect("the request") as u64;
+            stream.write_all(&vec![b'r'; reply]).expect("the reply");
+        }
+        read
+    })
+}

@@ -1,0 +1,195 @@
+//! What a session sends and receives, compared with what was really sent: to the byte, the connection and
+//! the datagram.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream, UdpSocket},
+    os::fd::AsFd,
+    thread,
+    time::Duration,
+};
+
+use integration_tests::{
+    agent::{Agent, Configuration},
+    capability,
+    cgroup::{Cgroup, Tree},
+    exposition::Exposition,
+    sockets::{connect, inside, listen, serve},
+};
+use nix::sys::socket::{setsockopt, sockopt};
+
+/// An agent, and the sessions `server` and `client`.
+fn stage() -> Option<(Tree, Agent, Cgroup, Cgroup)> {
+    if !capability::kernel() {
+        return None;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let (server, client) = (tree.child("server"), tree.child("client"));
+    agent.wait_for(&["server", "client"]);
+    Some((tree, agent, server, client))
+}
+
+fn bytes(metrics: &Exposition, session: &str, protocol: &str) -> [u64; 2] {
+    ["transmit", "receive"].map(|direction| {
+        let labels = [("session", session), ("direction", direction), ("protocol", protocol)];
+        metrics.count("vdi_session_network_bytes_total", &labels)
+    })
+}
+
+fn of_side(metrics: &Exposition, name: &str, session: &str, side: &str) -> u64 {
+    metrics.count(name, &[("session", session), ("side", side)])
+}
+
+/// Sends `request` bytes, ends the request, reads the reply to its end.
+fn exchange(mut stream: TcpStream, request: usize) -> u64 {
+    stream.write_all(&vec![b'q'; request]).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap() as u64
+}
+
+#[test]
+fn the_bytes_of_one_long_connection_are_exact_at_every_sample() {
+    let Some((_tree, agent, server, client)) = stage() else { return };
+    let listener = listen(&server);
+    let mut near = connect(&client, &listener);
+    let (mut far, _) = listener.accept().unwrap();
+    let (mut up, mut down) = (0u64, 0u64);
+    for round in 1..=3usize {
+        let (request, reply) = (round * 700_001, round * 33);
+        let reader = thread::spawn(move || {
+            let mut wanted = vec![0; request];
+            far.read_exact(&mut wanted).unwrap();
+            far.write_all(&vec![b'r'; reply]).unwrap();
+            far
+        });
+        near.write_all(&vec![b'q'; request]).unwrap();
+        near.read_exact(&mut vec![0; reply]).unwrap();
+        far = reader.join().unwrap();
+        up += request as u64;
+        down += reply as u64;
+        let metrics = agent.fresh_metrics();
+        assert_eq!(bytes(&metrics, "client", "tcp"), [up, down], "open, sample {round}");
+        assert_eq!(bytes(&metrics, "server", "tcp"), [down, up], "open, sample {round}");
+        assert_eq!(metrics.count("vdi_session_clients", &[("session", "server")]), 1);
+        assert_eq!(metrics.count("vdi_session_clients", &[("session", "client")]), 0);
+    }
+    drop((near, far));
+    let metrics = agent.fresh_metrics();
+    assert_eq!(bytes(&metrics, "client", "tcp"), [up, down], "closed");
+    assert_eq!(bytes(&metrics, "server", "tcp"), [down, up], "closed");
+    assert_eq!(metrics.count("vdi_session_clients", &[("session", "server")]), 0);
+    let rtt = |session, side| of_side(&metrics, "vdi_session_tcp_rtt_seconds_count", session, side);
+    assert!(rtt("client", "outbound") >= 3 && rtt("server", "inbound") >= 3);
+}
+
+#[test]
+fn the_bytes_and_openings_of_two_thousand_short_connections_are_exact() {
+    const CONNECTIONS: usize = 2000;
+    let Some((_tree, agent, server, client)) = stage() else { return };
+    let listener = listen(&server);
+    let serving = serve(&listener, CONNECTIONS, 11);
+    let address = listener.local_addr().unwrap();
+    let received: u64 = inside(&client, || {
+        (0..CONNECTIONS).map(|n| exchange(TcpStream::connect(address).unwrap(), n)).sum()
+    });
+    let sent = serving.join().unwrap();
+    assert_eq!(received, 11 * CONNECTIONS as u64);
+    let metrics = agent.fresh_metrics();
+    assert_eq!(bytes(&metrics, "client", "tcp"), [sent, received]);
+    assert_eq!(bytes(&metrics, "server", "tcp"), [received, sent]);
+    let opened = |session, side| {
+        of_side(&metrics, "vdi_session_tcp_connections_opened_total", session, side)
+    };
+    assert_eq!(opened("client", "outbound"), CONNECTIONS as u64);
+    assert_eq!(opened("server", "inbound"), CONNECTIONS as u64);
+    assert_eq!(opened("client", "inbound") + opened("server", "outbound"), 0);
+    let timed = of_side(&metrics, "vdi_session_tcp_connect_seconds_count", "client", "outbound");
+    assert_eq!(timed, CONNECTIONS as u64);
+}
+
+#[test]
+fn refused_and_reset_connections_are_exact() {
+    let Some((_tree, agent, server, client)) = stage() else { return };
+    // A port that nothing listens on any more.
+    let closed = {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        listener.local_addr().unwrap()
+    };
+    inside(&client, || {
+        for _ in 0..17 {
+            assert!(TcpStream::connect(closed).is_err());
+        }
+    });
+    let listener = listen(&server);
+    for _ in 0..5 {
+        let near = connect(&client, &listener);
+        let (far, _) = listener.accept().unwrap();
+        // With a linger of zero a close is a reset.
+        let abort = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        setsockopt(&near.as_fd(), sockopt::Linger, &abort).unwrap();
+        drop(near);
+        thread::sleep(Duration::from_millis(20));
+        drop(far);
+    }
+    let metrics = agent.fresh_metrics();
+    let failures = "vdi_session_tcp_connect_failures_total";
+    assert_eq!(of_side(&metrics, failures, "client", "outbound"), 17);
+    let resets = "vdi_session_tcp_resets_total";
+    assert_eq!(of_side(&metrics, resets, "client", "outbound"), 5);
+    assert_eq!(of_side(&metrics, resets, "server", "inbound"), 5);
+}
+
+#[test]
+fn udp_datagrams_and_bytes_are_exact() {
+    let Some((_tree, agent, server, client)) = stage() else { return };
+    let metrics = agent.fresh_metrics();
+    let up = metrics.find("vdi_agent_probe_up", &[("probe", "sock_send_length"), ("reason", "")]);
+    if up != Some(1.0) {
+        assert!(metrics.find("vdi_session_udp_datagrams_total", &[]).is_none());
+        return;
+    }
+    let far = inside(&server, || UdpSocket::bind(("127.0.0.1", 0)).unwrap());
+    let near = inside(&client, || UdpSocket::bind(("127.0.0.1", 0)).unwrap());
+    let mut sum = 0;
+    for length in 0..500 {
+        near.send_to(&vec![b'd'; length], far.local_addr().unwrap()).unwrap();
+        sum += far.recv(&mut [0; 2000]).unwrap() as u64;
+    }
+    let metrics = agent.fresh_metrics();
+    assert_eq!(bytes(&metrics, "client", "udp"), [sum, 0]);
+    assert_eq!(bytes(&metrics, "server", "udp"), [0, sum]);
+    let datagrams = |session, direction| {
+        let labels = [("session", session), ("direction", direction)];
+        metrics.count("vdi_session_udp_datagrams_total", &labels)
+    };
+    assert_eq!((datagrams("client", "transmit"), datagrams("server", "receive")), (500, 500));
+    assert_eq!((datagrams("client", "receive"), datagrams("server", "transmit")), (0, 0));
+}
+
+#[test]
+fn what_a_connection_carried_before_the_agent_is_not_the_sessions_traffic_since() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let (server, client) = (tree.child("server"), tree.child("client"));
+    let listener = listen(&server);
+    let mut near = connect(&client, &listener);
+    let (mut far, _) = listener.accept().unwrap();
+    near.write_all(&[b'q'; 5000]).unwrap();
+    far.read_exact(&mut [0; 5000]).unwrap();
+    let agent = Agent::start(&Configuration::of(&tree));
+    agent.wait_for(&["server", "client"]);
+    let metrics = agent.fresh_metrics();
+    assert_eq!(bytes(&metrics, "client", "tcp"), [0, 0]);
+    // On which side they are is told by the listener's port.
+    assert_eq!(of_side(&metrics, "vdi_session_tcp_connections", "server", "inbound"), 1);
+    assert_eq!(of_side(&metrics, "vdi_session_tcp_connections", "client", "outbound"), 1);
+    near.write_all(&[b'q'; 700]).unwrap();
+    far.read_exact(&mut [0; 700]).unwrap();
+    drop((near, far));
+    let metrics = agent.fresh_metrics();
+    assert_eq!(bytes(&metrics, "client", "tcp"), [700, 0]);
+    assert_eq!(bytes(&metrics, "server", "tcp"), [0, 700]);
+}
