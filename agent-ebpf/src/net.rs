@@ -234,7 +234,6 @@ fn closed(socket: Socket, key: u64, old: i32, now_ns: u64) {
     let slot = socket.slot();
     // SAFETY: the value is copied at once.
     let connection = unsafe { CONNECTIONS.get(&key) }.copied();
-    let _absent = CONNECTIONS.remove(&key);
     if slot == NO_SESSION {
         return;
     }
@@ -264,6 +263,14 @@ fn closed(socket: Socket, key: u64, old: i32, now_ns: u64) {
             )
         };
     }
+}
+
+/// `tcp_destroy_sock(sock *sk)`, net/ipv4/tcp_ipv4.c. Not at CLOSE already: a socket that is closed with a
+/// reset sends it afterwards, and its side must still be known.
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
+    let _absent = CONNECTIONS.remove(&(ctx.arg::<KernelPtr>(0) as u64));
+    0
 }
 
 /// `tcp_receive_reset(sock *sk)`, net/ipv4/tcp_input.c.

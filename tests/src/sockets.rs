@@ -25,19 +25,26 @@ pub fn inside<T>(cgroup: &Cgroup, make: impl FnOnce() -> T) -> T {
 /// Directory of the cgroup that this process is in.
 fn home() -> PathBuf {
     let cgroups = fs::read_to_string("/proc/self/cgroup").expect("/proc/self/cgroup");
-    let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/")).expect("a v2 cgroup");
+    let path = cgroups
+        .lines()
+        .find_map(|line| line.strip_prefix("0::/"))
+        .expect("a v2 cgroup");
     v2_mount().expect("a cgroup v2 mount").join(path)
 }
 
 /// A listener on loopback that belongs to the cgroup.
 pub fn listen(cgroup: &Cgroup) -> TcpListener {
-    inside(cgroup, || TcpListener::bind(("127.0.0.1", 0)).expect("a port"))
+    inside(cgroup, || {
+        TcpListener::bind(("127.0.0.1", 0)).expect("a port")
+    })
 }
 
 /// A connection to a listener, made in the cgroup.
 pub fn connect(cgroup: &Cgroup, listener: &TcpListener) -> TcpStream {
     let address = listener.local_addr().expect("an address");
-    inside(cgroup, || TcpStream::connect(address).expect("a connection"))
+    inside(cgroup, || {
+        TcpStream::connect(address).expect("a connection")
+    })
 }
 
 /// Serves `connections` connections one after the other: reads each to its end and answers with `reply`

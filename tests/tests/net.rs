@@ -32,7 +32,11 @@ fn stage() -> Option<(Tree, Agent, Cgroup, Cgroup)> {
 
 fn bytes(metrics: &Exposition, session: &str, protocol: &str) -> [u64; 2] {
     ["transmit", "receive"].map(|direction| {
-        let labels = [("session", session), ("direction", direction), ("protocol", protocol)];
+        let labels = [
+            ("session", session),
+            ("direction", direction),
+            ("protocol", protocol),
+        ];
         metrics.count("vdi_session_network_bytes_total", &labels)
     })
 }
@@ -50,7 +54,9 @@ fn exchange(mut stream: TcpStream, request: usize) -> u64 {
 
 #[test]
 fn the_bytes_of_one_long_connection_are_exact_at_every_sample() {
-    let Some((_tree, agent, server, client)) = stage() else { return };
+    let Some((_tree, agent, server, client)) = stage() else {
+        return;
+    };
     let listener = listen(&server);
     let mut near = connect(&client, &listener);
     let (mut far, _) = listener.accept().unwrap();
@@ -69,16 +75,33 @@ fn the_bytes_of_one_long_connection_are_exact_at_every_sample() {
         up += request as u64;
         down += reply as u64;
         let metrics = agent.fresh_metrics();
-        assert_eq!(bytes(&metrics, "client", "tcp"), [up, down], "open, sample {round}");
-        assert_eq!(bytes(&metrics, "server", "tcp"), [down, up], "open, sample {round}");
-        assert_eq!(metrics.count("vdi_session_clients", &[("session", "server")]), 1);
-        assert_eq!(metrics.count("vdi_session_clients", &[("session", "client")]), 0);
+        assert_eq!(
+            bytes(&metrics, "client", "tcp"),
+            [up, down],
+            "open, sample {round}"
+        );
+        assert_eq!(
+            bytes(&metrics, "server", "tcp"),
+            [down, up],
+            "open, sample {round}"
+        );
+        assert_eq!(
+            metrics.count("vdi_session_clients", &[("session", "server")]),
+            1
+        );
+        assert_eq!(
+            metrics.count("vdi_session_clients", &[("session", "client")]),
+            0
+        );
     }
     drop((near, far));
     let metrics = agent.fresh_metrics();
     assert_eq!(bytes(&metrics, "client", "tcp"), [up, down], "closed");
     assert_eq!(bytes(&metrics, "server", "tcp"), [down, up], "closed");
-    assert_eq!(metrics.count("vdi_session_clients", &[("session", "server")]), 0);
+    assert_eq!(
+        metrics.count("vdi_session_clients", &[("session", "server")]),
+        0
+    );
     let rtt = |session, side| of_side(&metrics, "vdi_session_tcp_rtt_seconds_count", session, side);
     assert!(rtt("client", "outbound") >= 3 && rtt("server", "inbound") >= 3);
 }
@@ -86,12 +109,16 @@ fn the_bytes_of_one_long_connection_are_exact_at_every_sample() {
 #[test]
 fn the_bytes_and_openings_of_two_thousand_short_connections_are_exact() {
     const CONNECTIONS: usize = 2000;
-    let Some((_tree, agent, server, client)) = stage() else { return };
+    let Some((_tree, agent, server, client)) = stage() else {
+        return;
+    };
     let listener = listen(&server);
     let serving = serve(&listener, CONNECTIONS, 11);
     let address = listener.local_addr().unwrap();
     let received: u64 = inside(&client, || {
-        (0..CONNECTIONS).map(|n| exchange(TcpStream::connect(address).unwrap(), n)).sum()
+        (0..CONNECTIONS)
+            .map(|n| exchange(TcpStream::connect(address).unwrap(), n))
+            .sum()
     });
     let sent = serving.join().unwrap();
     assert_eq!(received, 11 * CONNECTIONS as u64);
@@ -99,18 +126,33 @@ fn the_bytes_and_openings_of_two_thousand_short_connections_are_exact() {
     assert_eq!(bytes(&metrics, "client", "tcp"), [sent, received]);
     assert_eq!(bytes(&metrics, "server", "tcp"), [received, sent]);
     let opened = |session, side| {
-        of_side(&metrics, "vdi_session_tcp_connections_opened_total", session, side)
+        of_side(
+            &metrics,
+            "vdi_session_tcp_connections_opened_total",
+            session,
+            side,
+        )
     };
     assert_eq!(opened("client", "outbound"), CONNECTIONS as u64);
     assert_eq!(opened("server", "inbound"), CONNECTIONS as u64);
-    assert_eq!(opened("client", "inbound") + opened("server", "outbound"), 0);
-    let timed = of_side(&metrics, "vdi_session_tcp_connect_seconds_count", "client", "outbound");
+    assert_eq!(
+        opened("client", "inbound") + opened("server", "outbound"),
+        0
+    );
+    let timed = of_side(
+        &metrics,
+        "vdi_session_tcp_connect_seconds_count",
+        "client",
+        "outbound",
+    );
     assert_eq!(timed, CONNECTIONS as u64);
 }
 
 #[test]
 fn refused_and_reset_connections_are_exact() {
-    let Some((_tree, agent, server, client)) = stage() else { return };
+    let Some((_tree, agent, server, client)) = stage() else {
+        return;
+    };
     // A port that nothing listens on any more.
     let closed = {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -126,7 +168,10 @@ fn refused_and_reset_connections_are_exact() {
         let near = connect(&client, &listener);
         let (far, _) = listener.accept().unwrap();
         // With a linger of zero a close is a reset.
-        let abort = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        let abort = nix::libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
         setsockopt(&near.as_fd(), sockopt::Linger, &abort).unwrap();
         drop(near);
         thread::sleep(Duration::from_millis(20));
@@ -142,18 +187,28 @@ fn refused_and_reset_connections_are_exact() {
 
 #[test]
 fn udp_datagrams_and_bytes_are_exact() {
-    let Some((_tree, agent, server, client)) = stage() else { return };
+    let Some((_tree, agent, server, client)) = stage() else {
+        return;
+    };
     let metrics = agent.fresh_metrics();
-    let up = metrics.find("vdi_agent_probe_up", &[("probe", "sock_send_length"), ("reason", "")]);
+    let up = metrics.find(
+        "vdi_agent_probe_up",
+        &[("probe", "sock_send_length"), ("reason", "")],
+    );
     if up != Some(1.0) {
-        assert!(metrics.find("vdi_session_udp_datagrams_total", &[]).is_none());
+        assert!(
+            metrics
+                .find("vdi_session_udp_datagrams_total", &[])
+                .is_none()
+        );
         return;
     }
     let far = inside(&server, || UdpSocket::bind(("127.0.0.1", 0)).unwrap());
     let near = inside(&client, || UdpSocket::bind(("127.0.0.1", 0)).unwrap());
     let mut sum = 0;
     for length in 0..500 {
-        near.send_to(&vec![b'd'; length], far.local_addr().unwrap()).unwrap();
+        near.send_to(&vec![b'd'; length], far.local_addr().unwrap())
+            .unwrap();
         sum += far.recv(&mut [0; 2000]).unwrap() as u64;
     }
     let metrics = agent.fresh_metrics();
@@ -163,8 +218,20 @@ fn udp_datagrams_and_bytes_are_exact() {
         let labels = [("session", session), ("direction", direction)];
         metrics.count("vdi_session_udp_datagrams_total", &labels)
     };
-    assert_eq!((datagrams("client", "transmit"), datagrams("server", "receive")), (500, 500));
-    assert_eq!((datagrams("client", "receive"), datagrams("server", "transmit")), (0, 0));
+    assert_eq!(
+        (
+            datagrams("client", "transmit"),
+            datagrams("server", "receive")
+        ),
+        (500, 500)
+    );
+    assert_eq!(
+        (
+            datagrams("client", "receive"),
+            datagrams("server", "transmit")
+        ),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -184,8 +251,19 @@ fn what_a_connection_carried_before_the_agent_is_not_the_sessions_traffic_since(
     let metrics = agent.fresh_metrics();
     assert_eq!(bytes(&metrics, "client", "tcp"), [0, 0]);
     // On which side they are is told by the listener's port.
-    assert_eq!(of_side(&metrics, "vdi_session_tcp_connections", "server", "inbound"), 1);
-    assert_eq!(of_side(&metrics, "vdi_session_tcp_connections", "client", "outbound"), 1);
+    assert_eq!(
+        of_side(&metrics, "vdi_session_tcp_connections", "server", "inbound"),
+        1
+    );
+    assert_eq!(
+        of_side(
+            &metrics,
+            "vdi_session_tcp_connections",
+            "client",
+            "outbound"
+        ),
+        1
+    );
     near.write_all(&[b'q'; 700]).unwrap();
     far.read_exact(&mut [0; 700]).unwrap();
     drop((near, far));

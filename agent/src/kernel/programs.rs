@@ -101,6 +101,12 @@ pub const PROGRAMS: &[ProgramSpec] = &[
         fallback: "TCP bytes are counted when a connection closes; there are no round-trip times",
     },
     ProgramSpec {
+        name: "tcp_destroy_sock",
+        hook: Hook::Tracepoint("tcp_destroy_sock"),
+        required: false,
+        fallback: "after 65,536 connections further ones are counted but not timed",
+    },
+    ProgramSpec {
         name: "tcp_receive_reset",
         hook: Hook::Tracepoint("tcp_receive_reset"),
         required: false,
