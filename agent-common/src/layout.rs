@@ -87,7 +87,7 @@ layout! {
     kernfs_id: "kernfs_node"."id", Required, "Inode number; the cgroup id.";
     kernfs_parent: "kernfs_node"."__parent" | "parent", Required, "Directory above; `__parent` since 6.15.";
     kernfs_name: "kernfs_node"."name", Required, "Last path component.";
-    sock_state: "sock_common"."skc_state", Optional, "TCP state (include/net/tcp_states.h), one byte.";
+    sock_state: "sock_common"."skc_state", Optional, "TCP state (`include/net/tcp_states.h`), one byte.";
     sock_local_port: "sock_common"."skc_num", Optional, "Local port, host byte order.";
     sock_flags: "sock_common"."skc_flags", Optional, "Bit 1 is `SOCK_DONE`: a FIN has been received (`tcp_fin`).";
     sock_protocol: "sock"."sk_protocol", Optional, "IPPROTO number, two bytes since 5.6.";

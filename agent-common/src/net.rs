@@ -101,7 +101,7 @@ pub struct ConnectionRecord {
     pub slot: Slot,
     /// [`INBOUND`], [`OUTBOUND`] or [`LISTENER`].
     pub side: u32,
-    /// TCP state (include/net/tcp_states.h).
+    /// TCP state (`include/net/tcp_states.h`).
     pub state: u32,
     /// Local port.
     pub local_port: u32,

@@ -6,7 +6,7 @@ use agent_common::{
     net::{ConnectionRecord, INBOUND, LISTENER, NetStats, OUTBOUND, TcpSideStats, UdpStats},
 };
 
-/// `ESTABLISHED` (include/net/tcp_states.h).
+/// `ESTABLISHED` (`include/net/tcp_states.h`).
 const ESTABLISHED: u32 = 1;
 
 /// Network figures of a session.
