@@ -90,10 +90,19 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     stamp_first_process(id);
-    // The hook names the first thread only. The agent walks the threads at once, to settle their time in
-    // the session they have left.
-    let left = task::known(Task(ctx.arg::<KernelPtr>(2))).map_or(NO_SESSION, |state| state.slot);
-    let entered = session::slot_of_cgroup(id);
+    // The hook names the first thread only, which is settled in the session it has left now. For the
+    // others the agent walks the threads at once.
+    let task = Task(ctx.arg::<KernelPtr>(2));
+    let (left, entered) = match task::known(task) {
+        Some(state) => {
+            let left = state.slot;
+            (
+                left,
+                session::slot_of_state_settled(task, state, task.exec_runtime_ns()),
+            )
+        }
+        None => (NO_SESSION, session::slot_of_cgroup(id)),
+    };
     if left != entered {
         // SAFETY: takes no arguments.
         let at_ns = unsafe { bpf_ktime_get_boot_ns() };
