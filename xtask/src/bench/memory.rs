@@ -85,6 +85,7 @@ pub(super) struct Sizes {
     pub(super) sched_stats: usize,
     /// Per session.
     pub(super) process_stats: usize,
+    pub(super) net_stats: usize,
     /// Per thread, or per possible pid.
     pub(super) task_state: usize,
 }
@@ -124,6 +125,7 @@ pub(super) fn measure(interrupted: &Receiver<()>) -> Result<Measurements> {
         sizes: Sizes {
             sched_stats: size_of::<SchedStats>(),
             process_stats: size_of::<ProcessStats>(),
+            net_stats: size_of::<agent_common::net::NetStats>(),
             task_state: size_of::<TaskState>(),
         },
         loads,

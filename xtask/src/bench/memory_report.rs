@@ -104,11 +104,12 @@ impl Measurements {
         format!(
             "The maps are sized when the agent starts, by `sessions.max_sessions`, not by the sessions \
              there are: {} bytes per session and CPU for the scheduler's figures, {} bytes per session \
-             for the life cycle of processes. The state of threads takes {} bytes each: in task storage \
+             for the life cycle of processes, {} for the network. The state of threads takes {} bytes each: in task storage \
              for each thread there is, in the array for each pid there could be (`kernel.pid_max`, here \
              {}: {:.1} MiB).",
             grouped(sizes.sched_stats as u64),
             sizes.process_stats,
+            grouped(sizes.net_stats as u64),
             sizes.task_state,
             grouped(self.machine.pid_max),
             (self.machine.pid_max * sizes.task_state as u64) as f64 / MIB,
