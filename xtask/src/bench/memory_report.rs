@@ -202,7 +202,8 @@ mod tests {
             seconds: 24,
             sizes: Sizes {
                 sched_stats: 840,
-                process_stats: 48,
+                process_stats: 56,
+                net_stats: 3328,
                 task_state: 48,
             },
             loads: vec![load(3, 9, 0.001), load(250, resident_mib, seconds)],
