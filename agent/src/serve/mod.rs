@@ -20,7 +20,7 @@ use axum::{Router, routing::get};
 use tokio::sync::watch;
 use tower_http::compression::CompressionLayer;
 
-use crate::snapshot::Snapshot;
+use crate::{config::ClassicBuckets, snapshot::Snapshot};
 
 /// What the endpoints read.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct AppState {
     pub scrapes: Arc<Mutex<Histogram>>,
     /// Sampling period, to tell whether the agent still samples.
     pub period: std::time::Duration,
+    /// How many classic buckets the sessions' histograms have.
+    pub classic_buckets: ClassicBuckets,
 }
 
 impl AppState {
@@ -38,11 +40,13 @@ impl AppState {
     pub fn new(
         snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
         period: std::time::Duration,
+        classic_buckets: ClassicBuckets,
     ) -> Self {
         Self {
             snapshots,
             scrapes: Arc::new(Mutex::new(Histogram::default())),
             period,
+            classic_buckets,
         }
     }
 
