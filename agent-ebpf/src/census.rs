@@ -87,6 +87,9 @@ unsafe extern "C" fn self_check(ctx: *const IterTask) -> i32 {
     let Some(check) = SELF_CHECK.get_ptr_mut(0) else {
         return 0;
     };
+    // Storage that cannot be had measures nothing, and nothing else says so.
+    session::enrol(task);
+    let stored = task::known(task).is_some();
     let helper_ids = bpf_get_current_pid_tgid();
     let cgroup = Cgroup::of_css_set(task.css_set());
     // SAFETY: a map value that only this program writes.
@@ -103,6 +106,7 @@ unsafe extern "C" fn self_check(ctx: *const IterTask) -> i32 {
         (*check).exec_runtime_ns = task.exec_runtime_ns();
         (*check).involuntary_switches = task.involuntary_switches();
         (*check).start_boottime_ns = task.start_boottime_ns();
+        (*check).stored = stored.into();
         (*check).comm = task.comm();
         (*check).helper_comm = bpf_get_current_comm().unwrap_or_default();
     }

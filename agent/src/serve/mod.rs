@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use agent_common::histogram::Histogram;
 use axum::{Router, routing::get};
 use tokio::sync::watch;
-use tower_http::compression::CompressionLayer;
+use tower_http::{CompressionLevel, compression::CompressionLayer};
 
 use crate::{config::ClassicBuckets, snapshot::Snapshot};
 
@@ -63,6 +63,7 @@ pub fn app(state: AppState) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/api/v1/sessions", get(sessions::sessions))
-        .layer(CompressionLayer::new())
+        // The default level takes 60 % more time for 10 % fewer bytes.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(state)
 }
