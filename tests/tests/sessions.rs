@@ -107,6 +107,8 @@ fn the_cpu_time_of_a_thread_that_nothing_switches_is_divided_where_it_moved() {
     agent.wait_for(&["old", "new"]);
     let mut spin = Workload::start(WORKLOAD, &old, &spin);
     let start = Accounts::settled(&old);
+    // What it took to get ready, which the session has too.
+    let ready = cpu_seconds(&agent.fresh_metrics(), "old");
     spin.go();
     // In the middle of one of the stretches of 950 ms that the kernel allows real-time threads.
     thread::sleep(Duration::from_millis(2500));
@@ -115,7 +117,10 @@ fn the_cpu_time_of_a_thread_that_nothing_switches_is_divided_where_it_moved() {
     spin.finish();
     let whole = Accounts::settled(&new).since(&start).cpu_ns as f64 / 1e9;
     let metrics = agent.fresh_metrics();
-    let charged = ["old", "new"].map(|name| cpu_seconds(&metrics, name));
+    let charged = [
+        cpu_seconds(&metrics, "old") - ready,
+        cpu_seconds(&metrics, "new"),
+    ];
     eprintln!("{before} s of {whole} s before the move; charged: {charged:?}");
     let sum = charged[0] + charged[1];
     assert!(

@@ -87,7 +87,7 @@ impl Qemu {
         let arguments = format!("console={console} panic=-1 loglevel=2");
         command
             .args(machine)
-            .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "2048"])
+            .args(["-accel", "tcg,thread=single", "-smp", "2", "-m", "2048"])
             .args([
                 "-nodefaults",
                 "-display",
