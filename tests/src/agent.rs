@@ -116,6 +116,11 @@ pub struct Agent {
 impl Agent {
     /// Starts the agent and waits until it is ready.
     pub fn start(configuration: &Configuration) -> Self {
+        Self::try_start(configuration).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same; an error is what an agent that has ended instead has said.
+    pub fn try_start(configuration: &Configuration) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("sessionscope.toml");
         fs::write(&file, configuration.text()).expect("the configuration can be written");
@@ -146,12 +151,12 @@ impl Agent {
                     .as_str()
                     .and_then(|address| address.parse().ok())
             })
-        });
+        })?;
         agent.wait_until(START_LIMIT, "it is ready", |agent| {
             let response = http::get(agent.address, "/readyz", &[]).ok()?;
             (response.status == 200).then_some(())
-        });
-        agent
+        })?;
+        Ok(agent)
     }
 
     fn wait_until<T>(
@@ -159,12 +164,15 @@ impl Agent {
         limit: Duration,
         what: &str,
         mut look: impl FnMut(&Self) -> Option<T>,
-    ) -> T {
+    ) -> Result<T, String> {
         wait::until(what, limit, || {
-            if let Some(status) = self.child.try_wait().expect("the agent can be waited for") {
-                panic!("the agent has ended ({status}):\n{}", self.log());
+            match self.child.try_wait().expect("the agent can be waited for") {
+                Some(status) => Some(Err(format!(
+                    "the agent has ended ({status}):\n{}",
+                    self.log()
+                ))),
+                None => look(self).map(Ok),
             }
-            look(self)
         })
     }
 

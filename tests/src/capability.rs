@@ -2,9 +2,13 @@
 //!
 //! As root, and on CI (`CI=true`), a test always runs: what is missing there is a failure. Elsewhere a
 //! developer without root can run the rest, and reads `skipped:` with the reason.
+//!
+//! There is one exception: what the machine's own kernel was built without, as a network that can delay
+//! packets. That is skipped on CI too, because the guests of `cargo xtask test --kernels` have it all:
+//! there (`SESSIONSCOPE_TEST_MATRIX=1`) nothing may be skipped.
 
 use std::{
-    env,
+    env, fs,
     io::{self, Write},
     path::Path,
 };
@@ -30,12 +34,35 @@ pub fn kernel() -> bool {
     }
 }
 
+/// Whether this kernel has BPF task storage for tracing programs: Linux 5.13.
+pub fn task_storage() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
+    let mut numbers = release
+        .split(|one: char| !one.is_ascii_digit())
+        .map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(5), Some(13))
+}
+
+/// Says that a test is skipped because this machine's kernel was built without something. Panics in the
+/// guests of the kernel matrix, which have everything. Always false.
+pub fn skip_on_this_kernel(reason: &str) -> bool {
+    assert!(
+        env::var_os("SESSIONSCOPE_TEST_MATRIX").is_none(),
+        "cannot run in the kernel matrix: {reason}"
+    );
+    say_skipped(reason)
+}
+
 /// Panics on CI; elsewhere says that the test is skipped, and why. Always false.
 pub fn skip(reason: &str) -> bool {
     assert!(
         env::var_os("CI").is_none_or(|ci| ci != "true"),
         "cannot run on CI: {reason}"
     );
+    say_skipped(reason)
+}
+
+fn say_skipped(reason: &str) -> bool {
     // Not `eprintln!`, which the test harness swallows when the test passes.
     let _closed = writeln!(io::stderr(), "skipped: {reason}");
     false

@@ -11,6 +11,8 @@ use nix::{
     unistd::Pid,
 };
 
+use crate::wait::patient;
+
 const POLL: Duration = Duration::from_millis(5);
 
 /// Sends a signal; a process that is gone already is no error.
@@ -20,6 +22,7 @@ pub fn signal(pid: u32, signal: Signal) {
 
 /// Waits for the end of a child; `None` when it has not ended within `limit`.
 pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let limit = patient(limit);
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait().expect("a child can be waited for") {

@@ -4,6 +4,7 @@
 //! as one line of JSON, and stays there, blocked, so that the kernel's accounts of it can be read.
 
 use std::{
+    env,
     ffi::OsString,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, Command, Stdio},
@@ -18,7 +19,19 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::cgroup::Cgroup;
+use crate::{cgroup::Cgroup, wait::patient};
+
+/// So many times what a test does on a real machine: a part of it, at least one, where
+/// `SESSIONSCOPE_TEST_SCALE` is set because the machine is emulated. It is for how much is done, never for
+/// how exact the agent must be about it.
+pub fn scaled(times: u64) -> u64 {
+    let scale = env::var("SESSIONSCOPE_TEST_SCALE").map_or(1.0, |scale| {
+        scale
+            .parse()
+            .expect("SESSIONSCOPE_TEST_SCALE is a number such as 0.1")
+    });
+    ((times as f64 * scale) as u64).max(1)
+}
 
 /// No workload of a test takes longer.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -41,7 +54,8 @@ pub struct Workload {
 
 impl Workload {
     /// Starts `binary` (of the caller's package: `env!("CARGO_BIN_EXE_workload")`) in a cgroup and waits
-    /// until it is ready.
+    /// until it is ready. Where the tests run on another machine than they were compiled on,
+    /// `SESSIONSCOPE_TEST_WORKLOAD` says where it is.
     pub fn start(binary: &str, cgroup: &Cgroup, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(Into::into).collect();
         Self::start_with(binary, cgroup, arguments)
@@ -49,7 +63,8 @@ impl Workload {
 
     /// The same for arguments that may be paths.
     pub fn start_with(binary: &str, cgroup: &Cgroup, arguments: Vec<OsString>) -> Self {
-        let mut child = Command::new(binary)
+        let elsewhere = env::var_os("SESSIONSCOPE_TEST_WORKLOAD");
+        let mut child = Command::new(elsewhere.unwrap_or_else(|| binary.into()))
             .arg("--cgroup")
             .arg(cgroup.path())
             .args(arguments)
@@ -102,7 +117,7 @@ impl Workload {
 
     fn line(&self) -> String {
         self.lines
-            .recv_timeout(LIMIT)
+            .recv_timeout(patient(LIMIT))
             .expect("the workload says something before it ends")
     }
 }

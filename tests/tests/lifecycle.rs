@@ -8,7 +8,7 @@ use integration_tests::{
     capability,
     cgroup::Tree,
     exposition::Exposition,
-    workload::{Workload, two_cpus},
+    workload::{Workload, scaled, two_cpus},
 };
 use serde_json::{Value, json};
 
@@ -77,23 +77,25 @@ fn ten_thousand_short_processes_are_counted_exactly() {
     if !capability::kernel() {
         return;
     }
+    let hundred = scaled(100);
+    let of = |kind: &str, hundreds: u64| format!("{kind}{}", hundreds * hundred);
     let (report, counted) = run(&[
         "--success",
-        "8000",
+        &of("", 80),
         "--exit-code",
-        "1:500",
+        &of("1:", 5),
         "--exit-code",
-        "3:400",
+        &of("3:", 4),
         "--exit-code",
-        "42:300",
+        &of("42:", 3),
         "--signal",
-        "SEGV:300",
+        &of("SEGV:", 3),
         "--signal",
-        "ABRT:300",
+        &of("ABRT:", 3),
         "--signal",
-        "KILL:200",
+        &of("KILL:", 2),
     ]);
-    let told = told(10_000, 8_000, 1_200, 800);
+    let told = told(100 * hundred, 80 * hundred, 12 * hundred, 8 * hundred);
     assert_eq!(report, told, "the script did not do what it was told");
     assert_eq!(counted, expected(&report, 0));
 }
@@ -103,15 +105,16 @@ fn processes_whose_threads_end_together_are_counted_once_each() {
     if !capability::kernel() {
         return;
     }
+    let count = scaled(500);
     let (report, counted) = run(&[
         "--threads",
-        "exit-group:500",
+        &format!("exit-group:{count}"),
         "--threads",
-        "killed:500",
+        &format!("killed:{count}"),
         "--threads",
-        "each:1000",
+        &format!("each:{}", 2 * count),
     ]);
-    let told = told(2_000, 1_500, 0, 500);
+    let told = told(4 * count, 3 * count, 0, count);
     assert_eq!(report, told, "the script did not do what it was told");
     assert_eq!(counted, expected(&report, 0));
 }
@@ -121,9 +124,10 @@ fn a_thread_that_executes_a_program_ends_the_others_but_not_the_process() {
     if !capability::kernel() {
         return;
     }
-    let (report, counted) = run(&["--threads", "exec:500"]);
-    let mut told = told(500, 500, 0, 0);
-    told["execs"] = json!(1_000);
+    let count = scaled(500);
+    let (report, counted) = run(&["--threads", &format!("exec:{count}")]);
+    let mut told = told(count, count, 0, 0);
+    told["execs"] = json!(2 * count);
     assert_eq!(report, told, "the script did not do what it was told");
     assert_eq!(counted, expected(&report, 0));
 }
@@ -134,7 +138,7 @@ fn the_reason_is_the_one_that_the_parent_is_told_when_threads_end_with_different
         return;
     }
     // Which code counts depends on who is last, and on the kernel: the parent's view is the truth.
-    let (report, counted) = run(&["--threads", "apart:1000"]);
+    let (report, counted) = run(&["--threads", &format!("apart:{}", scaled(1000))]);
     eprintln!("{report}");
     assert_eq!(counted, expected(&report, 0));
 }

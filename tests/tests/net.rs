@@ -15,6 +15,7 @@ use integration_tests::{
     cgroup::{Cgroup, Tree},
     exposition::Exposition,
     sockets::{connect, inside, listen, serve},
+    workload::scaled,
 };
 use nix::sys::socket::{setsockopt, sockopt};
 
@@ -108,20 +109,20 @@ fn the_bytes_of_one_long_connection_are_exact_at_every_sample() {
 
 #[test]
 fn the_bytes_and_openings_of_two_thousand_short_connections_are_exact() {
-    const CONNECTIONS: usize = 2000;
+    let connections = scaled(2000) as usize;
     let Some((_tree, agent, server, client)) = stage() else {
         return;
     };
     let listener = listen(&server);
-    let serving = serve(&listener, CONNECTIONS, 11);
+    let serving = serve(&listener, connections, 11);
     let address = listener.local_addr().unwrap();
     let received: u64 = inside(&client, || {
-        (0..CONNECTIONS)
+        (0..connections)
             .map(|n| exchange(TcpStream::connect(address).unwrap(), n))
             .sum()
     });
     let sent = serving.join().unwrap();
-    assert_eq!(received, 11 * CONNECTIONS as u64);
+    assert_eq!(received, 11 * connections as u64);
     let metrics = agent.fresh_metrics();
     assert_eq!(bytes(&metrics, "client", "tcp"), [sent, received]);
     assert_eq!(bytes(&metrics, "server", "tcp"), [received, sent]);
@@ -133,8 +134,8 @@ fn the_bytes_and_openings_of_two_thousand_short_connections_are_exact() {
             side,
         )
     };
-    assert_eq!(opened("client", "outbound"), CONNECTIONS as u64);
-    assert_eq!(opened("server", "inbound"), CONNECTIONS as u64);
+    assert_eq!(opened("client", "outbound"), connections as u64);
+    assert_eq!(opened("server", "inbound"), connections as u64);
     assert_eq!(
         opened("client", "inbound") + opened("server", "outbound"),
         0
@@ -145,7 +146,7 @@ fn the_bytes_and_openings_of_two_thousand_short_connections_are_exact() {
         "client",
         "outbound",
     );
-    assert_eq!(timed, CONNECTIONS as u64);
+    assert_eq!(timed, connections as u64);
 }
 
 #[test]

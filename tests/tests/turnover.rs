@@ -19,8 +19,8 @@ use integration_tests::{
 use serde_json::{Value, json};
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
-/// Seconds that joining a session and being killed in it may take of a CPU.
-const SLACK: f64 = 0.02;
+/// What joining a session and being killed in it may take of a CPU.
+const SLACK: Duration = Duration::from_millis(20);
 
 #[test]
 fn sessions_that_use_the_same_slot_one_after_the_other_share_nothing() {
@@ -62,7 +62,10 @@ fn sessions_that_use_the_same_slot_one_after_the_other_share_nothing() {
             .into_iter()
             .find(|record| record["session"] == name)
     };
+    let slack = wait::patient(SLACK).as_secs_f64();
     let runs = 45;
+    // Another number than that of the run before in the same slot, some thirty runs ago.
+    let processes = |run: usize| 1 + run % 7;
     let mut usages = Vec::new();
     for run in 0..runs {
         let name = format!("run-{run}");
@@ -72,7 +75,7 @@ fn sessions_that_use_the_same_slot_one_after_the_other_share_nothing() {
             Duration::from_secs(10),
             || found(&agent, &name),
         );
-        let count = (run + 1).to_string();
+        let count = processes(run).to_string();
         let mut script = Workload::start(WORKLOAD, &cgroup, &["script", "--success", &count]);
         script.run();
         usages.push(cgroup.cpu_usage());
@@ -116,9 +119,9 @@ fn sessions_that_use_the_same_slot_one_after_the_other_share_nothing() {
         let session = session(&name);
         // The workload itself, which did not begin there, ended there.
         let expected = json!({
-            "forks": run + 1,
-            "execs": run + 1,
-            "exits": { "success": run + 1, "error": 0, "signal": 1, "oom_killed": 0 },
+            "forks": processes(run),
+            "execs": processes(run),
+            "exits": { "success": processes(run), "error": 0, "signal": 1, "oom_killed": 0 },
         });
         assert_eq!(session["process"], expected, "{name}");
         assert!(session["ended"].as_bool().unwrap(), "{name}");
@@ -127,7 +130,7 @@ fn sessions_that_use_the_same_slot_one_after_the_other_share_nothing() {
             usage.as_secs_f64(),
         );
         assert!(
-            (cpu - had).abs() < SLACK,
+            (cpu - had).abs() < slack,
             "{name}: {cpu} s where the kernel had {had} s"
         );
     }
@@ -139,7 +142,7 @@ fn sessions_that_use_the_same_slot_one_after_the_other_share_nothing() {
         rivals_account.cpu_ns as f64 / 1e9,
     );
     assert!(
-        (cpu - had).abs() < SLACK,
+        (cpu - had).abs() < slack,
         "{cpu} s where the kernel had {had} s"
     );
     // The rival's name must not pass to who has its slot now.

@@ -68,6 +68,11 @@ fn compile(arguments: &[&str], binary: &str, object: &Path) -> Result<()> {
     publish(&work.join(TARGET).join("release").join(binary), object)
 }
 
+/// The agent's objects.
+pub(crate) fn objects() -> [PathBuf; 2] {
+    VARIANTS.map(object)
+}
+
 fn object(name: &str) -> PathBuf {
     command::repository()
         .join("target/bpf")

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::{docs, lint, test};
+use crate::{docs, kernels, lint, test};
 
 /// The options of `ci`.
 #[derive(Args)]
@@ -16,10 +16,11 @@ pub(crate) struct Options {}
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     ("lint", lint::check),
     ("docs --check", || docs::generate(true)),
     ("test", || test::run_tests(None)),
+    ("kernels", || kernels::run(&kernels::Options::default())),
 ];
 
 /// Runs `cargo xtask ci`.

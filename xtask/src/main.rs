@@ -13,6 +13,7 @@ mod demo;
 mod docs;
 mod http;
 mod interrupt;
+mod kernels;
 mod lint;
 mod run;
 mod setup;

@@ -31,6 +31,9 @@ pub(crate) enum Purpose {
     Build,
     /// The programs that tests compare the agent with, and the compilers.
     Test,
+    /// What the guests of the kernel matrix are made with, and the compilers. QEMU itself is not
+    /// installed but unpacked below target/.
+    Kernels,
     /// The programs that benchmarks compare the agent with, and the compilers.
     Bench,
     /// All of them.
@@ -61,6 +64,22 @@ const BENCH: [Need; 2] = [
         package: "libbpf-tools",
     },
 ];
+const KERNELS: [Need; 3] = [
+    Need {
+        program: "mkfs.ext4",
+        package: "e2fsprogs",
+    },
+    Need {
+        program: "xz",
+        package: "xz-utils",
+    },
+    Need {
+        program: "aarch64-linux-gnu-gcc",
+        package: "gcc-aarch64-linux-gnu",
+    },
+];
+/// The C library that static binaries for arm64 are linked with; it comes with no program.
+const ARM64_C_LIBRARY: &str = "libc6-dev-arm64-cross";
 
 /// Services that come with the packages and must not run just because a test wants the program.
 const SERVICES: [&str; 1] = ["prometheus.service"];
@@ -108,6 +127,12 @@ pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
     }
     if matches!(purpose, Purpose::Bench | Purpose::All) {
         packages.extend(missing(&BENCH));
+    }
+    if matches!(purpose, Purpose::Kernels | Purpose::All) && has_apt() {
+        packages.extend(missing(&KERNELS));
+        if !is_installed(ARM64_C_LIBRARY) {
+            packages.push(ARM64_C_LIBRARY);
+        }
     }
     install(&packages, &services)?;
     if toolchain::has_debian_compiler() && toolchain::find_linker().is_none() {

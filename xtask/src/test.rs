@@ -10,20 +10,40 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::setup::{self, Purpose};
-use crate::{build_ebpf, ci, command};
+use crate::{build_ebpf, ci, command, kernels};
 
 /// The options of `test`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Run only the tests whose name contains this, and no lint.
     filter: Option<String>,
-    /// Run the tests alone, without `lint` and `docs --check`.
+    /// Run the tests alone, without `lint`, `docs --check` and the kernels.
     #[arg(long)]
     no_lint: bool,
+    /// Run the integration tests on every kernel of the list, booted in QEMU, and nothing else.
+    #[arg(long)]
+    kernels: bool,
+    /// Only on kernels whose name contains this.
+    #[arg(long, value_name = "NAME", requires = "kernels")]
+    kernel: Option<String>,
+    /// Fetch the newest kernels though others are there already.
+    #[arg(long, requires = "kernels")]
+    refresh: bool,
+    /// Write docs/kernels.md from what the kernels said.
+    #[arg(long, requires = "kernels")]
+    write_docs: bool,
 }
 
 /// Runs `cargo xtask test`.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.kernels {
+        return kernels::run(&kernels::Options {
+            kernel: options.kernel.clone(),
+            filter: options.filter.clone(),
+            refresh: options.refresh,
+            write_docs: options.write_docs,
+        });
+    }
     if options.no_lint || options.filter.is_some() {
         return run_tests(options.filter.as_deref());
     }

@@ -22,6 +22,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use nix::{
+    libc,
     sched::{CpuSet, sched_setaffinity},
     sys::{
         prctl::set_pdeathsig,
@@ -181,14 +182,13 @@ fn pin(cpu: usize) {
 
 /// Gives the calling thread, and the threads that it starts from now on, real-time priority.
 fn become_real_time(priority: u8) {
-    let (priority, pid) = (priority.to_string(), std::process::id().to_string());
-    let status = Command::new("chrt")
-        .args(["--fifo", "--pid", &priority, &pid])
-        .status();
-    assert!(
-        status.expect("chrt is a part of every Debian").success(),
-        "chrt failed"
-    );
+    let parameters = libc::sched_param {
+        sched_priority: priority.into(),
+    };
+    // SAFETY: the parameters live during the call; 0 is the calling thread.
+    #[expect(unsafe_code, reason = "no safe function sets a scheduling policy")]
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
 fn pingpong(switches: u64, cpu: usize) {

@@ -1,0 +1,186 @@
+//! Round-trip times and retransmits over a network that is as slow, and loses as much, as it is told.
+//!
+//! The network is two namespaces joined by a link with netem, as pods of a cluster are: server and client
+//! are in namespaces that the agent is not in. Most build machines lack netem; the guests of
+//! `cargo xtask test --kernels` have it.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use integration_tests::{
+    agent::{Agent, Configuration},
+    capability,
+    cgroup::{Cgroup, Tree},
+    exposition::Exposition,
+    netns::Link,
+    rtnetlink::Impairment,
+    sockets::inside,
+};
+
+const RTT: &str = "vdi_session_tcp_rtt_seconds";
+/// The sides that a client and its server see the same connection from.
+const SIDES: [(&str, &str); 2] = [("client", "outbound"), ("server", "inbound")];
+/// How far a mean round-trip time may be from the delay that is set.
+const TOLERANCE: f64 = 0.1;
+/// How far the retransmits may be from what the namespaces count.
+const PROMISE: f64 = 0.02;
+const BULK: usize = 16 << 20;
+
+struct Stage {
+    link: Link,
+    agent: Agent,
+    server: Cgroup,
+    client: Cgroup,
+    _tree: Tree,
+}
+
+impl Stage {
+    fn new() -> Option<Self> {
+        if !capability::kernel() {
+            return None;
+        }
+        let link = match Link::new() {
+            Ok(link) => link,
+            Err(error) => {
+                capability::skip_on_this_kernel(&format!("no veth or netem: {error}"));
+                return None;
+            }
+        };
+        let tree = Tree::new();
+        let agent = Agent::start(&Configuration::of(&tree));
+        let (server, client) = (tree.child("server"), tree.child("client"));
+        agent.wait_for(&["server", "client"]);
+        Some(Self {
+            link,
+            agent,
+            server,
+            client,
+            _tree: tree,
+        })
+    }
+
+    /// A connection of the client to the server: both ends of it.
+    fn connect(&self) -> (TcpStream, TcpStream) {
+        let [(near, _), (far, address)] = &self.link.ends;
+        let listener = inside(&self.server, || {
+            far.inside(|| TcpListener::bind((*address, 0)).expect("a port"))
+        });
+        let at = listener.local_addr().expect("an address");
+        let client = inside(&self.client, || {
+            near.inside(|| TcpStream::connect(at).expect("a connection"))
+        });
+        let (server, _) = listener.accept().expect("a client");
+        for end in [&client, &server] {
+            end.set_nodelay(true).expect("an option of TCP");
+        }
+        (client, server)
+    }
+}
+
+fn of(metrics: &Exposition, name: &str, (session, side): (&str, &str)) -> f64 {
+    let labels = [("session", session), ("side", side)];
+    metrics.find(name, &labels).unwrap_or(0.0)
+}
+
+/// Small messages back and forth for so long.
+fn chat(client: &mut TcpStream, server: &mut TcpStream, duration: Duration) {
+    let mut server = server.try_clone().expect("a socket can be shared");
+    let echo = thread::spawn(move || {
+        let mut message = [0; 64];
+        while server.read_exact(&mut message).is_ok() && message[0] == b'm' {
+            server.write_all(&message).expect("the client listens");
+        }
+    });
+    let began = Instant::now();
+    let mut message = [b'm'; 64];
+    while began.elapsed() < duration {
+        client.write_all(&message).expect("the server listens");
+        client.read_exact(&mut message).expect("the server answers");
+    }
+    client.write_all(&[b'e'; 64]).expect("the server listens");
+    echo.join().expect("the server does not panic");
+}
+
+#[test]
+fn the_round_trip_time_is_the_delay_of_the_network() {
+    let Some(stage) = Stage::new() else { return };
+    for milliseconds in [10, 50, 200] {
+        let delay = Duration::from_millis(milliseconds);
+        let half = Impairment {
+            delay: delay / 2,
+            loss: 0.0,
+        };
+        stage
+            .link
+            .impair([half, half])
+            .expect("netem takes a delay");
+        let (mut client, mut server) = stage.connect();
+        // Until the smoothed time is that of the messages, not that of the handshake.
+        chat(
+            &mut client,
+            &mut server,
+            Duration::from_secs(1).max(10 * delay),
+        );
+        let before = stage.agent.fresh_metrics();
+        chat(&mut client, &mut server, Duration::from_secs(2));
+        let after = stage.agent.fresh_metrics();
+        for side in SIDES {
+            let grown = |suffix: &str| {
+                let name = format!("{RTT}_{suffix}");
+                of(&after, &name, side) - of(&before, &name, side)
+            };
+            let (count, sum) = (grown("count"), grown("sum"));
+            assert!(count >= 3.0, "{side:?}: only {count} round-trip times");
+            let (mean, truth) = (sum / count, delay.as_secs_f64());
+            eprintln!("{side:?}: {mean:.5} s where {truth} s are set, of {count}");
+            assert!(
+                (mean - truth).abs() <= TOLERANCE * truth,
+                "{side:?}: {mean} s where {truth} s are set"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_retransmits_are_those_that_the_namespace_counts() {
+    let Some(stage) = Stage::new() else { return };
+    let (mut client, mut server) = stage.connect();
+    let losing = Impairment {
+        delay: Duration::from_millis(1),
+        loss: 0.01,
+    };
+    stage
+        .link
+        .impair([losing, Impairment::default()])
+        .expect("netem takes a loss");
+    let near = &stage.link.ends[0].0;
+    let before = near.retransmitted_segments();
+    let reader = thread::spawn(move || {
+        server.read_exact(&mut vec![0; BULK]).expect("all of it");
+        server
+    });
+    client
+        .write_all(&vec![b'b'; BULK])
+        .expect("the server reads");
+    let server = reader.join().expect("the server does not panic");
+    // What was sent twice though it had arrived is acknowledged within this.
+    thread::sleep(Duration::from_secs(1));
+    let open = stage.agent.fresh_metrics();
+    let truth = (near.retransmitted_segments() - before) as f64;
+    drop((client, server));
+    let closed = stage.agent.fresh_metrics();
+    let name = "vdi_session_tcp_retransmits_total";
+    let said = [&open, &closed].map(|metrics| of(metrics, name, SIDES[0]));
+    eprintln!("{said:?}, open and closed, where the namespace has {truth}");
+    assert!(truth >= 20.0, "only {truth} segments were sent again");
+    for said in said {
+        assert!(
+            (said - truth).abs() <= PROMISE * truth,
+            "{said} where the namespace has {truth}"
+        );
+    }
+}

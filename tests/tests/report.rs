@@ -1,0 +1,80 @@
+//! What the agent has on this kernel: each program with the reason why it does not run, the metric
+//! families that are absent for it, and the state stores that work.
+//!
+//! On the kernels of `cargo xtask test --kernels` the page docs/kernels.md is made of the line that this
+//! prints; anywhere it is a check that the exposition says the same as the tables of the agent.
+
+use integration_tests::{
+    agent::{Agent, Configuration},
+    capability,
+    cgroup::Tree,
+};
+use serde_json::json;
+use sessionscope::{
+    kernel::programs::PROGRAMS,
+    metrics::{catalog::FAMILIES, family::Source},
+};
+
+/// The stores, by the name of their configuration.
+const STORES: [&str; 2] = ["task-storage", "pid-array"];
+
+#[test]
+fn every_program_is_up_or_says_why_and_its_families_are_absent_then() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let _session = tree.child("one");
+    let agent = Agent::start(&Configuration::of(&tree));
+    agent.wait_for(&["one"]);
+    let metrics = agent.fresh_metrics();
+    let chosen = agent.report()["agent"]["task_state"].clone();
+
+    let mut probes = Vec::new();
+    for program in PROGRAMS {
+        let mut of_program = metrics.samples.iter().filter(|sample| {
+            sample.name == "vdi_agent_probe_up"
+                && sample.labels.get("probe").map(String::as_str) == Some(program.name)
+        });
+        let (Some(sample), None) = (of_program.next(), of_program.next()) else {
+            panic!("not one vdi_agent_probe_up of {}", program.name);
+        };
+        let reason = &sample.labels["reason"];
+        let up = sample.value > 0.0;
+        assert_eq!(up, reason.is_empty(), "{}: {reason:?}", program.name);
+        assert!(up || !program.required, "{}: {reason}", program.name);
+        probes.push(json!({ "name": program.name, "reason": (!up).then_some(reason) }));
+    }
+    let is_up = |name: &str| {
+        let labels = [("probe", name), ("reason", "")];
+        metrics.find("vdi_agent_probe_up", &labels) == Some(1.0)
+    };
+    let mut absent = Vec::new();
+    for family in FAMILIES {
+        if let Source::Program(program) = family.source
+            && !is_up(program)
+        {
+            let sample = family.sample_name();
+            assert!(
+                !metrics.types.contains_key(&sample),
+                "{sample} without {program}"
+            );
+            absent.push(sample);
+        }
+    }
+
+    drop(agent);
+    let mut stores = vec![chosen];
+    for store in STORES {
+        let configuration =
+            Configuration::of(&tree).set("kernel.task_state", &format!("{store:?}"));
+        let started = Agent::try_start(&configuration);
+        let can = store != "task-storage" || capability::task_storage();
+        assert_eq!(started.is_ok(), can, "{store}: {:?}", started.err());
+        if can && stores[0] != store {
+            stores.push(store.into());
+        }
+    }
+    let report = json!({ "task_states": stores, "probes": probes, "absent_families": absent });
+    println!("KERNEL-REPORT {report}");
+}

@@ -1,0 +1,255 @@
+//! `cargo xtask test --kernels`: the integration tests on every kernel of the list, each booted in
+//! QEMU.
+//!
+//! A tracepoint, a member of a structure or the verifier differs from kernel to kernel, and the
+//! machine at hand has one. The test programs are those that run there too, linked statically; what
+//! they find about each kernel is `docs/kernels.md`.
+
+mod archive;
+mod binaries;
+mod cpio;
+mod fetch;
+mod guest;
+mod list;
+mod outcome;
+mod page;
+mod qemu;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use self::binaries::Binaries;
+use self::list::{Architecture, KERNELS, Kernel};
+use self::outcome::Outcome;
+use self::qemu::{Guest, Qemu};
+use crate::setup::{self, Purpose};
+use crate::{build_ebpf, command};
+
+/// Guests at a time.
+const AT_ONCE: usize = 2;
+/// No guest takes half as long on two CPUs.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+/// The guest's disk, which takes only the space that is written.
+const DISK_BYTES: u64 = 256 << 20;
+/// How much of a failed guest's log is shown.
+const LOG_LINES: usize = 40;
+
+/// What to run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// Only kernels whose name contains this.
+    pub(crate) kernel: Option<String>,
+    /// Only tests whose name contains this.
+    pub(crate) filter: Option<String>,
+    /// Fetch the newest kernels though others are there.
+    pub(crate) refresh: bool,
+    /// Write the page.
+    pub(crate) write_docs: bool,
+}
+
+/// Runs the matrix.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let chosen = choose(options.kernel.as_deref())?;
+    if let Some(filter) = &options.filter {
+        let plain = |one: char| one.is_ascii_alphanumeric() || "_:-".contains(one);
+        ensure!(
+            filter.chars().all(plain),
+            "{filter} is no part of a test's name"
+        );
+    }
+    ensure!(
+        !options.write_docs || (options.filter.is_none() && chosen.len() == KERNELS.len()),
+        "--write-docs needs a run of all tests on all kernels"
+    );
+    setup::prepare(Purpose::Kernels)?;
+    build_ebpf::build()?;
+    let work = command::repository().join("target/kernels");
+    archive::create(&work)?;
+    let matrix = Matrix::prepare(&work, &chosen)?;
+
+    let queue = Mutex::new(chosen.into_iter());
+    let outcomes = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().ok().and_then(|mut queue| queue.next());
+                    let Some(kernel) = next else { break };
+                    let outcome = matrix.test(kernel, options);
+                    if let Ok(mut outcomes) = outcomes.lock() {
+                        outcomes.push((kernel.name, outcome));
+                    }
+                }
+            });
+        }
+    });
+    let outcomes = outcomes
+        .into_inner()
+        .map_err(|_| anyhow!("a thread of the matrix has ended in the middle"))?;
+    let outcomes = summarise(outcomes)?;
+    if options.write_docs {
+        page::write(&outcomes)?;
+    }
+    Ok(())
+}
+
+fn choose(kernel: Option<&str>) -> Result<Vec<&'static Kernel>> {
+    let wanted = kernel.unwrap_or_default();
+    // `x86-6.1` is also a part of `x86-6.12`.
+    let exact = KERNELS.iter().any(|kernel| kernel.name == wanted);
+    let chosen: Vec<_> = KERNELS
+        .iter()
+        .filter(|kernel| kernel.name == wanted || (!exact && kernel.name.contains(wanted)))
+        .collect();
+    if chosen.is_empty() {
+        let names: Vec<_> = KERNELS.iter().map(|kernel| kernel.name).collect();
+        bail!(
+            "no kernel is called {wanted}; there are {}",
+            names.join(", ")
+        );
+    }
+    Ok(chosen)
+}
+
+/// Prints how each kernel did; fails when one did not pass.
+fn summarise(outcomes: Vec<(&'static str, Result<Outcome>)>) -> Result<Vec<Outcome>> {
+    let mut outcomes: BTreeMap<_, _> = outcomes.into_iter().collect();
+    let mut good = Vec::new();
+    let mut bad = Vec::new();
+    println!("\nresults of all kernels:");
+    for kernel in KERNELS {
+        match outcomes.remove(kernel.name) {
+            None => {}
+            Some(Err(error)) => {
+                println!("  {}: {error:#}", kernel.name);
+                bad.push(kernel.name);
+            }
+            Some(Ok(outcome)) => {
+                let (passed, failed) = (outcome.passed(), outcome.failed());
+                println!(
+                    "  {} (Linux {}): {passed} passed; {failed} failed",
+                    kernel.name, outcome.release
+                );
+                let faults = outcome.faults();
+                for fault in &faults {
+                    println!("    {fault}");
+                }
+                if !faults.is_empty() {
+                    bad.push(kernel.name);
+                }
+                good.push(outcome);
+            }
+        }
+    }
+    if !bad.is_empty() {
+        bail!(
+            "tests failed on {}: the whole consoles are target/kernels/<kernel>.log",
+            bad.join(", ")
+        );
+    }
+    Ok(good)
+}
+
+/// Everything that guests of several kernels have in common.
+struct Matrix {
+    work: PathBuf,
+    qemu: Qemu,
+    parts: BTreeMap<Architecture, (Binaries, Vec<u8>)>,
+}
+
+impl Matrix {
+    fn prepare(work: &Path, chosen: &[&Kernel]) -> Result<Self> {
+        let qemu = Qemu::find(work)?;
+        let mut parts = BTreeMap::new();
+        for architecture in Architecture::ALL {
+            if chosen
+                .iter()
+                .any(|kernel| kernel.architecture == architecture)
+            {
+                let binaries = binaries::build(architecture, work)?;
+                let busybox = binaries::busybox(architecture, work)?;
+                parts.insert(architecture, (binaries, busybox));
+            }
+        }
+        Ok(Self {
+            work: work.to_owned(),
+            qemu,
+            parts,
+        })
+    }
+
+    /// Boots a kernel and lets the tests run there.
+    fn test(&self, kernel: &Kernel, options: &Options) -> Result<Outcome> {
+        let fetched = fetch::fetch(kernel, &self.work, options.refresh)?;
+        let (binaries, busybox) = self
+            .parts
+            .get(&kernel.architecture)
+            .context("no binaries for the architecture")?;
+        let file = |extension: &str| self.work.join(format!("{}.{extension}", kernel.name));
+        let (archive, disk, log) = (file("cpio"), file("disk"), file("log"));
+        let content = guest::archive(&fetched, busybox, binaries, options.filter.as_deref())?;
+        fs::write(&archive, content)
+            .with_context(|| format!("cannot write {}", archive.display()))?;
+        make_disk(&disk)?;
+
+        let mut outcome = Outcome::of(kernel);
+        let began = Instant::now();
+        let guest = Guest {
+            architecture: kernel.architecture,
+            image: &fetched.image,
+            archive: &archive,
+            disk: &disk,
+            log: &log,
+            limit: LIMIT,
+        };
+        let result = self.qemu.run(&guest, |line| {
+            if outcome.line(line) {
+                let seconds = began.elapsed().as_secs();
+                println!("[{} {seconds:>4} s] {line}", kernel.name);
+            }
+        });
+        if let Err(error) = result {
+            outcome.broken.push(format!("{error:#}"));
+        }
+        for scratch in [&archive, &disk] {
+            fs::remove_file(scratch)
+                .with_context(|| format!("cannot remove {}", scratch.display()))?;
+        }
+        if !outcome.faults().is_empty() {
+            show_end(kernel.name, &log);
+        }
+        let json = serde_json::to_string_pretty(&outcome).context("an outcome is plain")?;
+        let path = file("json");
+        fs::write(&path, json).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(outcome)
+    }
+}
+
+/// An empty ext4 file system in a sparse file.
+fn make_disk(path: &Path) -> Result<()> {
+    let create = || -> std::io::Result<()> { fs::File::create(path)?.set_len(DISK_BYTES) };
+    create().with_context(|| format!("cannot create {}", path.display()))?;
+    let program = command::find_program("mkfs.ext4")
+        .context("no mkfs.ext4: install the package e2fsprogs")?;
+    command::run(
+        Command::new(program)
+            .args(["-q", "-F"])
+            .arg(path)
+            .stdout(Stdio::null()),
+    )
+}
+
+fn show_end(name: &str, log: &Path) {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let end = &lines[lines.len().saturating_sub(LOG_LINES)..];
+    println!("[{name}] its console ends:\n{}", end.join("\n"));
+}

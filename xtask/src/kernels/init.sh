@@ -1,0 +1,32 @@
+#!/bin/busybox sh
+# The first process of a guest: makes the machine that the tests expect, runs each test program and
+# says on the console how it ended. Lines that begin with @@ are for the host.
+/bin/busybox mkdir -p /proc /sys /dev /tmp /disk /bin
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/tmp
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /tmp
+mount -t tracefs tracefs /sys/kernel/tracing
+mount -t bpf bpf /sys/fs/bpf
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+    echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
+done
+ip link set lo up
+for module in /modules/*; do
+    insmod "$module" || echo "@@ broken $module"
+done
+mount -t ext4 /dev/vda /disk || echo "@@ broken disk"
+. /environment
+echo "@@ kernel $(uname -r)"
+for test in /tests/*; do
+    name=${test##*/}
+    echo "@@ begin $name"
+    # shellcheck disable=SC2086 # the filter is no or one word
+    "$test" --test-threads=1 --color=never --nocapture $FILTER
+    echo "@@ end $name $?"
+done
+echo "@@ done"
+poweroff -f
