@@ -51,7 +51,7 @@ const TEST: [Need; 1] = [Need {
     program: "prometheus",
     package: "prometheus",
 }];
-const BENCH: [Need; 2] = [
+const BENCH: [Need; 5] = [
     Need {
         program: "perf",
         package: "linux-perf",
@@ -60,10 +60,25 @@ const BENCH: [Need; 2] = [
         program: "runqlat",
         package: "libbpf-tools",
     },
+    Need {
+        program: "bpftrace",
+        package: "bpftrace",
+    },
+    Need {
+        program: "iperf3",
+        package: "iperf3",
+    },
+    Need {
+        program: "fio",
+        package: "fio",
+    },
 ];
 
-/// Services that come with the packages and must not run just because a test wants the program.
-const SERVICES: [&str; 1] = ["prometheus.service"];
+/// Packages with a service that must not run just because a test wants the program.
+const SERVICES: [(&str, &str); 2] = [
+    ("prometheus", "prometheus.service"),
+    ("iperf3", "iperf3.service"),
+];
 
 /// Installs with services held back: while `policy-rc.d` answers 101 no package starts one, and
 /// `SYSTEMD_OFFLINE` makes systemctl take away the link that would start it at the next boot. A
@@ -99,16 +114,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Installs what is missing for one purpose.
 pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
     let mut packages = missing_build_packages();
-    let mut services = Vec::new();
     if matches!(purpose, Purpose::Test | Purpose::All) {
         packages.extend(missing(&TEST));
-        if packages.contains(&"prometheus") {
-            services.extend(SERVICES);
-        }
     }
     if matches!(purpose, Purpose::Bench | Purpose::All) {
         packages.extend(missing(&BENCH));
     }
+    let new = |(package, _): &&(&str, &str)| packages.contains(package);
+    let services: Vec<&str> = SERVICES.iter().filter(new).map(|(_, name)| *name).collect();
     install(&packages, &services)?;
     if toolchain::has_debian_compiler() && toolchain::find_linker().is_none() {
         toolchain::install_linker()?;
