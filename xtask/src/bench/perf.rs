@@ -1,54 +1,31 @@
-//! The load of `bench sched`: `perf bench sched pipe`, inside a session and on one CPU.
-//!
-//! Machines are seldom quiet, and what is measured is small. A run during which something else worked
-//! is therefore repeated, and a measurement is the lower quartile of several runs: what the host of a
-//! virtual machine does besides cannot be seen, comes in bursts and only ever adds.
+//! The loads of `bench sched`: `perf bench sched pipe` and `sched messaging`, inside a session.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use anyhow::{Context, Result};
 
-use super::conditions::pause;
-use super::inside::{self, Place};
-use super::lower_quartile;
-use super::machine::busy;
+use super::inside::{Place, Printing};
+use super::load::{Description, Load, Run, Unit};
 use crate::command;
 
-/// How often to look whether a run has ended: a few times, because looking is a context switch too.
-const POLL: Duration = Duration::from_millis(20);
+/// What the design promises: throughput with the agent over throughput without.
+const LEAST_PIPE: f64 = 0.90;
 
 /// Runs of a measurement; each takes a third of a second, as long as a burst of other work.
-const RUNS: u64 = 10;
-/// How much others may work during a run: this share of it, or what the clock tick cannot tell.
-const OTHERS_SHARE: f64 = 0.1;
-const OTHERS_LEAST: Duration = Duration::from_millis(30);
-/// Between a run that was disturbed and the next one.
-const BREAK: Duration = Duration::from_millis(500);
-/// Disturbed runs that a measurement may throw away. After that it takes what it gets, and says so.
-const REPETITIONS: u32 = 100;
-
+const PIPE_RUNS: u64 = 10;
 /// On one CPU each process blocks once per operation.
-pub(super) const SWITCHES_PER_OPERATION: u64 = 2;
+const SWITCHES_PER_OPERATION: f64 = 2.0;
 
-/// What a measurement took, and whether the machine let it.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Measurement {
-    /// Microseconds per operation.
-    pub(super) us: f64,
-    /// Runs that were thrown away because others worked.
-    pub(super) repeated: u32,
-    /// Runs that count although others worked.
-    pub(super) disturbed: u32,
-    /// Operations, those of runs that were thrown away included.
-    pub(super) operations: u64,
-}
+/// `sched messaging` has so many senders and as many receivers in a group, and each sender writes to
+/// each receiver.
+const GROUP: u64 = 20;
+/// 200 processes, which is what a busy desktop has, and half a second.
+const GROUPS: u64 = 5;
+const MESSAGES: u64 = 200;
+const MESSAGING_RUNS: usize = 3;
 
-/// Where and how long the load runs.
+/// Two processes that hand a token to and fro on one CPU.
 pub(super) struct Pipe {
     perf: PathBuf,
     cgroup: PathBuf,
@@ -59,114 +36,149 @@ pub(super) struct Pipe {
 impl Pipe {
     /// A load of about so many operations a measurement.
     pub(super) fn new(cgroup: PathBuf, cpu: usize, loops: u64) -> Result<Self> {
-        let perf = command::find_program("perf").context("there is no program `perf`")?;
         Ok(Self {
-            perf,
+            perf: perf()?,
             cgroup,
             cpu,
-            loops_per_run: loops.div_ceil(RUNS),
-        })
-    }
-
-    /// The operations of a measurement.
-    pub(super) fn loops(&self) -> u64 {
-        self.loops_per_run * RUNS
-    }
-
-    /// Measures once.
-    pub(super) fn measure(&self, interrupted: &Receiver<()>) -> Result<Measurement> {
-        let mut times = Vec::new();
-        let (mut repeated, mut disturbed) = (0, 0);
-        while times.len() < RUNS as usize {
-            let busy_before = busy()?;
-            let begin = Instant::now();
-            let time = self.run(interrupted)?;
-            // The load keeps one CPU busy.
-            let own = begin.elapsed();
-            let others = busy()?.saturating_sub(busy_before + own);
-            if others > OTHERS_LEAST.max(own.mul_f64(OTHERS_SHARE)) {
-                if repeated < REPETITIONS {
-                    repeated += 1;
-                    pause(BREAK, interrupted)?;
-                    continue;
-                }
-                disturbed += 1;
-            }
-            times.push(time);
-        }
-        Ok(Measurement {
-            us: lower_quartile(times),
-            repeated,
-            disturbed,
-            operations: self.loops_per_run * (RUNS + u64::from(repeated)),
-        })
-    }
-
-    /// Runs once and returns microseconds per operation.
-    fn run(&self, interrupted: &Receiver<()>) -> Result<f64> {
-        let output = run(
-            &self.perf,
-            Place {
-                cgroup: Some(&self.cgroup),
-                cpu: Some(self.cpu),
-            },
-            &[
-                "bench",
-                "sched",
-                "pipe",
-                "-l",
-                &self.loops_per_run.to_string(),
-            ],
-            interrupted,
-        )?;
-        microseconds(&output).with_context(|| {
-            format!("`perf bench sched pipe` printed no time per operation but:\n{output}")
+            loops_per_run: loops.div_ceil(PIPE_RUNS),
         })
     }
 }
 
-fn run(
-    program: &Path,
-    place: Place<'_>,
-    arguments: &[&str],
-    interrupted: &Receiver<()>,
-) -> Result<String> {
-    let mut running = inside::start(place, program, arguments, Stdio::piped())?;
-    let status = loop {
-        if let Some(status) = running.0.try_wait().context("cannot ask after perf")? {
-            break status;
+impl Load for Pipe {
+    fn description(&self) -> Description {
+        Description {
+            label: format!("`perf bench sched pipe` on CPU {}", self.cpu),
+            operation: "operation".into(),
+            unit: Unit::MicrosecondsPerOperation,
+            promise: Some(LEAST_PIPE),
         }
-        if interrupted.recv_timeout(POLL).is_ok() {
-            bail!("interrupted");
-        }
-    };
-    let mut output = String::new();
-    if let Some(stdout) = &mut running.0.stdout {
-        stdout
-            .read_to_string(&mut output)
-            .context("cannot read what perf prints")?;
     }
-    if !status.success() {
-        bail!("`perf bench sched pipe` failed ({status})");
+
+    fn runs(&self) -> usize {
+        PIPE_RUNS as usize
     }
-    Ok(output)
+
+    fn run(&self, interrupted: &Receiver<()>) -> Result<Run> {
+        let loops = self.loops_per_run.to_string();
+        let place = Place::new(&self.cgroup, self.cpu);
+        let arguments = ["bench", "sched", "pipe", "-l", &loops];
+        let output = Printing::start(place, &self.perf, &arguments)?.finish(interrupted)?;
+        run(&output, self.loops_per_run)
+    }
+
+    fn counted(&self) -> Option<(&'static str, f64)> {
+        Some(("vdi_session_context_switches_total", SWITCHES_PER_OPERATION))
+    }
 }
 
-fn microseconds(output: &str) -> Option<f64> {
-    let line = output.lines().find(|line| line.ends_with("usecs/op"))?;
-    line.split_whitespace().next()?.parse().ok()
+/// Many processes that write to one another on all CPUs.
+pub(super) struct Messaging {
+    perf: PathBuf,
+    cgroup: PathBuf,
+}
+
+impl Messaging {
+    /// Inside this cgroup.
+    pub(super) fn new(cgroup: PathBuf) -> Result<Self> {
+        Ok(Self {
+            perf: perf()?,
+            cgroup,
+        })
+    }
+}
+
+impl Load for Messaging {
+    fn description(&self) -> Description {
+        Description {
+            label: format!(
+                "`perf bench sched messaging`, {} processes on all CPUs",
+                2 * GROUP * GROUPS
+            ),
+            operation: "message".into(),
+            unit: Unit::MicrosecondsPerOperation,
+            promise: None,
+        }
+    }
+
+    fn runs(&self) -> usize {
+        MESSAGING_RUNS
+    }
+
+    fn run(&self, interrupted: &Receiver<()>) -> Result<Run> {
+        let (groups, messages) = (GROUPS.to_string(), MESSAGES.to_string());
+        let place = Place {
+            cgroup: Some(&self.cgroup),
+            ..Place::default()
+        };
+        let arguments = [
+            "bench",
+            "sched",
+            "messaging",
+            "-g",
+            &groups,
+            "-l",
+            &messages,
+        ];
+        let output = Printing::start(place, &self.perf, &arguments)?.finish(interrupted)?;
+        run(&output, GROUPS * GROUP * GROUP * MESSAGES)
+    }
+
+    fn counted(&self) -> Option<(&'static str, f64)> {
+        // How many messages a process finds when it wakes is up to the scheduler.
+        Some(("vdi_session_context_switches_total", 0.001))
+    }
+}
+
+fn perf() -> Result<PathBuf> {
+    command::find_program("perf").context("there is no program `perf`")
+}
+
+fn run(output: &str, operations: u64) -> Result<Run> {
+    let seconds =
+        total_seconds(output).with_context(|| format!("perf printed no time but: {output}"))?;
+    Ok(Run {
+        operations,
+        seconds,
+    })
+}
+
+fn total_seconds(output: &str) -> Option<f64> {
+    let line = output
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Total time:"))?;
+    // Pipe gives milliseconds only; its time per operation has more digits.
+    let per_operation = output.lines().find(|line| line.ends_with("usecs/op"));
+    let executed = output
+        .lines()
+        .find_map(|line| line.strip_prefix("# Executed "));
+    if let (Some(time), Some(executed)) = (per_operation, executed) {
+        return Some(first(time)? * first(executed)? / 1e6);
+    }
+    first(line)
+}
+
+fn first(text: &str) -> Option<f64> {
+    text.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::microseconds;
+    use super::total_seconds;
 
     #[test]
-    fn the_time_per_operation_is_found() {
+    fn the_time_of_pipe_has_all_its_digits() {
         let output = "# Running 'sched/pipe' benchmark:\n# Executed 100000 pipe operations \
                       between two processes\n\n     Total time: 0.325 [sec]\n\n       \
                       3.251610 usecs/op\n         307539 ops/sec\n";
-        assert_eq!(microseconds(output), Some(3.25161));
-        assert_eq!(microseconds("nothing"), None);
+        assert_eq!(total_seconds(output), Some(0.325_161));
+        assert_eq!(total_seconds("nothing"), None);
+    }
+
+    #[test]
+    fn the_time_of_messaging_is_its_total() {
+        let output = "# Running 'sched/messaging' benchmark:\n# 20 sender and receiver processes \
+                      per group\n# 10 groups == 400 processes run\n\n     Total time: 0.825 [sec]\n";
+        assert_eq!(total_seconds(output), Some(0.825));
     }
 }
