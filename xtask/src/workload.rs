@@ -4,6 +4,7 @@
 //! generator is installed everywhere. Each ends with the process that started it, so that even a
 //! killed demo leaves no spinning threads behind.
 
+use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -19,6 +20,8 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+
+use crate::command;
 
 /// The options of the hidden command `workload`.
 #[derive(Args)]
@@ -173,11 +176,22 @@ fn serve(cgroup: &Path) -> Result<()> {
         .local_addr()
         .context("cannot read the own address")?
         .port();
+    write_something()?;
     let _client = start_with(Kind::Client, cgroup, "--port", port.into())?;
     loop {
         let (stream, _) = listener.accept().context("cannot accept a client")?;
         thread::spawn(move || answer(stream));
     }
+}
+
+/// As much as a drive notices, in a file that is gone at once.
+fn write_something() -> Result<()> {
+    let path = command::repository().join(format!("target/serve-{}.tmp", process::id()));
+    let cannot = || format!("cannot write {}", path.display());
+    let mut file = File::create_new(&path).with_context(cannot)?;
+    fs::remove_file(&path).with_context(cannot)?;
+    file.write_all(&[7; 4096]).with_context(cannot)?;
+    file.sync_all().with_context(cannot)
 }
 
 /// Says back whatever it is told, until the client is gone.

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::compare::Comparison;
+use super::compare::{Comparison, ProgramRuns};
 use super::condition::Condition;
 use super::numbers::{Spread, median};
 
@@ -102,7 +102,7 @@ impl Comparison {
         names.sort_by_key(|(load, ..)| *load);
         let costs = names.into_iter().map(|(load, condition, program)| {
             let rounds = || {
-                let same = move |one: &&super::compare::ProgramRuns| {
+                let same = move |one: &&ProgramRuns| {
                     one.load == load && one.condition == condition && one.program == program
                 };
                 self.programs.iter().filter(same)

@@ -16,6 +16,7 @@ fn round(without: f64, agent: f64) -> Round {
             repeated: 1,
             disturbed: 0,
             operations: 2000,
+            others: 0.0,
         }]
     };
     Round {

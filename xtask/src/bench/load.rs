@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::beside::Beside;
 use super::machine::{busy, cgroup_cpu_time, process_cpu_time};
-use super::numbers::lower_quartile;
+use super::numbers::{lower_quartile, median};
 use super::waiting::pause;
 
 /// How much others may work during a run: this share of it, or what the clock tick cannot tell.
@@ -88,6 +88,8 @@ pub(super) struct Measurement {
     pub(super) disturbed: u32,
     /// Operations, those of runs that were thrown away included.
     pub(super) operations: u64,
+    /// CPUs that others kept busy during the runs that count.
+    pub(super) others: f64,
 }
 
 /// Measures a load once. `cgroup` is the one above all of its sessions; `repetitions` is how many
@@ -107,6 +109,7 @@ pub(super) fn measure(
         Ok(cgroup_cpu_time(cgroup)? + beside.unwrap_or_default())
     };
     let mut times = Vec::new();
+    let mut busy_with_others = Vec::new();
     let (mut repeated, mut disturbed, mut operations) = (0, 0, 0);
     while times.len() < load.runs() {
         let (busy_before, wanted_before) = (busy()?, wanted()?);
@@ -126,12 +129,14 @@ pub(super) fn measure(
             disturbed += 1;
         }
         times.push(run.seconds / run.operations as f64);
+        busy_with_others.push(others.as_secs_f64() / elapsed.as_secs_f64());
     }
     Ok(Measurement {
         seconds: lower_quartile(times),
         repeated,
         disturbed,
         operations,
+        others: median(busy_with_others),
     })
 }
 

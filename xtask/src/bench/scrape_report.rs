@@ -36,7 +36,7 @@ impl super::Measurements for Measurements {
     fn markdown(&self) -> String {
         let about = format!(
             "{}.\n`{}`: the agent's defaults; each session has two processes, a listener, four \
-             connections of which it holds both ends, and datagrams. A scrape is timed by who asks, \
+             connections of which it holds both ends, datagrams and a write to the drive. A scrape is timed by who asks, \
              over loopback.",
             self.machine, self.command,
         );

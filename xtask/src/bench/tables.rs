@@ -14,7 +14,7 @@ impl Comparison {
         let costs = self.costs(reference);
         let mut parts = vec![self.about()];
         for load in 0..self.loads.len() {
-            parts.push(self.cost_table(load, &costs));
+            parts.push(self.cost_table(load, &costs, reference));
         }
         parts.extend(self.absences());
         parts.push(self.expectations(&costs, expectations));
@@ -51,7 +51,7 @@ impl Comparison {
         )
     }
 
-    fn cost_table(&self, load: usize, costs: &[Cost]) -> String {
+    fn cost_table(&self, load: usize, costs: &[Cost], reference: Option<Condition>) -> String {
         let description = &self.loads[load];
         let operation = &description.operation;
         let unit = match description.unit {
@@ -69,7 +69,8 @@ impl Comparison {
         let mut nothing = vec!["nothing".to_owned(), self.without(load).to_string()];
         nothing.extend(["1", "–"].map(str::to_owned));
         if has_share {
-            headings.push("of runqlat's".to_owned());
+            let reference = reference.map_or("", Condition::label);
+            headings.push(format!("of that of {reference}"));
             nothing.push("–".to_owned());
         }
         let mut rows = vec![nothing];
@@ -142,6 +143,7 @@ impl Comparison {
 
 #[cfg(test)]
 mod tests {
+    use super::super::compare::Comparison;
     use super::super::example::{RUNQLAT, comparison};
 
     #[test]
@@ -157,6 +159,13 @@ mod tests {
             text.contains("during 21 runs, which were repeated, and during 0"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_root_has_measured_is_read_back() {
+        let text = serde_json::to_string(&comparison()).unwrap();
+        let back: Comparison = serde_json::from_str(&text).unwrap();
+        assert_eq!(back.markdown(None, &[]), comparison().markdown(None, &[]));
     }
 
     #[test]
