@@ -8,6 +8,7 @@
 mod beside;
 mod block;
 mod compare;
+mod comparison;
 mod condition;
 mod connections;
 mod costs;

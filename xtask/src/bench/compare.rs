@@ -5,19 +5,19 @@
 //! with another condition, so that none always follows the same one. The kernel's statistics slow
 //! every program down and therefore get rounds of their own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use aya::sys::{Stats, enable_stats};
-use serde::{Deserialize, Serialize};
 
 use super::beside::Beside;
+use super::comparison::{Comparison, ProgramRuns, Round, Sample};
 use super::condition::Condition;
 use super::figures::{NAMESPACE, sum};
-use super::load::{self, Description, Load, Measurement};
+use super::load::{self, Load, Measurement};
 use super::machine::Machine;
 use super::programs::{self, Runs};
 use super::sessions;
@@ -45,72 +45,10 @@ pub(super) struct Plan<'a> {
     pub(super) interrupted: &'a Receiver<()>,
 }
 
-/// What has been measured.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Comparison {
-    pub(super) machine: Machine,
-    pub(super) command: String,
-    pub(super) loads: Vec<Description>,
-    pub(super) conditions: Vec<Condition>,
-    pub(super) rounds: Vec<Round>,
-    pub(super) programs: Vec<ProgramRuns>,
-    /// Peers that cannot run here, and why.
-    pub(super) absent: Vec<(Condition, String)>,
-    /// What else traced on the machine all the time, by name.
-    pub(super) others: Vec<String>,
-}
-
-/// A measurement of each load, in their order.
-pub(super) type Sample = Vec<Measurement>;
-
-/// Each condition once.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Round {
-    /// Without any; one more than there are conditions.
-    pub(super) without: Vec<Sample>,
-    pub(super) with: Vec<(Condition, Sample)>,
-}
-
-impl Round {
-    /// Seconds per operation of a load around a condition and in it.
-    pub(super) fn pair(&self, condition: Condition, load: usize) -> Option<(f64, f64)> {
-        let at = self.with.iter().position(|(one, _)| *one == condition)?;
-        let seconds = |sample: &Sample| Some(sample.get(load)?.seconds);
-        let before = seconds(self.without.get(at)?)?;
-        let after = seconds(self.without.get(at + 1)?)?;
-        Some((f64::midpoint(before, after), seconds(&self.with[at].1)?))
-    }
-
-    /// All measurements.
-    pub(super) fn measurements(&self) -> impl Iterator<Item = &Measurement> {
-        let with = self.with.iter().map(|(_, sample)| sample);
-        self.without.iter().chain(with).flatten()
-    }
-}
-
-/// The kernel's statistics of one program over one measurement.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ProgramRuns {
-    pub(super) condition: Condition,
-    pub(super) load: usize,
-    pub(super) program: String,
-    #[serde(flatten)]
-    pub(super) runs: Runs,
-    pub(super) operations: u64,
-}
-
 impl Plan<'_> {
     /// Takes all measurements.
     pub(super) fn run(mut self) -> Result<Comparison> {
-        let present = programs::tracing();
-        let scheduler: Vec<_> = present
-            .values()
-            .filter(|name| name.contains("sched_"))
-            .collect();
-        ensure!(
-            scheduler.is_empty(),
-            "kernel programs of others look at the scheduler, so nothing can be compared: {scheduler:?}"
-        );
+        let present = self.wait_for_scheduler()?;
         let baseline = present.keys().copied().collect();
         let absent = self.try_peers(&baseline)?;
         let mut comparison = Comparison {
@@ -278,6 +216,24 @@ impl Plan<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Waits until nothing looks at the scheduler any more, which is how an agent can be told, and returns
+    /// what else traces.
+    fn wait_for_scheduler(&self) -> Result<BTreeMap<u32, String>> {
+        let begin = Instant::now();
+        loop {
+            pause(SETTLE, self.interrupted)?;
+            let present = programs::tracing();
+            let mut scheduler = present.values().filter(|name| name.contains("sched_"));
+            let Some(name) = scheduler.next() else {
+                return Ok(present);
+            };
+            ensure!(
+                begin.elapsed() < PATIENCE,
+                "kernel programs of others look at the scheduler, so nothing can be compared: {name}"
+            );
+        }
     }
 
     /// Waits until the kernel has forgotten the last condition's programs, which takes a moment.

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::compare::{Comparison, ProgramRuns};
+use super::comparison::{Comparison, ProgramRuns};
 use super::condition::Condition;
 use super::numbers::{Spread, median};
 

@@ -1,6 +1,6 @@
 //! A comparison with round numbers, for the tests of what is made of one.
 
-use super::compare::{Comparison, ProgramRuns, Round};
+use super::comparison::{Comparison, ProgramRuns, Round};
 use super::condition::{Condition, Peer};
 use super::load::{Description, Measurement, Unit};
 use super::machine::Machine;

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::Bench;
 use super::beside;
-use super::compare::{Comparison, Plan};
+use super::compare::Plan;
+use super::comparison::Comparison;
 use super::condition::{Condition, Peer};
 use super::figures::{NAMESPACE, sum};
 use super::load::Load;

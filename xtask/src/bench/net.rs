@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Bench;
-use super::compare::{Comparison, Plan};
+use super::compare::Plan;
+use super::comparison::Comparison;
 use super::condition::{Condition, Peer};
 use super::connections::Connections;
 use super::iperf::{Server, Streams};

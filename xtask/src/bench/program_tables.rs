@@ -1,6 +1,6 @@
 //! From the kernel's statistics of programs to tables: one for each load.
 
-use super::compare::Comparison;
+use super::comparison::Comparison;
 use super::condition::Condition;
 use super::costs::ProgramCost;
 use super::numbers::grouped;

@@ -1,6 +1,6 @@
 //! From the figures of a comparison to its section of `docs/cost.md`.
 
-use super::compare::{Comparison, Round};
+use super::comparison::{Comparison, Round};
 use super::condition::Condition;
 use super::costs::Cost;
 use super::load::{Measurement, Unit};
@@ -143,7 +143,7 @@ impl Comparison {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compare::Comparison;
+    use super::super::comparison::Comparison;
     use super::super::example::{RUNQLAT, comparison};
 
     #[test]
