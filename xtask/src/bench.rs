@@ -46,11 +46,12 @@ use std::fs;
 use std::process::Stdio;
 use std::sync::mpsc::Receiver;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::waiting::Interrupted;
 use crate::setup::{self, Purpose};
 use crate::{build_ebpf, command, interrupt};
 
@@ -161,6 +162,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !matches!(benchmark, Benchmark::All) {
         return conduct(&benchmark, common, &bench);
     }
+    let mut failed = 0;
     for benchmark in [
         Benchmark::Sched(sched::Options::default()),
         Benchmark::Net,
@@ -169,8 +171,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Benchmark::Scrape,
         Benchmark::Memory,
     ] {
-        conduct(&benchmark, common, &bench)?;
+        let Err(error) = conduct(&benchmark, common, &bench) else {
+            continue;
+        };
+        // Ctrl-C reaches a process of root as well, whose error is not typed.
+        if error.is::<Interrupted>() || interrupted.try_recv().is_ok() {
+            return Err(error);
+        }
+        // The others may still be measured.
+        eprintln!("error: {error:#}");
+        failed += 1;
     }
+    ensure!(failed == 0, "{failed} benchmarks could not be measured");
     Ok(())
 }
 
@@ -204,11 +216,12 @@ fn take<M: Measurements>(
         return Ok(());
     }
     eprintln!("bench {}", M::NAME);
-    let measurements = if command::is_root() {
-        measure()?
+    let measured = if command::is_root() {
+        measure()
     } else {
-        measure_as_root(common, arguments)?
+        measure_as_root(common, arguments)
     };
+    let measurements = measured.with_context(|| format!("cannot measure {}", M::NAME))?;
     publish(&measurements, common.write_docs)
 }
 
