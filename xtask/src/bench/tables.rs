@@ -56,7 +56,7 @@ impl Comparison {
         let operation = &description.operation;
         let unit = match description.unit {
             Unit::MicrosecondsPerOperation => format!("µs per {operation}"),
-            Unit::OperationsPerSecond => format!("{operation}s per second"),
+            Unit::OperationsPerSecond => format!("{} per second", plural(operation)),
             Unit::GigabitsPerSecond => "Gbit/s".to_owned(),
         };
         let mut headings = vec![
@@ -141,10 +141,16 @@ impl Comparison {
     }
 }
 
+fn plural(word: &str) -> String {
+    let ending = if word.ends_with('s') { "es" } else { "s" };
+    format!("{word}{ending}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::comparison::Comparison;
     use super::super::example::{RUNQLAT, comparison};
+    use super::plural;
 
     #[test]
     fn ratios_are_medians_of_what_single_rounds_say() {
@@ -159,6 +165,12 @@ mod tests {
             text.contains("during 21 runs, which were repeated, and during 0"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn more_than_one_have_a_name() {
+        assert_eq!(plural("process"), "processes");
+        assert_eq!(plural("read"), "reads");
     }
 
     #[test]
