@@ -1,7 +1,7 @@
 //! The few requests to the kernel that build a network: what `ip` and `tc` would ask for, without needing
 //! them in a guest that has nothing but the tests.
 //!
-//! Numbers and layouts are those of include/uapi/linux/{netlink,rtnetlink,if_link,veth,pkt_sched}.h.
+//! Numbers and layouts are those of `include/uapi/linux/`: netlink, rtnetlink, `if_link`, veth, `pkt_sched`.
 
 use std::{
     io,

@@ -23,7 +23,8 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::Args;
 
 use self::binaries::Binaries;
 use self::list::{Architecture, KERNELS, Kernel};
@@ -35,29 +36,30 @@ use crate::{build_ebpf, command};
 /// Guests at a time.
 const AT_ONCE: usize = 2;
 /// No guest takes half as long on two CPUs.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
+const LIMIT: Duration = Duration::from_mins(20);
 /// The guest's disk, which takes only the space that is written.
 const DISK_BYTES: u64 = 256 << 20;
 /// How much of a failed guest's log is shown.
 const LOG_LINES: usize = 40;
 
-/// What to run.
-#[derive(Clone, Debug, Default)]
+/// The options of `test --kernels`.
+#[derive(Args, Default)]
 pub(crate) struct Options {
-    /// Only kernels whose name contains this.
-    pub(crate) kernel: Option<String>,
-    /// Only tests whose name contains this.
-    pub(crate) filter: Option<String>,
-    /// Fetch the newest kernels though others are there.
-    pub(crate) refresh: bool,
-    /// Write the page.
-    pub(crate) write_docs: bool,
+    /// Only on kernels whose name contains this.
+    #[arg(long, value_name = "NAME", requires = "kernels")]
+    kernel: Option<String>,
+    /// Fetch the newest kernels though others are there already.
+    #[arg(long, requires = "kernels")]
+    refresh: bool,
+    /// Write docs/kernels.md from what the kernels said.
+    #[arg(long, requires = "kernels")]
+    write_docs: bool,
 }
 
-/// Runs the matrix.
-pub(crate) fn run(options: &Options) -> Result<()> {
+/// Runs the tests, or those whose name contains `filter`, on the chosen kernels.
+pub(crate) fn run(options: &Options, filter: Option<&str>) -> Result<()> {
     let chosen = choose(options.kernel.as_deref())?;
-    if let Some(filter) = &options.filter {
+    if let Some(filter) = filter {
         let plain = |one: char| one.is_ascii_alphanumeric() || "_:-".contains(one);
         ensure!(
             filter.chars().all(plain),
@@ -65,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         );
     }
     ensure!(
-        !options.write_docs || (options.filter.is_none() && chosen.len() == KERNELS.len()),
+        !options.write_docs || (filter.is_none() && chosen.len() == KERNELS.len()),
         "--write-docs needs a run of all tests on all kernels"
     );
     setup::prepare(Purpose::Kernels)?;
@@ -82,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 loop {
                     let next = queue.lock().ok().and_then(|mut queue| queue.next());
                     let Some(kernel) = next else { break };
-                    let outcome = matrix.test(kernel, options);
+                    let outcome = matrix.test(kernel, options.refresh, filter);
                     if let Ok(mut outcomes) = outcomes.lock() {
                         outcomes.push((kernel.name, outcome));
                     }
@@ -93,10 +95,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let outcomes = outcomes
         .into_inner()
         .map_err(|_| anyhow!("a thread of the matrix has ended in the middle"))?;
-    let outcomes = summarise(outcomes)?;
+    let (outcomes, faulty) = summarise(outcomes);
     if options.write_docs {
         page::write(&outcomes)?;
     }
+    ensure!(
+        faulty.is_empty(),
+        "tests failed on {}: the whole consoles are target/kernels/<kernel>.log",
+        faulty.join(", ")
+    );
     Ok(())
 }
 
@@ -108,18 +115,17 @@ fn choose(kernel: Option<&str>) -> Result<Vec<&'static Kernel>> {
         .iter()
         .filter(|kernel| kernel.name == wanted || (!exact && kernel.name.contains(wanted)))
         .collect();
-    if chosen.is_empty() {
-        let names: Vec<_> = KERNELS.iter().map(|kernel| kernel.name).collect();
-        bail!(
-            "no kernel is called {wanted}; there are {}",
-            names.join(", ")
-        );
-    }
+    let names: Vec<_> = KERNELS.iter().map(|kernel| kernel.name).collect();
+    ensure!(
+        !chosen.is_empty(),
+        "no kernel is called {wanted}; there are {}",
+        names.join(", ")
+    );
     Ok(chosen)
 }
 
-/// Prints how each kernel did; fails when one did not pass.
-fn summarise(outcomes: Vec<(&'static str, Result<Outcome>)>) -> Result<Vec<Outcome>> {
+/// Prints how each kernel did; returns what they said, and the names of those that did not pass.
+fn summarise(outcomes: Vec<(&'static str, Result<Outcome>)>) -> (Vec<Outcome>, Vec<&'static str>) {
     let mut outcomes: BTreeMap<_, _> = outcomes.into_iter().collect();
     let mut good = Vec::new();
     let mut bad = Vec::new();
@@ -148,13 +154,7 @@ fn summarise(outcomes: Vec<(&'static str, Result<Outcome>)>) -> Result<Vec<Outco
             }
         }
     }
-    if !bad.is_empty() {
-        bail!(
-            "tests failed on {}: the whole consoles are target/kernels/<kernel>.log",
-            bad.join(", ")
-        );
-    }
-    Ok(good)
+    (good, bad)
 }
 
 /// Everything that guests of several kernels have in common.
@@ -186,15 +186,15 @@ impl Matrix {
     }
 
     /// Boots a kernel and lets the tests run there.
-    fn test(&self, kernel: &Kernel, options: &Options) -> Result<Outcome> {
-        let fetched = fetch::fetch(kernel, &self.work, options.refresh)?;
+    fn test(&self, kernel: &Kernel, refresh: bool, filter: Option<&str>) -> Result<Outcome> {
+        let fetched = fetch::fetch(kernel, &self.work, refresh)?;
         let (binaries, busybox) = self
             .parts
             .get(&kernel.architecture)
             .context("no binaries for the architecture")?;
         let file = |extension: &str| self.work.join(format!("{}.{extension}", kernel.name));
         let (archive, disk, log) = (file("cpio"), file("disk"), file("log"));
-        let content = guest::archive(&fetched, busybox, binaries, options.filter.as_deref())?;
+        let content = guest::archive(&fetched, busybox, binaries, filter)?;
         fs::write(&archive, content)
             .with_context(|| format!("cannot write {}", archive.display()))?;
         make_disk(&disk)?;

@@ -60,7 +60,7 @@ fn kernels(page: &mut String, outcomes: &[Outcome]) -> Result<()> {
             outcome.architecture,
             outcome.release,
             outcome.suite,
-            states.context("a kernel without a report: does tests/tests/report.rs run?")?,
+            states.unwrap_or_else(|| "not known".to_owned()),
             outcome.passed(),
             outcome.failed(),
         )?;

@@ -87,6 +87,9 @@ impl Qemu {
         let arguments = format!("console={console} panic=-1 loglevel=2");
         command
             .args(machine)
+            // With a host thread for each CPU, QEMU 7.2 lets one CPU run into a breakpoint that
+            // another has patched in and out again to turn a tracepoint on, and kernel 7.3 panics.
+            // Guests that run side by side use the host's CPUs all the same.
             .args(["-accel", "tcg,thread=single", "-smp", "2", "-m", "2048"])
             .args([
                 "-nodefaults",
