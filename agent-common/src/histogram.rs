@@ -88,14 +88,15 @@ pub fn native_index(bucket: usize) -> i32 {
 }
 
 /// Octaves by which a *long* histogram is shifted: its boundaries are 2^12 times those of an ordinary
-/// one, 2^-8 s (3.9 ms) to 2^16 s (18 h), for what lasts hours. As a power of two it keeps them exact.
+/// one, 2^-8 s (3.9 ms) to 2^16 s (18 h), for what lasts hours. What is within 4 µs of
+/// a boundary may be counted on its other side.
 pub const LONG_SHIFT: u32 = 12;
 
 /// The bucket of an observation in a long histogram.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "as `bucket_of`")]
 pub fn long_bucket_of(ns: u64) -> usize {
-    // Rounded up, so that what is over a boundary stays over it.
+    // Rounded up, so that what is over a boundary stays over it; up to 4 µs below it is over, too.
     bucket_of((ns + (1 << LONG_SHIFT) - 1) >> LONG_SHIFT)
 }
 

@@ -92,11 +92,24 @@ layout! {
     sock_flags: "sock_common"."skc_flags", Optional, "Bit 1 is `SOCK_DONE`: a FIN has been received (`tcp_fin`).";
     sock_protocol: "sock"."sk_protocol", Optional, "IPPROTO number, two bytes since 5.6.";
     sock_cgroup: "sock"."sk_cgrp_data", Optional, "The socket's cgroup; before 5.15 a union whose lowest bit says that it is something else.";
+    sock_family: "sock_common"."skc_family", Optional, "`AF_INET` or `AF_INET6`, two bytes.";
+    file_inode: "file"."f_inode", Optional, "Inode of an open file.";
+    file_private: "file"."private_data", Optional, "Of a socket's file: its `struct socket` (net/socket.c, `sock_alloc_file`).";
+    inode_mode: "inode"."i_mode", Optional, "Kind of file, two bytes.";
+    socket_sock: "socket"."sk", Optional, "The `struct sock` of a socket.";
     tcp_srtt: "tcp_sock"."srtt_us", Optional, "Smoothed round-trip time, eighths of a microsecond.";
     tcp_bytes_sent: "tcp_sock"."bytes_sent", Optional, "Data bytes sent, retransmitted ones included (4.19).";
     tcp_bytes_retransmitted: "tcp_sock"."bytes_retrans", Optional, "Data bytes sent again (4.19).";
     tcp_bytes_received: "tcp_sock"."bytes_received", Optional, "Bytes received in order, a FIN counting as one.";
     tcp_total_retransmits: "tcp_sock"."total_retrans", Optional, "Segments sent again.";
+    request_flags: "request"."cmd_flags", Optional, "Operation in the lowest eight bits (include/linux/blk_types.h, `REQ_OP_MASK`).";
+    request_length: "request"."__data_len", Optional, "Bytes still to be completed.";
+    request_made: "request"."start_time_ns", Optional, "When the request was made, ns of CLOCK_MONOTONIC; 0 where neither statistics nor a scheduler want it (block/blk-mq.c, `blk_mq_need_time_stamp`).";
+    request_issued: "request"."io_start_time_ns", Optional, "When it was given to the driver; 0 unless statistics want it.";
+    request_bio: "request"."bio", Optional, "First `bio` that is not completed.";
+    bio_blkg: "bio"."bi_blkg", Optional, "Who issued the I/O: a cgroup on a device.";
+    blkg_blkcg: "blkcg_gq"."blkcg", Optional, "The cgroup's block controller state.";
+    blkcg_cgroup: "blkcg"."css.cgroup", Optional, "The cgroup.";
 }
 
 const _: () = assert!(size_of::<Layout>() == MEMBERS.len() * 4);

@@ -7,6 +7,8 @@
 //! * [`sched`]: what the scheduler program counts per session and CPU
 //! * [`process`]: process life-cycle counters per session
 //! * [`net`]: network counters per session, and one record per live TCP connection
+//! * [`block`]: block I/O per session
+//! * [`memory`]: stalls of a session for want of memory
 //! * [`task`]: the state kept per thread between two context switches
 //! * [`cgroup`]: when a cgroup was made and got its first process
 //! * [`census`]: one record per live thread, written by the task iterator
@@ -15,11 +17,13 @@
 //! * [`layout`]: member offsets of kernel structures, resolved by the agent from the kernel's BTF
 #![no_std]
 
+pub mod block;
 pub mod census;
 pub mod cgroup;
 pub mod event;
 pub mod histogram;
 pub mod layout;
+pub mod memory;
 pub mod net;
 pub mod process;
 pub mod sched;
@@ -41,9 +45,13 @@ pub const MAX_CGROUPS: u32 = 16_384;
 /// list of preemptors; the counters by kind stay exact.
 pub const MAX_PREEMPTION_PAIRS: u32 = 16_384;
 
-/// Capacity of the map of TCP connections that were seen being opened. Further ones are counted, but
-/// not timed, and told inbound or outbound by their port.
+/// Capacity of the map of live TCP connections of sessions. Further ones are counted when they open and
+/// close, but not timed and not measured while they live.
 pub const MAX_CONNECTIONS: u32 = 65_536;
+
+/// Capacity of the map of threads that are reclaiming memory at this moment. The stalls of further ones
+/// are not measured.
+pub const MAX_RECLAIMING: u32 = 8_192;
 
 /// Size of the ring buffer in bytes.
 pub const RING_BYTES: u32 = 1 << 20;

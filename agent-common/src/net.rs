@@ -1,7 +1,8 @@
 //! Network counters per session, and one record per live TCP connection.
 //!
 //! A session's TCP bytes are those of its closed connections, added up in the kernel when each closes,
-//! and those of its live ones, which the iterator reads from the sockets. Nothing is counted per packet.
+//! and those of its live ones, which an iterator reads from the sockets at each sample. Nothing is counted
+//! per packet.
 
 use crate::{Slot, histogram::Histogram};
 
@@ -20,12 +21,8 @@ pub struct TcpSideStats {
     pub connect_failures: u64,
     /// Resets sent and received on a connection.
     pub resets: u64,
-    /// Data bytes sent by closed connections, each counted once however often it was sent.
-    pub closed_sent_bytes: u64,
-    /// Data bytes received by closed connections.
-    pub closed_received_bytes: u64,
-    /// Segments retransmitted by closed connections.
-    pub closed_retransmits: u64,
+    /// What closed connections have carried.
+    pub closed: Traffic,
     /// Time from SYN to ESTABLISHED. Outbound only.
     pub connect: Histogram,
     /// Time from ESTABLISHED to CLOSE; a long histogram.
@@ -68,16 +65,60 @@ pub struct NetMilestones {
     pub first_client_ns: u64,
 }
 
-/// A connection that was seen being opened.
+/// A live connection of a session, by the address of its socket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
-    /// SYN sent or received, nanoseconds since boot.
+    /// SYN sent or received, nanoseconds since boot; 0 for one that was found open.
     pub began_ns: u64,
-    /// ESTABLISHED, nanoseconds since boot; 0 before.
+    /// ESTABLISHED, nanoseconds since boot; 0 before, and for one that was found open.
     pub established_ns: u64,
+    /// What it had carried when it was found open: not the session's traffic since then.
+    pub before: Traffic,
     /// [`INBOUND`] or [`OUTBOUND`].
-    pub side: u64,
+    pub side: u32,
+    /// Session that it was entered for.
+    pub slot: Slot,
+}
+
+/// What a connection has carried.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Data bytes sent, each counted once however often it was sent.
+    pub sent_bytes: u64,
+    /// Data bytes received.
+    pub received_bytes: u64,
+    /// Segments sent again.
+    pub retransmits: u64,
+}
+
+impl Traffic {
+    /// What came after `earlier`.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::inline_always, reason = "three subtractions, in a BPF program")]
+    pub fn since(self, earlier: Self) -> Self {
+        self.each(earlier, u64::saturating_sub)
+    }
+
+    /// Member by member.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::inline_always, reason = "as `since`")]
+    pub fn each(self, other: Self, f: impl Fn(u64, u64) -> u64) -> Self {
+        // No `..`: a new member that is not handled here does not compile.
+        let Self {
+            sent_bytes,
+            received_bytes,
+            retransmits,
+        } = other;
+        Self {
+            sent_bytes: f(self.sent_bytes, sent_bytes),
+            received_bytes: f(self.received_bytes, received_bytes),
+            retransmits: f(self.retransmits, retransmits),
+        }
+    }
 }
 
 /// A port that a session listens on.
@@ -90,42 +131,36 @@ pub struct ListenPort {
     pub port: u32,
 }
 
-/// What [`ConnectionRecord::side`] says of a socket that listens.
-pub const LISTENER: u32 = 2;
-
-/// A live TCP socket of a session.
+/// A live TCP connection of a session at the moment of a sample.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionRecord {
+    /// Address of the socket: a walk over a map that changes may come to an entry twice.
+    pub socket: u64,
     /// Session of the socket, never [`crate::NO_SESSION`].
     pub slot: Slot,
-    /// [`INBOUND`], [`OUTBOUND`] or [`LISTENER`].
+    /// [`INBOUND`] or [`OUTBOUND`].
     pub side: u32,
     /// TCP state (`include/net/tcp_states.h`).
     pub state: u32,
-    /// Local port.
-    pub local_port: u32,
     /// Smoothed round-trip time, microseconds; 0 before the first measurement.
     pub srtt_us: u32,
-    /// Segments sent again.
-    pub retransmits: u32,
-    /// Data bytes sent, each once.
-    pub sent_bytes: u64,
-    /// Data bytes received.
-    pub received_bytes: u64,
+    /// What it has carried since it was entered.
+    pub traffic: Traffic,
 }
 
 const _: () = assert!(size_of::<TcpSideStats>() == 6 * 8 + 2 * size_of::<Histogram>());
 const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 8 * 8);
-const _: () = assert!(size_of::<Connection>() == 24);
+const _: () = assert!(size_of::<Connection>() == 48);
 const _: () = assert!(size_of::<ListenPort>() == 8);
-const _: () = assert!(size_of::<ConnectionRecord>() == 40);
+const _: () = assert!(size_of::<ConnectionRecord>() == 48);
 
 crate::pod!(
     TcpSideStats,
     UdpStats,
     NetMilestones,
     NetStats,
+    Traffic,
     Connection,
     ListenPort,
     ConnectionRecord

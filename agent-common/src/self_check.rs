@@ -34,12 +34,14 @@ pub struct SelfCheck {
     pub involuntary_switches: u64,
     /// Through the layout: `start_boottime`, nanoseconds.
     pub start_boottime_ns: u64,
+    /// 1 when the store has kept the thread's state, else 0.
+    pub stored: u64,
     /// Through the layout: command name.
     pub comm: [u8; COMM_BYTES],
     /// By `bpf_get_current_comm`.
     pub helper_comm: [u8; COMM_BYTES],
 }
 
-const _: () = assert!(size_of::<SelfCheck>() == 4 * 6 + 8 * 6 + 2 * COMM_BYTES);
+const _: () = assert!(size_of::<SelfCheck>() == 4 * 6 + 8 * 7 + 2 * COMM_BYTES);
 
 crate::pod!(SelfCheck);

@@ -3,8 +3,6 @@
 //! Paid when the agent samples, not when something happens: about 150 ns a thread. Its first run also
 //! starts the accounts of the threads that were there before the agent.
 
-use core::ffi::c_void;
-
 use agent_common::{
     NO_SESSION,
     census::{CensusRecord, LEADER},
@@ -14,12 +12,13 @@ use aya_ebpf::{
     btf_maps::Array,
     helpers::{
         bpf_get_current_comm, bpf_get_current_pid_tgid,
-        generated::{bpf_get_current_cgroup_id, bpf_get_current_task, bpf_seq_write},
+        generated::{bpf_get_current_cgroup_id, bpf_get_current_task},
     },
     macros::btf_map,
 };
 
 use crate::{
+    iterator::{self, IterMeta},
     kernel::{Cgroup, KernelPtr, Task, chained, offset},
     session, task,
 };
@@ -29,12 +28,6 @@ use crate::{
 struct IterTask {
     meta: *const IterMeta,
     task: KernelPtr,
-}
-
-/// `struct bpf_iter_meta` (include/linux/bpf.h), as far as it is used.
-#[repr(C)]
-struct IterMeta {
-    seq: *mut c_void,
 }
 
 /// Filled by `self_check`.
@@ -76,15 +69,8 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
         flags: if live_process { LEADER } else { 0 },
         unswitched_ns,
     };
-    // SAFETY: `seq` is the iterator's own; the record is on the stack.
-    unsafe {
-        let seq = (*(*ctx).meta).seq;
-        bpf_seq_write(
-            seq.cast(),
-            (&raw const record).cast(),
-            size_of::<CensusRecord>() as u32,
-        );
-    }
+    // SAFETY: `meta` is the iterator's own.
+    unsafe { iterator::write((*ctx).meta, &record) };
     0
 }
 
@@ -101,6 +87,9 @@ unsafe extern "C" fn self_check(ctx: *const IterTask) -> i32 {
     let Some(check) = SELF_CHECK.get_ptr_mut(0) else {
         return 0;
     };
+    // Storage that cannot be had measures nothing, and nothing else says so.
+    session::enrol(task);
+    let stored = task::known(task).is_some();
     let helper_ids = bpf_get_current_pid_tgid();
     let cgroup = Cgroup::of_css_set(task.css_set());
     // SAFETY: a map value that only this program writes.
@@ -117,6 +106,7 @@ unsafe extern "C" fn self_check(ctx: *const IterTask) -> i32 {
         (*check).exec_runtime_ns = task.exec_runtime_ns();
         (*check).involuntary_switches = task.involuntary_switches();
         (*check).start_boottime_ns = task.start_boottime_ns();
+        (*check).stored = stored.into();
         (*check).comm = task.comm();
         (*check).helper_comm = bpf_get_current_comm().unwrap_or_default();
     }

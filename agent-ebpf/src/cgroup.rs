@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    emit,
+    emit::{self, Urgency},
     kernel::{Cgroup, KernelPtr, Task},
     session::{self, CGROUP_SLOTS},
     task,
@@ -113,6 +113,7 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
                 slot: entered,
                 at_ns,
             },
+            Urgency::Now,
         );
     }
     0
@@ -154,5 +155,5 @@ fn send(kind: u32, slot: agent_common::Slot, at_ns: u64, cgroup: Cgroup, id: u64
         let _ended = unsafe { bpf_probe_read_kernel_str_bytes(name, &mut event.name) };
     }
     event.name[NAME_BYTES - 1] = 0;
-    emit::send(kind, event);
+    emit::send(kind, event, Urgency::Now);
 }

@@ -5,7 +5,10 @@
 //! * [`session`]: the only look-up of a session's slot
 //! * [`record`]: the only writer of histograms and shared counters
 //! * [`emit`]: the only writer of the ring buffer
-//! * [`sched`], [`process`], [`cgroup`], [`census`], [`net`]: the programs, each with the maps it owns
+//! * [`iterator`]: the only writer of an iterator's records
+//! * [`socket`]: a socket, and whose it is
+//! * [`sched`], [`process`], [`cgroup`], [`census`], [`tcp`], [`connections`], [`udp`], [`block`],
+//!   [`memory`]: the programs, each with the maps it owns
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)] // `record.rs` needs two lines of assembly
@@ -14,16 +17,22 @@
     reason = "kernel memory is read through raw pointers that the verifier checks"
 )]
 
+mod block;
 mod census;
 mod cgroup;
+mod connections;
 mod emit;
+mod iterator;
 mod kernel;
-mod net;
+mod memory;
 mod process;
 mod record;
 mod sched;
 mod session;
+mod socket;
 mod task;
+mod tcp;
+mod udp;
 
 /// The kernel gives task storage, and the helpers that read kernel memory, to GPL programs only;
 /// "Dual MIT/GPL" is the string it accepts for code under both.

@@ -15,7 +15,8 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 
 use crate::{
-    cgroup, emit,
+    cgroup,
+    emit::{self, Urgency},
     kernel::{KernelPtr, SIGNAL_GROUP_EXIT, Task, chained, offset},
     record, session,
 };
@@ -100,10 +101,7 @@ fn ends_its_process(task: Task) -> bool {
     if chained::<u32>(signal, offset!(signal_live)) != Some(0) {
         return false;
     }
-    if chained::<u32>(signal, offset!(signal_nr_threads)) == Some(1) {
-        return true;
-    }
-    // Several threads may have left the count before the first of them gets here.
+    let last = chained::<u32>(signal, offset!(signal_nr_threads)) == Some(1);
     let Some(start_ns) = chained(task.group_leader(), offset!(task_start_boottime)) else {
         return true;
     };
@@ -111,6 +109,12 @@ fn ends_its_process(task: Task) -> bool {
         pid: task.tgid().into(),
         start_ns,
     };
+    if last {
+        // SAFETY: only whether there is one.
+        return unsafe { EXITED_PROCESSES.get(&key) }.is_none();
+    }
+    // Several threads have left the count of live ones, and not all of them are here yet: the first one
+    // counts, and tells the others.
     EXITED_PROCESSES
         .insert(&key, &1, BPF_NOEXIST.into())
         .is_ok()
@@ -164,5 +168,6 @@ fn process_exited(ctx: &BtfTracePointContext, slot: Slot, task: Task) {
             reserved: 0,
             comm: task.comm(),
         },
+        Urgency::NextSample,
     );
 }

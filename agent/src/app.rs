@@ -4,7 +4,13 @@
 //! the ring buffer, for the next sample, for the next scan and for signals, and leaves an immutable
 //! snapshot after each sample. The HTTP side only reads snapshots.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use agent_common::histogram::bucket_of;
 use tokio::{
@@ -18,9 +24,12 @@ use crate::{
     config::{Config, Inputs, TaskState},
     discover::{cgroup::Hierarchy, rules::Rules},
     error::Error,
-    kernel::{self, Kernel, object::TaskStore, preflight, ring::Event, ring::Ring},
+    kernel::{
+        self, Kernel, accounts::CgroupAccounts, object::TaskStore, preflight, ring::Event,
+        ring::Ring,
+    },
     serve::{self, AppState},
-    session::{registry::Registry, slots::slots_for},
+    session::{model::OomKill, registry::Registry, slots::slots_for},
     snapshot::{AgentView, Reconciles, SessionView, Snapshot},
 };
 
@@ -49,7 +58,11 @@ pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
     })?;
 
     let (publish, snapshots) = watch::channel(None);
-    let state = AppState::new(snapshots, config.sampling.period);
+    let state = AppState::new(
+        snapshots,
+        config.sampling.period,
+        config.metrics.classic_buckets,
+    );
     tracing::info!(address = %listener.local_addr().unwrap_or(config.listen), "listening");
     let server = async { axum::serve(listener, serve::app(state)).await };
     let agent = Agent::start(config, inputs, &cgroup2, facts.kernel_release, kernel)?;
@@ -78,6 +91,8 @@ struct Agent {
     inputs: Inputs,
     kernel_release: String,
     kernel: Kernel,
+    /// Where the hierarchy is mounted.
+    cgroup_root: PathBuf,
     hierarchy: Hierarchy,
     rules: Rules,
     registry: Registry,
@@ -104,6 +119,7 @@ impl Agent {
             inputs,
             kernel_release,
             kernel,
+            cgroup_root: cgroup2.path.clone(),
             hierarchy,
             rules,
             registry,
@@ -188,6 +204,10 @@ impl Agent {
                     command,
                 } => {
                     self.log_failure(slot, pid, status, oom_killed, &command);
+                    if oom_killed {
+                        let at = SystemTime::now();
+                        self.registry.oom_killed(slot, OomKill { pid, command, at });
+                    }
                 }
             }
         }
@@ -241,10 +261,20 @@ impl Agent {
             self.rescan();
         }
         self.registry.sample(&mut self.kernel, now);
+        self.read_accounts();
         if self.registry.has_room_for_waiting() {
             self.reconcile();
         }
         self.snapshot()
+    }
+
+    fn read_accounts(&mut self) {
+        let sampling = &self.config.sampling;
+        let every = sampling.accounts.as_secs_f64() / sampling.period.as_secs_f64();
+        let (mount, hierarchy) = (&self.cgroup_root, &self.hierarchy);
+        self.registry.read_accounts(every.round() as u64, |cgroup| {
+            CgroupAccounts::read(mount, &hierarchy.directory(cgroup)?)
+        });
     }
 
     fn snapshot(&mut self) -> Snapshot {

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 
 use integration_tests::repository;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
-use sessionscope::kernel::programs::{Hook, PROGRAMS};
+use sessionscope::kernel::programs::PROGRAMS;
 
 /// Kernels give task storage and the helpers that read kernel memory to programs under the GPL only.
 const LICENCE: &[u8] = b"Dual MIT/GPL\0";
@@ -40,10 +40,7 @@ fn every_program_of_the_table_is_in_each_object_under_its_hook() {
                 .unwrap_or_else(|| panic!("{}: no program {}", path.display(), program.name));
             let index = symbol.section_index().expect("a program is in a section");
             let section = file.section_by_index(index).expect("a section");
-            let wanted = match program.hook {
-                Hook::Tracepoint(name) => format!("tp_btf/{name}"),
-                Hook::Iterator(name) => format!("iter/{name}"),
-            };
+            let wanted = program.hook.section();
             assert_eq!(
                 section.name(),
                 Ok(wanted.as_str()),

@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(
             refused("[gpu]\nx = 1\n"),
             "config.toml:1: unknown key \"gpu\"; expected one of listen, log, sessions, sampling, \
-             kernel, rules"
+             metrics, kernel, rules"
         );
     }
 

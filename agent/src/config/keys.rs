@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Config, LogFormat, TaskState, duration};
+use super::{ClassicBuckets, Config, LogFormat, TaskState, duration};
 use crate::{discover::rules::RuleDefinition, logging};
 
 /// What every environment variable of the agent begins with.
@@ -173,6 +173,30 @@ pub const KEYS: &[Key] = &[
             range: Duration::from_secs(1)..=FOREVER,
             get: |config| config.sampling.rescan,
             set: |config, value| config.sampling.rescan = value,
+        },
+    },
+    Key {
+        path: "sampling.accounts",
+        flag: None,
+        doc: "How often the kernel's own accounts of each session's cgroup are read: memory, throttled time, pressure. A reading costs about 0.1 ms a session.",
+        field: Field::Duration {
+            range: Duration::from_millis(200)..=Duration::from_mins(10),
+            get: |config| config.sampling.accounts,
+            set: |config, value| config.sampling.accounts = value,
+        },
+    },
+    Key {
+        path: "metrics.classic_buckets",
+        flag: None,
+        doc: "Classic buckets of the sessions' histograms: few, at the bounds that matter to each, or full, one at each power of four. Native histograms have all of them always.",
+        field: Field::Text {
+            form: "`few` or `full`",
+            get: |config| Some(config.metrics.classic_buckets.name().to_owned()),
+            set: |config, text| {
+                config.metrics.classic_buckets =
+                    choose(text, &ClassicBuckets::ALL, ClassicBuckets::name)?;
+                Ok(())
+            },
         },
     },
     Key {

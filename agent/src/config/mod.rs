@@ -35,6 +35,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// Rhythms.
     pub sampling: Sampling,
+    /// The exposition.
+    pub metrics: Metrics,
     /// The kernel border.
     pub kernel: Kernel,
     /// Configured rules, in the order in which they are asked.
@@ -77,6 +79,24 @@ pub struct Sampling {
     pub period: Duration,
     /// Time between two walks of the cgroup tree.
     pub rescan: Duration,
+    /// Time between two readings of a session's cgroup files.
+    pub accounts: Duration,
+}
+
+/// The exposition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// How many classic buckets the histograms of sessions have.
+    pub classic_buckets: ClassicBuckets,
+}
+
+/// How many classic buckets the histograms of sessions have. Native histograms have all of them always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClassicBuckets {
+    /// Those at the bounds that matter to each family.
+    Few,
+    /// One at each power of four.
+    Full,
 }
 
 /// The kernel border.
@@ -117,6 +137,18 @@ impl LogFormat {
     }
 }
 
+impl ClassicBuckets {
+    pub(super) const ALL: [Self; 2] = [Self::Few, Self::Full];
+
+    /// The name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Few => "few",
+            Self::Full => "full",
+        }
+    }
+}
+
 impl TaskState {
     pub(super) const ALL: [Self; 3] = [Self::Auto, Self::TaskStorage, Self::PidArray];
 
@@ -147,6 +179,10 @@ impl Default for Config {
             sampling: Sampling {
                 period: Duration::from_secs(1),
                 rescan: Duration::from_secs(30),
+                accounts: Duration::from_secs(5),
+            },
+            metrics: Metrics {
+                classic_buckets: ClassicBuckets::Few,
             },
             kernel: Kernel {
                 btf: PathBuf::from("/sys/kernel/btf/vmlinux"),

@@ -73,7 +73,9 @@ mod tests {
     use std::{path::Path, time::Duration};
 
     use super::*;
-    use crate::config::{Kernel, Log, LogFormat, Sampling, Sessions, TaskState, file};
+    use crate::config::{
+        ClassicBuckets, Kernel, Log, LogFormat, Metrics, Sampling, Sessions, TaskState, file,
+    };
 
     fn parse(text: &str) -> Config {
         let mut config = Config::default();
@@ -106,6 +108,10 @@ mod tests {
             sampling: Sampling {
                 period: Duration::from_millis(1200),
                 rescan: Duration::from_secs(3),
+                accounts: Duration::from_secs(4),
+            },
+            metrics: Metrics {
+                classic_buckets: ClassicBuckets::Full,
             },
             kernel: Kernel {
                 btf: "/x/\"btf\"".into(),

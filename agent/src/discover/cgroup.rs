@@ -130,6 +130,18 @@ impl Hierarchy {
         all
     }
 
+    /// Directory of a cgroup.
+    pub fn directory(&self, id: u64) -> Option<PathBuf> {
+        self.nodes
+            .get(&id)
+            .map(|node| self.directory_of(&node.path))
+    }
+
+    fn directory_of(&self, path: &[u8]) -> PathBuf {
+        let relative = path.strip_prefix(b"/").unwrap_or(path);
+        self.mount.join(OsStr::from_bytes(relative))
+    }
+
     /// Ids of every cgroup.
     pub fn ids(&self) -> HashSet<u64> {
         self.nodes.keys().copied().collect()
@@ -139,9 +151,7 @@ impl Hierarchy {
     /// its oldest process if that is earlier. (cgroupfs stamps a directory when the inode is first
     /// looked at, fs/kernfs/inode.c, so the directory alone may be too young.)
     pub fn began(&self, path: &[u8]) -> Option<SystemTime> {
-        let directory = self
-            .mount
-            .join(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path)));
+        let directory = self.directory_of(path);
         let metadata = fs::metadata(&directory).ok()?;
         let changed = SystemTime::UNIX_EPOCH
             + Duration::new(

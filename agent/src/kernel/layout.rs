@@ -122,6 +122,9 @@ pub(super) fn verify(
     if let Some(inode) = own_cgroup_inode(cgroup_root) {
         expect("own cgroup", check.cgroup_id, inode, inode);
     }
+    if check.stored == 0 {
+        wrong.push("the store does not keep the state of a thread".to_owned());
+    }
     // Up to the NUL: what follows is left over from a longer name, and some kernels clear it.
     let name = |comm: &[u8]| comm.split(|&b| b == 0).next().map(<[u8]>::to_vec);
     if name(&check.comm) != name(&check.helper_comm) {
@@ -177,6 +180,7 @@ mod tests {
             tgid: 2,
             helper_tgid: 2,
             live_threads: 1,
+            stored: 1,
             exec_runtime_ns: 5,
             run_delay_ns: 7,
             involuntary_switches: 1,

@@ -2,7 +2,9 @@
 
 use agent_common::{
     Slot,
+    block::BlockStats,
     cgroup::CgroupBirth,
+    memory::MemoryStats,
     net::NetStats,
     process::ProcessStats,
     sched::{PreemptionPair, SchedStats},
@@ -18,7 +20,13 @@ use crate::error::Error;
 /// Name of the map whose size follows `kernel.pid_max` (pid-array object only).
 pub(super) const TASK_STATES: &str = "TASK_STATES";
 /// Names of the maps whose size follows the number of slots.
-pub(super) const PER_SLOT: [&str; 3] = ["SCHED_STATS", "PROCESS_STATS", "NET_STATS"];
+pub(super) const PER_SLOT: [&str; 5] = [
+    "SCHED_STATS",
+    "PROCESS_STATS",
+    "NET_STATS",
+    "BLOCK_STATS",
+    "MEMORY_STATS",
+];
 
 /// The maps that the agent reads and writes.
 pub(super) struct Maps {
@@ -27,6 +35,8 @@ pub(super) struct Maps {
     pub(super) sched_stats: PerCpuArray<MapData, SchedStats>,
     pub(super) process_stats: Array<MapData, ProcessStats>,
     pub(super) net_stats: Array<MapData, NetStats>,
+    pub(super) block_stats: Array<MapData, BlockStats>,
+    pub(super) memory_stats: Array<MapData, MemoryStats>,
     pub(super) preemption_pairs: HashMap<MapData, PreemptionPair, u64>,
     pub(super) cgroup_births: HashMap<MapData, u64, CgroupBirth>,
     pub(super) events_lost: Array<MapData, u64>,
@@ -42,6 +52,8 @@ impl Maps {
             sched_stats: take(ebpf, "SCHED_STATS")?,
             process_stats: take(ebpf, "PROCESS_STATS")?,
             net_stats: take(ebpf, "NET_STATS")?,
+            block_stats: take(ebpf, "BLOCK_STATS")?,
+            memory_stats: take(ebpf, "MEMORY_STATS")?,
             preemption_pairs: take(ebpf, "PREEMPTION_PAIRS")?,
             cgroup_births: take(ebpf, "CGROUP_BIRTHS")?,
             events_lost: take(ebpf, "EVENTS_LOST")?,

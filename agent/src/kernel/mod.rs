@@ -2,42 +2,54 @@
 //!
 //! Facts about the node are gathered by [`preflight`]; [`btf`] and [`layout`] find and prove the member
 //! offsets; [`object`] holds the compiled programs; [`programs`] is the table of them; the names of the
-//! maps are in `maps`; [`ring`] decodes the events.
+//! maps are in `maps`; [`accounts`] reads the
+//! kernel's own files of a cgroup; `map_iterator` walks one of them; [`ring`] decodes the events.
 
+pub mod accounts;
 pub mod btf;
 pub mod layout;
+mod map_iterator;
 mod maps;
 pub mod object;
 pub mod preflight;
 pub mod programs;
 pub mod ring;
 
-use std::{io::Read, path::PathBuf};
+use std::{fs, io::Read, os::fd::AsFd, path::PathBuf};
 
 use agent_common::{
     MAX_CGROUPS, NO_SESSION, Slot,
+    block::BlockStats,
     census::{CensusRecord, LEADER},
     cgroup::CgroupBirth,
     event,
+    memory::MemoryStats,
     net::{ConnectionRecord, NetStats},
     process::ProcessStats,
     sched::{PreemptionPair, SchedStats},
 };
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::PerCpuValues,
+    maps::{Map, PerCpuValues},
     programs::{Iter, Program},
     sys::{Stats, enable_stats},
 };
 
 use self::{
+    map_iterator::MapIterator,
     maps::{Maps, PER_SLOT, TASK_STATES, value},
     object::TaskStore,
     preflight::Cgroup2Mount,
-    programs::ProgramStatus,
+    programs::{Hook, PROGRAMS, ProgramStatus},
     ring::Ring,
 };
 use crate::error::Error;
+
+/// What a session has once, not per CPU.
+const PER_SLOT_BYTES: usize = size_of::<ProcessStats>()
+    + size_of::<NetStats>()
+    + size_of::<BlockStats>()
+    + size_of::<MemoryStats>();
 
 /// What the kernel side needs to know.
 #[derive(Clone, Debug)]
@@ -67,15 +79,34 @@ pub struct Census {
     pub unswitched_ns: u64,
 }
 
+/// What the programs have counted for a session since its slot was cleared. What is not measured here is
+/// `None`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SlotCounts {
+    /// Scheduler figures, summed over the CPUs.
+    pub sched: SchedStats,
+    /// Life-cycle counters.
+    pub process: ProcessStats,
+    /// Network counters.
+    pub net: Option<NetStats>,
+    /// Block I/O.
+    pub block: Option<BlockStats>,
+    /// Stalls for want of memory.
+    pub memory: Option<MemoryStats>,
+}
+
 /// The loaded programs and their maps. Dropping it detaches everything; nothing is pinned.
 pub struct Kernel {
     ebpf: Ebpf,
     maps: Maps,
     statuses: Vec<ProgramStatus>,
+    /// Of `connections`, which runs at every sample; `None` before its first run.
+    connections: Option<MapIterator>,
     store: TaskStore,
     slots: u32,
     generation: u32,
     cpus: usize,
+    online_cpus: u32,
     /// Statistics are on while this is open.
     statistics: Option<std::os::fd::OwnedFd>,
 }
@@ -163,17 +194,20 @@ impl Kernel {
         } else {
             None
         };
-        let statuses = programs::attach_all(&mut ebpf, btf)?;
+        let statuses = programs::attach_all(&mut ebpf, btf, &controllers(&options.cgroup2))?;
         let maps = Maps::take(&mut ebpf)?;
         let cpus = aya::util::nr_cpus().map_err(|(path, e)| Error::io(path)(e))?;
+        let online = aya::util::online_cpus().map_err(|(path, e)| Error::io(path)(e))?;
         let mut kernel = Self {
             ebpf,
             maps,
             statuses,
+            connections: None,
             store,
             slots: options.slots,
             generation: 0,
             cpus,
+            online_cpus: online.len() as u32,
             statistics,
         };
         kernel.prove_layout(options)?;
@@ -233,9 +267,9 @@ impl Kernel {
         statuses
     }
 
-    /// Whether the program is running.
+    /// Whether the program, or one that stands in for it, is running.
     pub fn is_up(&self, program: &str) -> bool {
-        self.statuses.iter().any(|s| s.name == program && s.up)
+        programs::is_up(&self.statuses, program)
     }
 
     /// The state store in use.
@@ -281,6 +315,8 @@ impl Kernel {
                     .process_stats
                     .set(slot, ProcessStats::default(), 0)
                     .and_then(|()| self.maps.net_stats.set(slot, NetStats::default(), 0))
+                    .and_then(|()| self.maps.block_stats.set(slot, BlockStats::default(), 0))
+                    .and_then(|()| self.maps.memory_stats.set(slot, MemoryStats::default(), 0))
                     .map_err(|e| e.to_string())
             });
         if let Err(error) = cleared {
@@ -298,26 +334,31 @@ impl Kernel {
         }
     }
 
-    /// A session's scheduler figures, summed over the CPUs.
-    pub fn sched(&self, slot: Slot) -> SchedStats {
-        let mut sum = SchedStats::default();
-        if let Ok(values) = self.maps.sched_stats.get(&slot, 0) {
-            for share in values.iter() {
-                sum.add(share);
+    /// What has been counted in a slot.
+    pub fn counts(&self, slot: Slot) -> SlotCounts {
+        let mut sched = SchedStats::default();
+        if let Ok(shares) = self.maps.sched_stats.get(&slot, 0) {
+            for share in shares.iter() {
+                sched.add(share);
             }
         }
-        sum
+        let reclaim = self.is_up("reclaim_end") || self.is_up("cgroup_reclaim_end");
+        SlotCounts {
+            sched,
+            process: value(&self.maps.process_stats, slot),
+            net: self
+                .is_up("inet_sock_set_state")
+                .then(|| value(&self.maps.net_stats, slot)),
+            block: self
+                .is_up("block_rq_complete")
+                .then(|| value(&self.maps.block_stats, slot)),
+            memory: reclaim.then(|| value(&self.maps.memory_stats, slot)),
+        }
     }
 
-    /// A session's life-cycle counters.
-    pub fn process(&self, slot: Slot) -> ProcessStats {
-        value(&self.maps.process_stats, slot)
-    }
-
-    /// A session's network counters; `None` without the program.
-    pub fn net(&self, slot: Slot) -> Option<NetStats> {
-        self.is_up("inet_sock_set_state")
-            .then(|| value(&self.maps.net_stats, slot))
+    /// CPUs of the node that are online, as of the start.
+    pub fn online_cpus(&self) -> u32 {
+        self.online_cpus
     }
 
     /// Whether UDP is measured.
@@ -325,9 +366,26 @@ impl Kernel {
         self.is_up("sock_send_length") && self.is_up("sock_recv_length")
     }
 
-    /// The sessions' live TCP sockets; `None` without the iterator.
+    /// Enters the connections that sessions have already; afterwards they are among
+    /// [`Kernel::connections`]. It walks the open files of all processes, about 100 ns each, so it is for
+    /// when a session has been adopted.
+    pub fn find_open_connections(&mut self) {
+        // Twice: the first run may come to a connection before it comes to its listener.
+        for _ in 0..2 {
+            let _nothing_written: Option<Vec<ConnectionRecord>> = self.records("open_sockets");
+        }
+    }
+
+    /// The sessions' live TCP connections, by slot; `None` without the programs.
     pub fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
-        self.records("connections")
+        // Without the one that removes them the map has dead ones.
+        if !self.is_up("tcp_destroy_sock") {
+            return None;
+        }
+        let mut all: Vec<ConnectionRecord> = self.records("connections")?;
+        all.sort_unstable_by_key(|c| (c.slot, c.socket));
+        all.dedup_by_key(|c| (c.slot, c.socket));
+        Some(all)
     }
 
     /// Who took the CPU from whom, and how often.
@@ -386,7 +444,7 @@ impl Kernel {
             TaskStore::TaskStorage => 0,
         };
         slots * cpus * size_of::<SchedStats>() as u64
-            + slots * (size_of::<ProcessStats>() + size_of::<NetStats>()) as u64
+            + slots * PER_SLOT_BYTES as u64
             + u64::from(agent_common::RING_BYTES)
             + states
     }
@@ -409,14 +467,46 @@ impl Kernel {
     }
 
     fn run_iterator(&mut self, name: &'static str) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-        let program: &mut Program = self.ebpf.program_mut(name).ok_or("no such program")?;
-        let program: &mut Iter = program.try_into()?;
-        let link_id = program.attach()?;
-        let mut file = program.take_link(link_id)?.into_file()?;
+        let hook = PROGRAMS.iter().find(|p| p.name == name).map(|p| p.hook);
+        let mut file = if let Some(Hook::MapIterator(map)) = hook {
+            self.map_iterator(name, map)?.open()?
+        } else {
+            let program: &mut Program = self.ebpf.program_mut(name).ok_or("no such program")?;
+            let program: &mut Iter = program.try_into()?;
+            let link_id = program.attach()?;
+            program.take_link(link_id)?.into_file()?
+        };
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
+
+    fn map_iterator(
+        &mut self,
+        program: &str,
+        map: &str,
+    ) -> Result<&MapIterator, Box<dyn std::error::Error>> {
+        if self.connections.is_none() {
+            let program = self.ebpf.program(program).ok_or("no such program")?;
+            let map = match self.ebpf.map(map) {
+                Some(Map::HashMap(map)) => map,
+                _ => return Err("no such map".into()),
+            };
+            self.connections = Some(MapIterator::attach(
+                program.fd()?.as_fd(),
+                map.fd().as_fd(),
+            )?);
+        }
+        self.connections
+            .as_ref()
+            .ok_or_else(|| "not attached".into())
+    }
+}
+
+/// Controllers of the v2 hierarchy; none where v1 has them.
+fn controllers(cgroup2: &Cgroup2Mount) -> Vec<String> {
+    let text = fs::read_to_string(cgroup2.path.join("cgroup.controllers")).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Parsing BTF takes 25 MB that the allocator would keep for good: with it the agent has 28 MB resident at

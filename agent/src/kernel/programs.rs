@@ -4,7 +4,7 @@
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, Iter, Program},
+    programs::{BtfTracePoint, FEntry, FExit, Iter, Program},
 };
 use serde::Serialize;
 
@@ -15,8 +15,27 @@ use crate::error::Error;
 pub enum Hook {
     /// A BTF-typed tracepoint (`tp_btf`).
     Tracepoint(&'static str),
-    /// A BPF iterator, run when the agent samples.
+    /// The entry of a kernel function (`fentry`).
+    FunctionEntry(&'static str),
+    /// The return from a kernel function (`fexit`).
+    FunctionExit(&'static str),
+    /// A BPF iterator, run when the agent samples or wants to know.
     Iterator(&'static str),
+    /// A BPF iterator over the entries of a map of the object.
+    MapIterator(&'static str),
+}
+
+impl Hook {
+    /// The ELF section of its program.
+    pub fn section(self) -> String {
+        match self {
+            Self::Tracepoint(name) => format!("tp_btf/{name}"),
+            Self::FunctionEntry(name) => format!("fentry/{name}"),
+            Self::FunctionExit(name) => format!("fexit/{name}"),
+            Self::Iterator(name) => format!("iter/{name}"),
+            Self::MapIterator(_) => "iter/bpf_map_elem".to_owned(),
+        }
+    }
 }
 
 /// One row of the table.
@@ -30,113 +49,174 @@ pub struct ProgramSpec {
     pub required: bool,
     /// What happens instead, for an optional one.
     pub fallback: &'static str,
+    /// Loaded only where this other program does not run, and then does its work.
+    pub stands_in_for: Option<&'static str>,
+    /// Controller of cgroup v2 without which the program would see nothing.
+    pub controller: Option<&'static str>,
 }
+
+impl ProgramSpec {
+    /// One that the agent cannot do without.
+    const fn required(name: &'static str, hook: Hook) -> Self {
+        Self {
+            required: true,
+            ..Self::optional(name, hook, "")
+        }
+    }
+
+    /// One that is off where it cannot be loaded; `fallback` says what that means.
+    const fn optional(name: &'static str, hook: Hook, fallback: &'static str) -> Self {
+        Self {
+            name,
+            hook,
+            required: false,
+            fallback,
+            stands_in_for: None,
+            controller: None,
+        }
+    }
+}
+
+use Hook::{FunctionEntry, FunctionExit, Iterator, MapIterator, Tracepoint};
 
 /// Every program of the object. Tests compare the list with the object.
 pub const PROGRAMS: &[ProgramSpec] = &[
+    ProgramSpec::required("self_check", Iterator("task")),
+    // Scheduler and processes.
+    ProgramSpec::required("sched_switch", Tracepoint("sched_switch")),
+    ProgramSpec::required("sched_process_fork", Tracepoint("sched_process_fork")),
+    ProgramSpec::required("sched_process_exec", Tracepoint("sched_process_exec")),
+    ProgramSpec::required("sched_process_exit", Tracepoint("sched_process_exit")),
+    ProgramSpec::optional(
+        "census",
+        Iterator("task"),
+        "processes are not counted, and CPU time is counted up to each thread's last switch",
+    ),
+    // Cgroups.
+    ProgramSpec::optional(
+        "cgroup_mkdir",
+        Tracepoint("cgroup_mkdir"),
+        "new sessions are found by scanning the hierarchy every second",
+    ),
+    ProgramSpec::optional(
+        "cgroup_rmdir",
+        Tracepoint("cgroup_rmdir"),
+        "ended sessions are found by scanning the hierarchy every second",
+    ),
+    ProgramSpec::optional(
+        "cgroup_attach_task",
+        Tracepoint("cgroup_attach_task"),
+        "the first process of a session is stamped only when it is born there",
+    ),
+    // TCP.
+    ProgramSpec::optional(
+        "inet_sock_set_state",
+        Tracepoint("inet_sock_set_state"),
+        "TCP connections are not measured",
+    ),
+    ProgramSpec::optional(
+        "tcp_destroy_sock",
+        Tracepoint("tcp_destroy_sock"),
+        "TCP bytes are counted when a connection closes; there are no round-trip times",
+    ),
+    ProgramSpec::optional(
+        "connections",
+        MapIterator("CONNECTIONS"),
+        "TCP bytes are counted when a connection closes; there are no round-trip times",
+    ),
+    ProgramSpec::optional(
+        "open_sockets",
+        Iterator("task_file"),
+        "connections that are older than their session's adoption are measured when they close",
+    ),
+    ProgramSpec::optional(
+        "tcp_receive_reset",
+        Tracepoint("tcp_receive_reset"),
+        "resets received are not counted",
+    ),
+    ProgramSpec::optional(
+        "tcp_send_reset",
+        Tracepoint("tcp_send_reset"),
+        "resets sent are not counted",
+    ),
+    // UDP.
+    ProgramSpec::optional(
+        "sock_send_length",
+        Tracepoint("sock_send_length"),
+        "before Linux 6.3 the functions udp_sendmsg and udpv6_sendmsg are hooked",
+    ),
+    ProgramSpec::optional(
+        "sock_recv_length",
+        Tracepoint("sock_recv_length"),
+        "before Linux 6.3 the function skb_consume_udp is hooked",
+    ),
     ProgramSpec {
-        name: "self_check",
-        hook: Hook::Iterator("task"),
-        required: true,
-        fallback: "",
+        stands_in_for: Some("sock_send_length"),
+        ..ProgramSpec::optional(
+            "udp_sendmsg",
+            FunctionExit("udp_sendmsg"),
+            "UDP is not measured",
+        )
     },
     ProgramSpec {
-        name: "sched_switch",
-        hook: Hook::Tracepoint("sched_switch"),
-        required: true,
-        fallback: "",
+        stands_in_for: Some("sock_send_length"),
+        ..ProgramSpec::optional(
+            "udpv6_sendmsg",
+            FunctionExit("udpv6_sendmsg"),
+            "UDP sent over IPv6 is not counted",
+        )
     },
     ProgramSpec {
-        name: "sched_process_fork",
-        hook: Hook::Tracepoint("sched_process_fork"),
-        required: true,
-        fallback: "",
+        stands_in_for: Some("sock_recv_length"),
+        ..ProgramSpec::optional(
+            "skb_consume_udp",
+            FunctionEntry("skb_consume_udp"),
+            "UDP is not measured",
+        )
     },
+    ProgramSpec::optional(
+        "udp_fail_queue_rcv_skb",
+        Tracepoint("udp_fail_queue_rcv_skb"),
+        "UDP drops are not counted",
+    ),
+    // Disk.
     ProgramSpec {
-        name: "sched_process_exec",
-        hook: Hook::Tracepoint("sched_process_exec"),
-        required: true,
-        fallback: "",
+        controller: Some("io"),
+        ..ProgramSpec::optional(
+            "block_rq_complete",
+            Tracepoint("block_rq_complete"),
+            "block I/O is not measured",
+        )
     },
-    ProgramSpec {
-        name: "sched_process_exit",
-        hook: Hook::Tracepoint("sched_process_exit"),
-        required: true,
-        fallback: "",
-    },
-    ProgramSpec {
-        name: "census",
-        hook: Hook::Iterator("task"),
-        required: false,
-        fallback: "processes are not counted, and CPU time is counted up to each thread's last switch",
-    },
-    ProgramSpec {
-        name: "cgroup_mkdir",
-        hook: Hook::Tracepoint("cgroup_mkdir"),
-        required: false,
-        fallback: "new sessions are found by scanning the hierarchy every second",
-    },
-    ProgramSpec {
-        name: "cgroup_rmdir",
-        hook: Hook::Tracepoint("cgroup_rmdir"),
-        required: false,
-        fallback: "ended sessions are found by scanning the hierarchy every second",
-    },
-    ProgramSpec {
-        name: "cgroup_attach_task",
-        hook: Hook::Tracepoint("cgroup_attach_task"),
-        required: false,
-        fallback: "the first process of a session is stamped only when it is born there",
-    },
-    ProgramSpec {
-        name: "inet_sock_set_state",
-        hook: Hook::Tracepoint("inet_sock_set_state"),
-        required: false,
-        fallback: "TCP connections are not measured",
-    },
-    ProgramSpec {
-        name: "connections",
-        hook: Hook::Iterator("tcp"),
-        required: false,
-        fallback: "TCP bytes are counted when a connection closes; there are no round-trip times",
-    },
-    ProgramSpec {
-        name: "tcp_destroy_sock",
-        hook: Hook::Tracepoint("tcp_destroy_sock"),
-        required: false,
-        fallback: "after 65,536 connections further ones are counted but not timed",
-    },
-    ProgramSpec {
-        name: "tcp_receive_reset",
-        hook: Hook::Tracepoint("tcp_receive_reset"),
-        required: false,
-        fallback: "resets received are not counted",
-    },
-    ProgramSpec {
-        name: "tcp_send_reset",
-        hook: Hook::Tracepoint("tcp_send_reset"),
-        required: false,
-        fallback: "resets sent are not counted",
-    },
-    ProgramSpec {
-        name: "sock_send_length",
-        hook: Hook::Tracepoint("sock_send_length"),
-        required: false,
-        fallback: "UDP is not measured (Linux 6.3 has the tracepoint)",
-    },
-    ProgramSpec {
-        name: "sock_recv_length",
-        hook: Hook::Tracepoint("sock_recv_length"),
-        required: false,
-        fallback: "UDP is not measured (Linux 6.3 has the tracepoint)",
-    },
-    ProgramSpec {
-        name: "udp_fail_queue_rcv_skb",
-        hook: Hook::Tracepoint("udp_fail_queue_rcv_skb"),
-        required: false,
-        fallback: "UDP drops are not counted",
-    },
+    // Memory.
+    ProgramSpec::optional(
+        "reclaim_begin",
+        Tracepoint("mm_vmscan_direct_reclaim_begin"),
+        "stalls because the node is out of memory are not measured",
+    ),
+    ProgramSpec::optional(
+        "reclaim_end",
+        Tracepoint("mm_vmscan_direct_reclaim_end"),
+        "stalls because the node is out of memory are not measured",
+    ),
+    ProgramSpec::optional(
+        "cgroup_reclaim_begin",
+        Tracepoint("mm_vmscan_memcg_reclaim_begin"),
+        "stalls at the memory limit of a cgroup are not measured",
+    ),
+    ProgramSpec::optional(
+        "cgroup_reclaim_end",
+        Tracepoint("mm_vmscan_memcg_reclaim_end"),
+        "stalls at the memory limit of a cgroup are not measured",
+    ),
 ];
+
+/// Whether a program, or one that stands in for it, runs.
+pub fn is_up(statuses: &[ProgramStatus], program: &str) -> bool {
+    statuses.iter().any(|status| {
+        status.up && (status.name == program || status.stands_in_for == Some(program))
+    })
+}
 
 /// How a program is doing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -145,6 +225,8 @@ pub struct ProgramStatus {
     pub name: &'static str,
     /// Whether the agent refuses to run without it.
     pub required: bool,
+    /// Whose work it does, when it stands in for another.
+    pub stands_in_for: Option<&'static str>,
     /// Loaded and attached.
     pub up: bool,
     /// Why not.
@@ -155,11 +237,30 @@ pub struct ProgramStatus {
     pub seconds: Option<f64>,
 }
 
-/// Loads and attaches every program. A required one that fails is an error.
-pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<ProgramStatus>, Error> {
+/// Loads and attaches every program. A required one that fails is an error; one whose controller is not
+/// among `controllers` is not tried, and neither is a stand-in for one that runs.
+pub(super) fn attach_all(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    controllers: &[String],
+) -> Result<Vec<ProgramStatus>, Error> {
     let mut statuses = Vec::new();
     for spec in PROGRAMS {
-        let result = attach(ebpf, btf, spec);
+        if spec
+            .stands_in_for
+            .is_some_and(|other| is_up(&statuses, other) && !stands_beside(&statuses, other))
+        {
+            continue;
+        }
+        let missing = spec
+            .controller
+            .filter(|wanted| !controllers.iter().any(|there| there == wanted));
+        let result = match missing {
+            Some(controller) => {
+                Err(format!("the {controller} controller is not in the cgroup v2 hierarchy").into())
+            }
+            None => attach(ebpf, btf, spec),
+        };
         let reason = result.err().map(|e| one_line(e.as_ref()));
         if let Some(reason) = &reason {
             if spec.required {
@@ -173,6 +274,7 @@ pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<ProgramStatus
         statuses.push(ProgramStatus {
             name: spec.name,
             required: spec.required,
+            stands_in_for: spec.stands_in_for,
             up: reason.is_none(),
             reason,
             runs: None,
@@ -180,6 +282,13 @@ pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<ProgramStatus
         });
     }
     Ok(statuses)
+}
+
+/// Whether the work of a program is done by stand-ins: then all of them are wanted.
+fn stands_beside(statuses: &[ProgramStatus], program: &str) -> bool {
+    statuses
+        .iter()
+        .any(|status| status.stands_in_for == Some(program))
 }
 
 fn attach(
@@ -191,15 +300,30 @@ fn attach(
         .program_mut(spec.name)
         .ok_or_else(|| format!("no program {} in the object", spec.name))?;
     match spec.hook {
-        Hook::Tracepoint(name) => {
+        Tracepoint(name) => {
             let program: &mut BtfTracePoint = program.try_into()?;
             program.load(name, btf)?;
             program.attach()?;
         }
-        Hook::Iterator(name) => {
+        FunctionEntry(name) => {
+            let program: &mut FEntry = program.try_into()?;
+            program.load(name, btf)?;
+            program.attach()?;
+        }
+        FunctionExit(name) => {
+            let program: &mut FExit = program.try_into()?;
+            program.load(name, btf)?;
+            program.attach()?;
+        }
+        Iterator(name) => {
             // Attached each time it is run.
             let program: &mut Iter = program.try_into()?;
             program.load(name, btf)?;
+        }
+        MapIterator(_) => {
+            // As above; of which map is said when it is attached.
+            let program: &mut Iter = program.try_into()?;
+            program.load("bpf_map_elem", btf)?;
         }
     }
     Ok(())
@@ -242,6 +366,16 @@ mod tests {
     fn an_optional_program_says_what_stands_in_for_it() {
         for spec in PROGRAMS {
             assert_eq!(spec.required, spec.fallback.is_empty(), "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn a_stand_in_comes_after_the_program_that_it_stands_in_for() {
+        for (position, spec) in PROGRAMS.iter().enumerate() {
+            if let Some(other) = spec.stands_in_for {
+                let found = PROGRAMS[..position].iter().any(|p| p.name == other);
+                assert!(found, "{}: {other}", spec.name);
+            }
         }
     }
 

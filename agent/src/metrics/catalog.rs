@@ -5,13 +5,18 @@
 
 use std::time::UNIX_EPOCH;
 
-use agent_common::net::{INBOUND, OUTBOUND};
+use agent_common::{
+    block::{READ, WRITE},
+    histogram::LONG_SHIFT,
+    net::{INBOUND, OUTBOUND, Traffic},
+};
 
-use super::family::{Family, Kind, Out, Samples, Source, State, Unit};
+use super::family::{Buckets, Family, Kind, Out, Samples, Source, State, Unit};
 use crate::{
+    kernel::accounts::{CgroupAccounts, Pressure},
     session::{
         model::Phase,
-        net::{Net, TcpSide, Traffic},
+        net::{Net, TcpSide},
     },
     snapshot::SessionView,
 };
@@ -20,9 +25,36 @@ use Kind::{Counter, Gauge, Histogram};
 use Samples::{Node, PerSession};
 
 const NS: f64 = 1e-9;
+const US: f64 = 1e-6;
+
+/// 61 µs to 0.25 s: from a wait that nobody notices to one that everybody does.
+const RUNQUEUE_WAIT: Buckets = buckets(&[-14, -12, -10, -8, -6, -4, -2]);
+/// 4 ms, 31 ms, 125 ms: the same building, the same continent, too far to work with.
+const ROUND_TRIP: Buckets = buckets(&[-8, -5, -3]);
+/// Count and sum are enough for most; the native histogram has the rest.
+const MEAN_ONLY: Buckets = buckets(&[]);
+/// 0.24 ms, 4 ms, 62 ms: a cache, a flash disk, trouble.
+const BLOCK_IO: Buckets = buckets(&[-12, -8, -4]);
+/// 0.25 s to 17 min.
+const STARTUP: Buckets = long(&[-2, 0, 1, 2, 3, 4, 5, 6, 8, 10]);
+/// Of hours; count and sum are enough for most.
+const LONG_MEAN_ONLY: Buckets = long(&[]);
+
+const fn buckets(few: &'static [i32]) -> Buckets {
+    Buckets { few, shift: 0 }
+}
+
+const fn long(few: &'static [i32]) -> Buckets {
+    let shift = LONG_SHIFT as i32;
+    Buckets { few, shift }
+}
 
 /// The two sides of a TCP connection.
-const SIDE: &[(&str, &str)] = &[("side", "inbound, outbound")];
+const SIDE: &[(&str, &str)] = &[(
+    "side",
+    "inbound, outbound; each from its first connection on",
+)];
+const OPERATION: &[(&str, &str)] = &[("operation", "read, write; each from its first on")];
 
 /// Every family.
 pub const FAMILIES: &[Family] = &[
@@ -88,7 +120,7 @@ pub const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_session_startup",
         help: "Time from the making of a session's cgroup to a milestone of its start, for sessions made while the agent ran",
-        kind: Histogram,
+        kind: Histogram(STARTUP),
         unit: Unit::Seconds,
         labels: &[
             ("namespace", "namespace of the sessions"),
@@ -113,7 +145,7 @@ pub const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_session_runqueue_wait",
         help: "Time a runnable thread waited for a CPU, one observation per slice on a CPU",
-        kind: Histogram,
+        kind: Histogram(RUNQUEUE_WAIT),
         unit: Unit::Seconds,
         labels: &[],
         source: Source::Program("sched_switch"),
@@ -205,17 +237,23 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_process_exits",
-        help: "Processes of the session that ended, by reason",
+        help: "Processes of the session that ended, by reason; a reason appears with its first exit",
         kind: Counter,
         unit: Unit::None,
         labels: &[("reason", "success, error, signal, oom_killed")],
         source: Source::Program("sched_process_exit"),
         samples: PerSession(|s, out| {
             let process = &s.counts.process;
-            out.number(&[("reason", "success")], process.exits_success as f64);
-            out.number(&[("reason", "error")], process.exits_error as f64);
-            out.number(&[("reason", "signal")], process.exits_signal as f64);
-            out.number(&[("reason", "oom_killed")], process.exits_oom_killed as f64);
+            for (reason, exits) in [
+                ("success", process.exits_success),
+                ("error", process.exits_error),
+                ("signal", process.exits_signal),
+                ("oom_killed", process.exits_oom_killed),
+            ] {
+                if exits > 0 {
+                    out.number(&[("reason", reason)], exits as f64);
+                }
+            }
         }),
     },
     Family {
@@ -239,7 +277,7 @@ pub const FAMILIES: &[Family] = &[
     // Network.
     Family {
         stem: "vdi_session_network",
-        help: "Data bytes of the session's sockets; a retransmitted TCP byte counts once",
+        help: "Data bytes of the session's sockets; a retransmitted TCP byte counts once, and UDP appears with its first datagram",
         kind: Counter,
         unit: Unit::Bytes,
         labels: &[("direction", "transmit, receive"), ("protocol", "tcp, udp")],
@@ -256,7 +294,7 @@ pub const FAMILIES: &[Family] = &[
             };
             number("transmit", "tcp", sum(|t| t.sent_bytes));
             number("receive", "tcp", sum(|t| t.received_bytes));
-            if let Some([transmit, receive]) = &net.udp {
+            if let Some([transmit, receive]) = net.used_udp() {
                 number("transmit", "udp", transmit.bytes);
                 number("receive", "udp", receive.bytes);
             }
@@ -307,7 +345,7 @@ pub const FAMILIES: &[Family] = &[
         labels: &[("side", "outbound")],
         source: Source::Program("inet_sock_set_state"),
         samples: PerSession(|s, out| {
-            if let Some(net) = &s.counts.net {
+            if let Some(net) = s.counts.net.as_ref().filter(|n| n.tcp[OUTBOUND].is_used()) {
                 out.number(
                     &[("side", "outbound")],
                     net.tcp[OUTBOUND].connect_failures as f64,
@@ -338,7 +376,7 @@ pub const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_session_tcp_rtt",
         help: "Smoothed round-trip time of each live TCP connection at each sample; a side appears with its first connection",
-        kind: Histogram,
+        kind: Histogram(ROUND_TRIP),
         unit: Unit::Seconds,
         labels: SIDE,
         source: Source::Program("connections"),
@@ -347,7 +385,7 @@ pub const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_session_tcp_connect",
         help: "Time from SYN to established of the session's outbound TCP connections; appears with the first",
-        kind: Histogram,
+        kind: Histogram(MEAN_ONLY),
         unit: Unit::Seconds,
         labels: &[("side", "outbound")],
         source: Source::Program("inet_sock_set_state"),
@@ -358,6 +396,15 @@ pub const FAMILIES: &[Family] = &[
         }),
     },
     Family {
+        stem: "vdi_session_tcp_connection_duration",
+        help: "Time from established to closed of the session's TCP connections; appears with the first that closes",
+        kind: Histogram(LONG_MEAN_ONLY),
+        unit: Unit::Seconds,
+        labels: SIDE,
+        source: Source::Program("inet_sock_set_state"),
+        samples: PerSession(|s, out| by_side(s, |l, side| observed(out, l, &side.duration))),
+    },
+    Family {
         stem: "vdi_session_udp_datagrams",
         help: "UDP datagrams of the session; with segmentation offload the messages handed to it",
         kind: Counter,
@@ -365,7 +412,7 @@ pub const FAMILIES: &[Family] = &[
         labels: &[("direction", "transmit, receive")],
         source: Source::Program("sock_send_length"),
         samples: PerSession(|s, out| {
-            if let Some([transmit, receive]) = s.counts.net.as_ref().and_then(|n| n.udp.as_ref()) {
+            if let Some([transmit, receive]) = s.counts.net.as_ref().and_then(Net::used_udp) {
                 out.number(&[("direction", "transmit")], transmit.datagrams as f64);
                 out.number(&[("direction", "receive")], receive.datagrams as f64);
             }
@@ -379,9 +426,129 @@ pub const FAMILIES: &[Family] = &[
         labels: &[("direction", "receive")],
         source: Source::Program("udp_fail_queue_rcv_skb"),
         samples: PerSession(|s, out| {
-            if let Some([_, receive]) = s.counts.net.as_ref().and_then(|n| n.udp.as_ref()) {
+            if let Some([_, receive]) = s.counts.net.as_ref().and_then(Net::used_udp) {
                 out.number(&[("direction", "receive")], receive.drops as f64);
             }
+        }),
+    },
+    // Disk.
+    Family {
+        stem: "vdi_session_block_io",
+        help: "Time from the making of a block I/O request to its completion; only of cgroups with the io controller",
+        kind: Histogram(BLOCK_IO),
+        unit: Unit::Seconds,
+        labels: OPERATION,
+        source: Source::Program("block_rq_complete"),
+        samples: PerSession(|s, out| {
+            if let Some(block) = &s.counts.block {
+                observed(
+                    out,
+                    &[("operation", "read")],
+                    &block.operations[READ].latency,
+                );
+                observed(
+                    out,
+                    &[("operation", "write")],
+                    &block.operations[WRITE].latency,
+                );
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_block_io",
+        help: "Bytes read from and written to block devices; only of cgroups with the io controller",
+        kind: Counter,
+        unit: Unit::Bytes,
+        labels: &[("operation", "read, write")],
+        source: Source::Program("block_rq_complete"),
+        samples: PerSession(|s, out| {
+            if let Some(block) = &s.counts.block {
+                let [read, write] = &block.operations;
+                out.number(&[("operation", "read")], read.bytes as f64);
+                out.number(&[("operation", "write")], write.bytes as f64);
+            }
+        }),
+    },
+    // Memory, CPU limits and pressure.
+    Family {
+        stem: "vdi_session_memory",
+        help: "Memory of the session's cgroups; limit is absent without one, and all of it without the memory controller",
+        kind: Gauge,
+        unit: Unit::Bytes,
+        labels: &[("kind", "current, limit, anon, file")],
+        source: Source::CgroupFiles,
+        samples: PerSession(|s, out| {
+            let Some(memory) = accounts(s).and_then(|a| a.memory) else {
+                return;
+            };
+            out.number(&[("kind", "current")], memory.current as f64);
+            out.number(&[("kind", "anon")], memory.anon as f64);
+            out.number(&[("kind", "file")], memory.file as f64);
+            if let Some(limit) = memory.limit {
+                out.number(&[("kind", "limit")], limit as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_reclaim_stall",
+        help: "Time a thread spent reclaiming memory itself, because the node had none or the cgroup was at its limit; appears with the first stall",
+        kind: Histogram(MEAN_ONLY),
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::Program("cgroup_reclaim_end"),
+        samples: PerSession(|s, out| {
+            if let Some(memory) = &s.counts.memory {
+                observed(out, &[], &memory.reclaim_stall);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_cpu_throttled",
+        help: "Time in which the session was not let run because it had used up the CPU time of its limit",
+        kind: Counter,
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::CgroupFiles,
+        samples: PerSession(|s, out| {
+            if let Some(us) = accounts(s).and_then(|a| a.throttled_us) {
+                out.number(&[], us as f64 * US);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_cpu_utilization",
+        help: "Share of the CPUs that the session may use (its limit, else the node's) in each second",
+        kind: Histogram(MEAN_ONLY),
+        unit: Unit::Ratio,
+        labels: &[],
+        source: Source::Program("sched_switch"),
+        samples: PerSession(|s, out| observed(out, &[], &s.counts.utilization.histogram)),
+    },
+    Family {
+        stem: "vdi_session_pressure",
+        help: "Time lost for want of a resource: some, when a thread waited, full, when all did (PSI)",
+        kind: Counter,
+        unit: Unit::Seconds,
+        labels: &[
+            ("resource", "cpu, memory, io"),
+            ("kind", "some, full; of cpu some only"),
+        ],
+        source: Source::CgroupFiles,
+        samples: PerSession(|s, out| {
+            let Some(accounts) = accounts(s) else { return };
+            let mut number = |resource, kind, us: Option<u64>| {
+                if let Some(us) = us {
+                    out.number(&[("resource", resource), ("kind", kind)], us as f64 * US);
+                }
+            };
+            let some = |pressure: Option<Pressure>| pressure.map(|p| p.some_us);
+            let full = |pressure: Option<Pressure>| pressure.and_then(|p| p.full_us);
+            let pressure = accounts.pressure;
+            number("cpu", "some", some(pressure.cpu));
+            number("memory", "some", some(pressure.memory));
+            number("memory", "full", full(pressure.memory));
+            number("io", "some", some(pressure.io));
+            number("io", "full", full(pressure.io));
         }),
     },
     // The agent.
@@ -488,7 +655,7 @@ pub const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_agent_session_adoption",
         help: "Time from the making of a session's cgroup until it is measured; what happens in between is not counted",
-        kind: Histogram,
+        kind: Histogram(Buckets::FULL),
         unit: Unit::Seconds,
         labels: &[],
         source: Source::Program("cgroup_mkdir"),
@@ -531,7 +698,7 @@ pub const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_agent_reconcile_duration",
         help: "Time a comparison of what a source has with what is known took",
-        kind: Histogram,
+        kind: Histogram(Buckets::FULL),
         unit: Unit::Seconds,
         labels: &[("source", "cgroup")],
         source: Source::Agent,
@@ -577,7 +744,7 @@ pub const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_agent_scrape_duration",
         help: "Time the agent took to answer a scrape",
-        kind: Histogram,
+        kind: Histogram(Buckets::FULL),
         unit: Unit::Seconds,
         labels: &[],
         source: Source::Agent,
@@ -684,16 +851,23 @@ fn sessions_by_phase(state: &State<'_>, out: &mut dyn Out) {
     }
 }
 
-/// Each side of a session's TCP with its label.
+/// Each side of a session's TCP with its label, from its first connection on: most sessions have one.
 fn by_side(session: &SessionView, mut f: impl FnMut(&[(&str, &str)], &TcpSide)) {
     if let Some(net) = &session.counts.net {
-        f(&[("side", "inbound")], &net.tcp[INBOUND]);
-        f(&[("side", "outbound")], &net.tcp[OUTBOUND]);
+        for (name, side) in [("inbound", INBOUND), ("outbound", OUTBOUND)] {
+            if net.tcp[side].is_used() {
+                f(&[("side", name)], &net.tcp[side]);
+            }
+        }
     }
 }
 
-/// A histogram that appears with its first observation: most sessions use one side only, and an empty
-/// one is sixteen series.
+/// The kernel's own accounts of the session's cgroups.
+fn accounts(session: &SessionView) -> Option<&CgroupAccounts> {
+    session.counts.accounts.as_ref()
+}
+
+/// A histogram that appears with its first observation.
 fn observed(
     out: &mut dyn Out,
     labels: &[(&str, &str)],
@@ -719,7 +893,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::kernel::programs::PROGRAMS;
+    use crate::{config::ClassicBuckets, kernel::programs::PROGRAMS};
 
     #[test]
     fn names_are_unique_prefixed_and_without_a_suffix_typed_by_hand() {
@@ -773,9 +947,28 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_is_of_time() {
-        for family in FAMILIES.iter().filter(|f| f.kind == Histogram) {
-            assert_eq!(family.unit, Unit::Seconds, "{}", family.stem);
+    fn a_histogram_is_of_time_or_a_ratio_and_its_bounds_are_bounds_of_the_kernel() {
+        for family in FAMILIES {
+            let Histogram(buckets) = family.kind else {
+                continue;
+            };
+            assert!(
+                matches!(family.unit, Unit::Seconds | Unit::Ratio),
+                "{}",
+                family.stem
+            );
+            let full = buckets.classic(ClassicBuckets::Full);
+            let (first, last) = (full[0], full[full.len() - 1]);
+            assert_eq!(full.len(), 13, "{}", family.stem);
+            assert!(buckets.few.is_sorted(), "{}", family.stem);
+            assert!(
+                buckets
+                    .few
+                    .iter()
+                    .all(|octave| (first..=last).contains(octave)),
+                "{}",
+                family.stem
+            );
         }
     }
 }

@@ -3,15 +3,15 @@
 //! prometheus-client writes OpenMetrics and protobuf. It has no writer for text 0.0.4, which differs from
 //! its OpenMetrics only in the comment lines, so that one is made from the other line by line.
 //!
-//! Histograms keep the kernel's buckets: classic ones at powers of four seconds, and with protobuf the
-//! native ones of schema 2, both exact.
+//! Histograms keep the kernel's buckets: classic ones at the powers of two that the family names, and with
+//! protobuf the native ones of schema 2, both exact.
 
 use std::{
     fmt::{self, Write},
     sync::Arc,
 };
 
-use agent_common::histogram::{BUCKETS, Histogram, PER_OCTAVE, native_index};
+use agent_common::histogram::{Histogram, MIN_OCTAVE, PER_OCTAVE, native_index};
 use prometheus_client::{
     collector::Collector,
     encoding::{
@@ -24,10 +24,10 @@ use prometheus_client::{
 
 use super::{
     catalog::FAMILIES,
-    family::{Family, Kind, Out, Samples, State, Unit},
+    family::{Buckets, Family, Kind, Out, Samples, State, Unit},
     process::OwnProcess,
 };
-use crate::{session::model::bound, snapshot::Snapshot};
+use crate::{config::ClassicBuckets, snapshot::Snapshot};
 
 /// An exposition format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +58,13 @@ pub fn encode(
     snapshot: Arc<Snapshot>,
     scrapes: Histogram,
     format: Format,
+    classic: ClassicBuckets,
 ) -> Result<Vec<u8>, String> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Exposition {
         snapshot,
         scrapes,
+        classic,
         process: OwnProcess::read(),
     }));
     if format == Format::Protobuf {
@@ -113,6 +115,7 @@ fn to_text_format(open_metrics: &str) -> String {
 struct Exposition {
     snapshot: Arc<Snapshot>,
     scrapes: Histogram,
+    classic: ClassicBuckets,
     process: Option<OwnProcess>,
 }
 
@@ -139,11 +142,11 @@ impl Collector for Exposition {
                 match family.kind {
                     Kind::Counter => MetricType::Counter,
                     Kind::Gauge => MetricType::Gauge,
-                    Kind::Histogram => MetricType::Histogram,
+                    Kind::Histogram(_) => MetricType::Histogram,
                 },
             )?;
             for sample in &samples {
-                series += sample.write(&mut metric, family.kind)?;
+                series += sample.write(&mut metric, family.kind, self.classic)?;
             }
         }
         Ok(())
@@ -234,74 +237,96 @@ impl Out for Collected<'_> {
 
 impl Sample<'_> {
     /// Writes the sample and returns the number of its classic series.
-    fn write(&self, metric: &mut MetricEncoder<'_>, kind: Kind) -> Result<u64, fmt::Error> {
+    fn write(
+        &self,
+        metric: &mut MetricEncoder<'_>,
+        kind: Kind,
+        classic: ClassicBuckets,
+    ) -> Result<u64, fmt::Error> {
         let mut labels: Vec<(&str, &str)> = self.scope.clone();
         labels.extend(self.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())));
         if labels.is_empty() {
-            self.write_value(metric, kind)
+            self.write_value(metric, kind, classic)
         } else {
-            self.write_value(&mut metric.encode_family(&labels)?, kind)
+            self.write_value(&mut metric.encode_family(&labels)?, kind, classic)
         }
     }
 
-    fn write_value(&self, metric: &mut MetricEncoder<'_>, kind: Kind) -> Result<u64, fmt::Error> {
-        match &self.value {
-            Value::Number(value) if kind == Kind::Counter => {
+    fn write_value(
+        &self,
+        metric: &mut MetricEncoder<'_>,
+        kind: Kind,
+        classic: ClassicBuckets,
+    ) -> Result<u64, fmt::Error> {
+        match (&self.value, kind) {
+            (Value::Number(value), Kind::Counter) => {
                 metric.encode_counter::<NoLabelSet, _, f64>(value, None)?;
                 Ok(1)
             }
-            Value::Number(value) => {
+            (Value::Number(value), _) => {
                 metric.encode_gauge(value)?;
                 Ok(1)
             }
-            Value::Histogram(histogram) => {
-                let classic = classic_buckets(histogram);
-                let (spans, deltas) = native_buckets(histogram);
-                metric.encode_histogram_with_native::<NoLabelSet>(
-                    histogram.sum_ns as f64 / 1e9,
-                    histogram.count(),
-                    &classic,
-                    None,
-                    NativeHistogram {
-                        schema: 2,
-                        zero_threshold: bound(0),
-                        zero_count: histogram.buckets[0],
-                        negative: NativeHistogramBuckets {
-                            spans: &[],
-                            deltas: &[],
-                        },
-                        positive: NativeHistogramBuckets {
-                            spans: &spans,
-                            deltas: &deltas,
-                        },
-                        created: None,
-                    },
-                )?;
-                Ok(classic.len() as u64 + 2)
+            (Value::Histogram(histogram), Kind::Histogram(buckets)) => {
+                write_histogram(metric, histogram, buckets, classic)
             }
+            // A row of the catalogue with the wrong type; a test reads every row.
+            (Value::Histogram(_), _) => Err(fmt::Error),
         }
     }
 }
 
-/// Buckets between two classic boundaries: two octaves, a factor of four.
-const PER_CLASSIC: usize = 2 * PER_OCTAVE as usize;
+fn write_histogram(
+    metric: &mut MetricEncoder<'_>,
+    histogram: &Histogram,
+    buckets: Buckets,
+    classic: ClassicBuckets,
+) -> Result<u64, fmt::Error> {
+    let classic = classic_buckets(histogram, buckets.shift, &buckets.classic(classic));
+    let (spans, deltas) = native_buckets(histogram, buckets.shift);
+    metric.encode_histogram_with_native::<NoLabelSet>(
+        histogram.sum_ns as f64 / 1e9,
+        histogram.count(),
+        &classic,
+        None,
+        NativeHistogram {
+            schema: 2,
+            zero_threshold: f64::exp2(f64::from(MIN_OCTAVE + buckets.shift)),
+            zero_count: histogram.buckets[0],
+            negative: NativeHistogramBuckets {
+                spans: &[],
+                deltas: &[],
+            },
+            positive: NativeHistogramBuckets {
+                spans: &spans,
+                deltas: &deltas,
+            },
+            created: None,
+        },
+    )?;
+    Ok(classic.len() as u64 + 2)
+}
 
-/// Non-cumulative classic buckets at powers of four seconds, the last one without an upper bound.
-fn classic_buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
-    let mut out = vec![(bound(0), histogram.buckets[0])];
-    for (index, group) in histogram.buckets[1..BUCKETS - 1]
-        .chunks(PER_CLASSIC)
-        .enumerate()
-    {
-        out.push((bound((index + 1) * PER_CLASSIC), group.iter().sum()));
+/// Non-cumulative classic buckets with upper bounds at these powers of two, ascending, and a last one
+/// without an upper bound.
+fn classic_buckets(histogram: &Histogram, shift: i32, octaves: &[i32]) -> Vec<(f64, u64)> {
+    let mut rest = &histogram.buckets[..];
+    let mut taken = 0;
+    let mut out = Vec::with_capacity(octaves.len() + 1);
+    for &octave in octaves {
+        // Buckets up to and with the one that ends at the octave.
+        let up_to = (octave - shift - MIN_OCTAVE) as usize * PER_OCTAVE as usize + 1;
+        let (below, above) = rest.split_at(up_to - taken);
+        out.push((f64::exp2(f64::from(octave)), below.iter().sum()));
+        (rest, taken) = (above, up_to);
     }
-    out.push((f64::INFINITY, histogram.buckets[BUCKETS - 1]));
+    out.push((f64::INFINITY, rest.iter().sum()));
     out
 }
 
 /// Spans and deltas of the occupied native buckets. A gap of up to two empty buckets is cheaper inside a
 /// span than between two.
-fn native_buckets(histogram: &Histogram) -> (Vec<(i32, u32)>, Vec<i64>) {
+fn native_buckets(histogram: &Histogram, shift: i32) -> (Vec<(i32, u32)>, Vec<i64>) {
     let mut spans: Vec<(i32, u32)> = Vec::new();
     let mut deltas = Vec::new();
     let mut previous = 0i64;
@@ -310,7 +335,7 @@ fn native_buckets(histogram: &Histogram) -> (Vec<(i32, u32)>, Vec<i64>) {
         if count == 0 {
             continue;
         }
-        let index = native_index(bucket);
+        let index = native_index(bucket) + shift * PER_OCTAVE as i32;
         let gap = next_index.map_or(index, |next: i32| index - next);
         match spans.last_mut() {
             Some(span) if gap <= 2 => {

@@ -1,6 +1,6 @@
 //! Tests of the exposition that need no kernel.
 
-use agent_common::histogram::bucket_of;
+use agent_common::histogram::{LONG_SHIFT, bucket_of, long_bucket_of};
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn sample_histogram() -> Histogram {
 #[test]
 fn classic_buckets_are_powers_of_four_and_lose_nothing() {
     let h = sample_histogram();
-    let classic = classic_buckets(&h);
+    let classic = classic_buckets(&h, 0, &Buckets::FULL.classic(ClassicBuckets::Full));
     assert_eq!(classic.len(), 14);
     assert_eq!(classic.iter().map(|b| b.1).sum::<u64>(), h.count());
     for pair in classic[..13].windows(2) {
@@ -39,9 +39,40 @@ fn classic_buckets_are_powers_of_four_and_lose_nothing() {
 }
 
 #[test]
+fn few_classic_buckets_are_sums_of_the_full_ones() {
+    let h = sample_histogram();
+    let below = |bound: f64, buckets: &[(f64, u64)]| -> u64 {
+        buckets.iter().filter(|b| b.0 <= bound).map(|b| b.1).sum()
+    };
+    let full = classic_buckets(&h, 0, &Buckets::FULL.classic(ClassicBuckets::Full));
+    let few = classic_buckets(&h, 0, &[-14, -10, 0]);
+    assert_eq!(few.len(), 4);
+    for (bound, _) in &few {
+        assert_eq!(below(*bound, &few), below(*bound, &full), "{bound}");
+    }
+    assert_eq!(classic_buckets(&h, 0, &[]), [(f64::INFINITY, h.count())]);
+}
+
+#[test]
+fn a_long_histogram_has_its_bounds_where_they_are() {
+    let mut h = Histogram::default();
+    for ms in [999u64, 60_000, 3_600_000, 100_000_000] {
+        h.buckets[long_bucket_of(ms * 1_000_000)] += 1;
+    }
+    let shift = LONG_SHIFT as i32;
+    // 1 s, 64 s, 4096 s, 65,536 s
+    let classic = classic_buckets(&h, shift, &[0, 6, 12, 16]);
+    let counts: Vec<u64> = classic.iter().map(|b| b.1).collect();
+    assert_eq!(counts, [1, 1, 1, 0, 1]);
+    let (spans, _) = native_buckets(&h, shift);
+    // The bucket that ends at 2^0 s has the native index 0.
+    assert_eq!(spans[0].0, 0);
+}
+
+#[test]
 fn native_spans_and_deltas_give_the_buckets_back() {
     let h = sample_histogram();
-    let (spans, deltas) = native_buckets(&h);
+    let (spans, deltas) = native_buckets(&h, 0);
     let mut rebuilt = Histogram {
         sum_ns: h.sum_ns,
         ..Histogram::default()

@@ -1,9 +1,13 @@
 //! What a row of the catalogue is made of.
 
-use agent_common::histogram::Histogram;
+use agent_common::histogram::{Histogram, MAX_OCTAVE, MIN_OCTAVE};
 
 use super::process::OwnProcess;
-use crate::snapshot::{SessionView, Snapshot};
+use crate::{
+    config::ClassicBuckets,
+    kernel::programs,
+    snapshot::{SessionView, Snapshot},
+};
 
 /// One metric family.
 pub struct Family {
@@ -31,7 +35,36 @@ pub enum Kind {
     /// Goes up and down.
     Gauge,
     /// Classic buckets, and native ones where they are negotiated.
-    Histogram,
+    Histogram(Buckets),
+}
+
+/// The buckets of a histogram family. All come from the same kernel buckets, at a power of `2^(1/4)`, so
+/// any choice of classic ones is exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buckets {
+    /// Classic upper bounds when few are wanted, as exponents of two, in the family's unit: where they
+    /// matter to a user. Each is a series per session.
+    pub few: &'static [i32],
+    /// Octaves by which the histogram is shifted: 0, or [`agent_common::histogram::LONG_SHIFT`].
+    pub shift: i32,
+}
+
+impl Buckets {
+    /// A classic bucket at each power of four, whatever is wanted: for the node's own families.
+    pub const FULL: Self = Self {
+        few: &[-20, -18, -16, -14, -12, -10, -8, -6, -4, -2, 0, 2, 4],
+        shift: 0,
+    };
+
+    /// The classic upper bounds, as exponents of two.
+    pub fn classic(&self, wanted: ClassicBuckets) -> Vec<i32> {
+        match wanted {
+            ClassicBuckets::Few => self.few.to_vec(),
+            ClassicBuckets::Full => (MIN_OCTAVE + self.shift..=MAX_OCTAVE + self.shift)
+                .step_by(2)
+                .collect(),
+        }
+    }
 }
 
 impl Kind {
@@ -40,7 +73,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
+            Self::Histogram(_) => "histogram",
         }
     }
 }
@@ -75,6 +108,8 @@ impl Unit {
 pub enum Source {
     /// A kernel program, by name: without it the family is absent.
     Program(&'static str),
+    /// The files of the session's cgroup.
+    CgroupFiles,
     /// The registry.
     Registry,
     /// The agent itself.
@@ -105,7 +140,7 @@ pub struct State<'a> {
 pub trait Out {
     /// A counter's or gauge's value.
     fn number(&mut self, labels: &[(&str, &str)], value: f64);
-    /// A histogram of nanoseconds.
+    /// A histogram of nanoseconds; of a ratio, of billionths.
     fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram);
 }
 
@@ -131,8 +166,8 @@ impl Family {
     /// Whether the family exists in this state: its program runs.
     pub fn exists_in(&self, snapshot: &Snapshot) -> bool {
         match self.source {
-            Source::Program(name) => snapshot.programs.iter().any(|p| p.name == name && p.up),
-            Source::Registry | Source::Agent => true,
+            Source::Program(name) => programs::is_up(&snapshot.programs, name),
+            Source::CgroupFiles | Source::Registry | Source::Agent => true,
         }
     }
 }

@@ -8,13 +8,14 @@ use super::{
     catalog::FAMILIES,
     family::{Family, Samples, Source},
 };
-use crate::kernel::programs::{Hook, PROGRAMS};
+use crate::kernel::programs::PROGRAMS;
 
 const SESSION_LABELS: &str = "`session`, `namespace`, `template`";
 
 fn source(family: &Family) -> String {
     match family.source {
         Source::Program(name) => format!("kernel program `{name}`"),
+        Source::CgroupFiles => "files of the cgroup".to_owned(),
         Source::Registry => "the registry".to_owned(),
         Source::Agent => "the agent".to_owned(),
     }
@@ -42,9 +43,15 @@ pub fn markdown() -> String {
          native histograms, as the scraper asks. Values are in base units; a value that is not known is \
          absent, never 0. When a kernel program does not run, the families that come from it are absent; \
          `vdi_agent_probe_up` says why.\n\n\
-         Histograms have classic buckets at powers of four seconds from 2^-20 s (0.95 µs) to 2^4 s (16 s), and \
-         over protobuf native buckets of schema 2 (four per octave). Both come from the same exact kernel \
-         buckets; observations over 16 s are in the last one.\n\n\
+         Histograms come from exact kernel buckets, four per octave. Over protobuf they are native histograms \
+         (schema 2) with all of them. In text they have classic buckets: by default a few at the bounds that \
+         matter to the family, so that a session with processes and connections on both sides stays within \
+         60 series, or with `metrics.classic_buckets = \"full\"` one at each power of four, 2^-20 s (0.95 µs) \
+         to 2^4 s (16 s), for what lasts longer 2^-8 s (3.9 ms) to 2^16 s (18 h). Both are exact: none is \
+         made from another by interpolation.\n\n\
+         UDP has no round-trip time that the kernel knows. Connections are those of all network \
+         namespaces. Block I/O is known of cgroups that have the io controller; memory, throttled time and \
+         pressure where the kernel has the files.\n\n\
          | metric | type | labels | meaning | source |\n|---|---|---|---|---|\n",
     );
     for family in FAMILIES {
@@ -63,19 +70,16 @@ pub fn markdown() -> String {
          | program | hook | needed | without it | families |\n|---|---|---|---|---|\n",
     );
     for program in PROGRAMS {
-        let hook = match program.hook {
-            Hook::Tracepoint(name) => format!("`tp_btf/{name}`"),
-            Hook::Iterator(name) => format!("`iter/{name}`"),
-        };
+        let hook = format!("`{}`", program.hook.section());
         let families: Vec<_> = FAMILIES
             .iter()
             .filter(|f| f.source == Source::Program(program.name))
             .map(|f| format!("`{}`", f.sample_name()))
             .collect();
-        let (needed, without) = if program.required {
-            ("required", "the agent does not start")
-        } else {
-            ("optional", program.fallback)
+        let (needed, without) = match program.stands_in_for {
+            _ if program.required => ("required".to_owned(), "the agent does not start"),
+            Some(other) => (format!("where `{other}` cannot be"), program.fallback),
+            None => ("optional".to_owned(), program.fallback),
         };
         let _infallible = writeln!(
             out,

@@ -24,7 +24,7 @@ pub(super) async fn metrics(State(state): State<AppState>, headers: HeaderMap) -
         .collect();
     let format = negotiate::format(&accept.join(","));
     let scrapes = *state.scrapes.lock().unwrap_or_else(PoisonError::into_inner);
-    let response = match encode(snapshot, scrapes, format) {
+    let response = match encode(snapshot, scrapes, format, state.classic_buckets) {
         Ok(body) => ([(header::CONTENT_TYPE, format.content_type())], body).into_response(),
         Err(error) => {
             tracing::error!(%error, "exposition failed");

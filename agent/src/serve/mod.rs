@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex};
 use agent_common::histogram::Histogram;
 use axum::{Router, routing::get};
 use tokio::sync::watch;
-use tower_http::compression::CompressionLayer;
+use tower_http::{CompressionLevel, compression::CompressionLayer};
 
-use crate::snapshot::Snapshot;
+use crate::{config::ClassicBuckets, snapshot::Snapshot};
 
 /// What the endpoints read.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct AppState {
     pub scrapes: Arc<Mutex<Histogram>>,
     /// Sampling period, to tell whether the agent still samples.
     pub period: std::time::Duration,
+    /// How many classic buckets the sessions' histograms have.
+    pub classic_buckets: ClassicBuckets,
 }
 
 impl AppState {
@@ -38,11 +40,13 @@ impl AppState {
     pub fn new(
         snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
         period: std::time::Duration,
+        classic_buckets: ClassicBuckets,
     ) -> Self {
         Self {
             snapshots,
             scrapes: Arc::new(Mutex::new(Histogram::default())),
             period,
+            classic_buckets,
         }
     }
 
@@ -59,6 +63,7 @@ pub fn app(state: AppState) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/api/v1/sessions", get(sessions::sessions))
-        .layer(CompressionLayer::new())
+        // The default level takes 60 % more time for 10 % fewer bytes.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(state)
 }

@@ -1,7 +1,7 @@
 //! `GET /api/v1/sessions`: the sessions for people and scripts, with quantiles. A value that is not known is
 //! null.
 
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use agent_common::histogram::Histogram;
 use axum::{Json, extract::State};
@@ -53,7 +53,7 @@ fn session(view: &SessionView) -> Value {
         "runtime": identity.runtime,
         "pod": identity.pod,
         "container": identity.container,
-        "start_time": view.started.and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map(|d| d.as_secs_f64()),
+        "start_time": view.started.and_then(seconds_since_epoch),
         "processes": counts.census.map(|c| c.processes),
         "threads": counts.census.map(|c| c.threads),
         "cpu_seconds": counts.cpu_ns as f64 / 1e9,
@@ -71,6 +71,11 @@ fn session(view: &SessionView) -> Value {
         "preempted_by": view.preempted_by.iter()
             .map(|(session, count)| json!({"session": session, "count": count}))
             .collect::<Vec<_>>(),
+        "last_oom_kill": counts.last_oom_kill.as_ref().map(|kill| json!({
+            "pid": kill.pid,
+            "command": kill.command,
+            "time": seconds_since_epoch(kill.at),
+        })),
         "process": {
             "forks": process.forks,
             "execs": process.execs,
@@ -82,6 +87,11 @@ fn session(view: &SessionView) -> Value {
             },
         },
     })
+}
+
+fn seconds_since_epoch(time: SystemTime) -> Option<f64> {
+    let since = time.duration_since(UNIX_EPOCH).ok()?;
+    Some(since.as_secs_f64())
 }
 
 fn runqueue_wait(view: &SessionView) -> Value {

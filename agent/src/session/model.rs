@@ -7,14 +7,19 @@ use std::{
 
 use agent_common::{
     Slot,
+    block::BlockStats,
     histogram::{BUCKETS, Histogram, native_index},
-    net::{ConnectionRecord, NetStats},
+    memory::MemoryStats,
+    net::ConnectionRecord,
     process::ProcessStats,
     sched::SchedStats,
 };
 
-use super::net::Net;
-use crate::{discover::rules::Identity, kernel::Census};
+use super::{net::Net, utilization::Utilization};
+use crate::{
+    discover::rules::Identity,
+    kernel::{Census, SlotCounts, accounts::CgroupAccounts},
+};
 
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +96,27 @@ pub struct Counts {
     pub cpu_ns: u64,
     /// Network figures; `None` where they are not measured.
     pub net: Option<Net>,
+    /// Block I/O; `None` where it is not measured or the cgroup does not have the io controller.
+    pub block: Option<BlockStats>,
+    /// Stalls for want of memory; `None` where they are not measured.
+    pub memory: Option<MemoryStats>,
+    /// The kernel's own accounts of its cgroups; `None` before they are read for the first time.
+    pub accounts: Option<CgroupAccounts>,
+    /// Share of the CPUs that it may use, one observation a second.
+    pub utilization: Utilization,
+    /// The last process that the out-of-memory killer killed.
+    pub last_oom_kill: Option<OomKill>,
+}
+
+/// A process that the out-of-memory killer killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OomKill {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Command name.
+    pub command: String,
+    /// When it ended.
+    pub at: SystemTime,
 }
 
 /// The last ten seconds, for quantiles that show what is going on now.
@@ -162,8 +188,6 @@ pub struct Session {
     pub ended: Option<Instant>,
     /// Another session has taken its name, so its series would be there twice.
     pub superseded: bool,
-    /// It has been sampled before.
-    pub sampled: bool,
     /// What has been counted.
     pub counts: Counts,
     /// The last ten seconds.
@@ -187,31 +211,52 @@ impl Session {
         }
     }
 
-    /// Takes the network part of a sample: what the kernel has added up, and the live connections.
-    pub fn take_net(
+    /// Takes what the kernel programs have counted, and the live connections.
+    pub fn take_counts(
         &mut self,
-        stats: Option<&NetStats>,
+        counted: SlotCounts,
         measures_udp: bool,
         live: Option<&[ConnectionRecord]>,
     ) {
-        let Some(stats) = stats else { return };
-        // A session that was there before the agent has connections with a past.
-        let first = !self.sampled && self.made_ns.is_none();
-        self.counts
-            .net
-            .get_or_insert_default()
-            .take(stats, measures_udp, live, first);
+        // No `..`: what the kernel counts is either taken here or does not compile.
+        let SlotCounts {
+            sched,
+            process,
+            net,
+            block,
+            memory,
+        } = counted;
+        let counts = &mut self.counts;
+        (counts.sched, counts.process, counts.memory) = (sched, process, memory);
+        // Without the io controller the kernel charges an ancestor: what there is here is not all.
+        let has_io = counts.accounts.as_ref().is_some_and(|a| a.has_io);
+        counts.block = block.filter(|_| has_io);
+        if let Some(net) = net {
+            let mine = counts.net.get_or_insert_default();
+            mine.take(&net, measures_udp, live);
+        }
+    }
+
+    /// Takes the kernel's accounts of its cgroups. What is counted in them never decreases.
+    pub fn take_accounts(&mut self, accounts: CgroupAccounts) {
+        let before = self.counts.accounts.take();
+        self.counts.accounts = Some(match before {
+            Some(before) => accounts.not_below(&before),
+            None => accounts,
+        });
     }
 
     /// Completes a sample of the counters with who is alive.
-    pub fn take_census(&mut self, census: Option<Census>, now: Instant) {
+    pub fn take_census(&mut self, census: Option<Census>, cpus: f64, now: Instant) {
         let counts = &mut self.counts;
         let switched_ns = counts.sched.cpu_ns + counts.process.moved_cpu_ns;
         let unswitched_ns = census.map_or(0, |c| c.unswitched_ns);
         // What was switched between the two readings is in neither; a counter must not go back.
         counts.cpu_ns = counts.cpu_ns.max(switched_ns + unswitched_ns);
         counts.census = census;
-        self.sampled = true;
+        let limit = counts.accounts.as_ref().and_then(|a| a.cpu_limit);
+        let usable = limit.map_or(cpus, |limit| limit.min(cpus));
+        counts.utilization.push(now, counts.cpu_ns, usable);
         self.had_process |=
             census.is_some_and(|c| c.processes > 0) || counts.sched.runqueue_wait.count() > 0;
         self.recent

@@ -3,7 +3,7 @@
 
 use agent_common::{
     histogram::{Histogram, bucket_of},
-    net::{ConnectionRecord, INBOUND, LISTENER, NetStats, OUTBOUND, TcpSideStats, UdpStats},
+    net::{ConnectionRecord, INBOUND, NetStats, OUTBOUND, TcpSideStats, Traffic, UdpStats},
 };
 
 /// `ESTABLISHED` (`include/net/tcp_states.h`).
@@ -37,44 +37,15 @@ pub struct TcpSide {
     pub connect: Histogram,
     /// Time from ESTABLISHED to CLOSE; a long histogram.
     pub duration: Histogram,
-    /// What the live connections had when the session was adopted: not its traffic since then.
-    base: Traffic,
-}
-
-/// What connections have carried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Data bytes sent.
-    pub sent_bytes: u64,
-    /// Data bytes received.
-    pub received_bytes: u64,
-    /// Segments sent again.
-    pub retransmits: u64,
-}
-
-impl Traffic {
-    fn each(self, other: Self, f: impl Fn(u64, u64) -> u64) -> Self {
-        let Self {
-            sent_bytes,
-            received_bytes,
-            retransmits,
-        } = other;
-        Self {
-            sent_bytes: f(self.sent_bytes, sent_bytes),
-            received_bytes: f(self.received_bytes, received_bytes),
-            retransmits: f(self.retransmits, retransmits),
-        }
-    }
 }
 
 impl Net {
-    /// Takes a sample. `first` says that the session has just been adopted with the connections it had.
+    /// Takes a sample.
     pub fn take(
         &mut self,
         stats: &NetStats,
         measures_udp: bool,
         live: Option<&[ConnectionRecord]>,
-        first: bool,
     ) {
         // The milestones go to the registry, which knows when the session was made.
         let NetStats {
@@ -84,9 +55,15 @@ impl Net {
             milestones: _,
         } = stats;
         for side in [INBOUND, OUTBOUND] {
-            self.tcp[side].take(&tcp[side], side, live, first);
+            self.tcp[side].take(&tcp[side], side, live);
         }
         self.udp = measures_udp.then_some([*udp_transmit, *udp_receive]);
+    }
+
+    /// Datagrams sent and received, once there have been any.
+    pub fn used_udp(&self) -> Option<&[UdpStats; 2]> {
+        let unused = |stats: &UdpStats| *stats == UdpStats::default();
+        self.udp.as_ref().filter(|both| !both.iter().all(unused))
     }
 
     /// Established inbound connections.
@@ -96,43 +73,24 @@ impl Net {
 }
 
 impl TcpSide {
-    fn take(
-        &mut self,
-        stats: &TcpSideStats,
-        side: usize,
-        live: Option<&[ConnectionRecord]>,
-        first: bool,
-    ) {
+    fn take(&mut self, stats: &TcpSideStats, side: usize, live: Option<&[ConnectionRecord]>) {
         let TcpSideStats {
             opened,
             connect_failures,
             resets,
-            closed_sent_bytes,
-            closed_received_bytes,
-            closed_retransmits,
+            closed,
             connect,
             duration,
         } = *stats;
         (self.opened, self.connect_failures, self.resets) = (opened, connect_failures, resets);
         (self.connect, self.duration) = (connect, duration);
-        let mut sum = Traffic {
-            sent_bytes: closed_sent_bytes,
-            received_bytes: closed_received_bytes,
-            retransmits: closed_retransmits,
-        };
+        let mut sum = closed;
         self.connections = live.map(|_| 0);
         for record in live.unwrap_or_default() {
-            if record.side == LISTENER || record.side as usize != side {
+            if record.side as usize != side {
                 continue;
             }
-            sum = sum.each(
-                Traffic {
-                    sent_bytes: record.sent_bytes,
-                    received_bytes: record.received_bytes,
-                    retransmits: record.retransmits.into(),
-                },
-                u64::wrapping_add,
-            );
+            sum = sum.each(record.traffic, u64::wrapping_add);
             if record.state == ESTABLISHED {
                 self.connections = self.connections.map(|n| n + 1);
                 if record.srtt_us != 0 {
@@ -142,13 +100,17 @@ impl TcpSide {
                 }
             }
         }
-        if first {
-            self.base = sum;
-        }
         // A connection that closed between the two readings is in neither for one sample.
-        self.traffic = self
-            .traffic
-            .each(sum.each(self.base, u64::saturating_sub), u64::max);
+        self.traffic = self.traffic.each(sum, u64::max);
+    }
+
+    /// Whether there has been a connection, or an attempt at one.
+    pub fn is_used(&self) -> bool {
+        self.opened > 0
+            || self.connect_failures > 0
+            || self.connections.is_some_and(|n| n > 0)
+            || self.rtt.count() > 0
+            || self.traffic != Traffic::default()
     }
 }
 
@@ -162,7 +124,10 @@ mod tests {
             side: side as u32,
             state: ESTABLISHED,
             srtt_us: 250,
-            sent_bytes,
+            traffic: Traffic {
+                sent_bytes,
+                ..Traffic::default()
+            },
             ..ConnectionRecord::default()
         }
     }
@@ -171,33 +136,19 @@ mod tests {
     fn a_byte_is_counted_once_while_its_connection_lives_and_after() {
         let mut net = Net::default();
         let mut stats = NetStats::default();
-        net.take(&stats, false, Some(&[record(100, OUTBOUND)]), false);
+        net.take(&stats, false, Some(&[record(100, OUTBOUND)]));
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 100);
         // Closed after the counters were read and before the iterator ran: nothing is lost or taken back.
-        net.take(&stats, false, Some(&[]), false);
+        net.take(&stats, false, Some(&[]));
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 100);
-        stats.tcp[OUTBOUND].closed_sent_bytes = 130;
+        stats.tcp[OUTBOUND].closed.sent_bytes = 130;
         net.take(
             &stats,
             false,
             Some(&[record(7, OUTBOUND), record(50, INBOUND)]),
-            false,
         );
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 137);
         assert_eq!(net.tcp[INBOUND].traffic.sent_bytes, 50);
         assert_eq!((net.clients(), net.tcp[OUTBOUND].rtt.count()), (Some(1), 2));
-    }
-
-    #[test]
-    fn what_was_carried_before_the_adoption_is_not_counted() {
-        let mut net = Net::default();
-        let mut stats = NetStats::default();
-        net.take(&stats, false, Some(&[record(1000, INBOUND)]), true);
-        assert_eq!(net.tcp[INBOUND].traffic.sent_bytes, 0);
-        net.take(&stats, false, Some(&[record(1500, INBOUND)]), false);
-        assert_eq!(net.tcp[INBOUND].traffic.sent_bytes, 500);
-        stats.tcp[INBOUND].closed_sent_bytes = 1600;
-        net.take(&stats, false, Some(&[]), false);
-        assert_eq!(net.tcp[INBOUND].traffic.sent_bytes, 600);
     }
 }

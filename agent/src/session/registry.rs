@@ -16,14 +16,12 @@ use std::{
 use agent_common::{
     Slot,
     cgroup::CgroupBirth,
-    histogram::{Histogram, bucket_of},
-    net::{ConnectionRecord, NetMilestones, NetStats},
-    process::ProcessStats,
-    sched::SchedStats,
+    histogram::{Histogram, bucket_of, long_bucket_of},
+    net::{ConnectionRecord, NetMilestones},
 };
 
 use super::{
-    model::{Counts, Milestone, Recent, Session},
+    model::{Counts, Milestone, OomKill, Recent, Session},
     slots::{REST, Slots},
 };
 use crate::{
@@ -31,7 +29,7 @@ use crate::{
         cgroup::Found,
         rules::{Identity, Verdict},
     },
-    kernel::{Census, Kernel},
+    kernel::{Census, Kernel, SlotCounts, accounts::CgroupAccounts},
 };
 
 /// What the registry needs of the kernel side; tests have one without a kernel.
@@ -44,20 +42,20 @@ pub trait SlotTable {
     fn unassign(&mut self, cgroup_id: u64);
     /// Makes the changes known to every thread.
     fn publish(&mut self);
-    /// A slot's scheduler figures.
-    fn sched(&self, slot: Slot) -> SchedStats;
-    /// A slot's life-cycle counters.
-    fn process(&self, slot: Slot) -> ProcessStats;
-    /// A slot's network counters; `None` when the kernel cannot tell.
-    fn net(&self, slot: Slot) -> Option<NetStats>;
+    /// What has been counted in a slot.
+    fn counts(&self, slot: Slot) -> SlotCounts;
     /// Whether UDP is in them.
     fn measures_udp(&self) -> bool;
-    /// Live TCP sockets; `None` when the kernel cannot tell.
+    /// Enters the connections that newly adopted sessions have already.
+    fn find_open_connections(&mut self);
+    /// Live TCP connections, by slot; `None` when the kernel cannot tell.
     fn connections(&mut self) -> Option<Vec<ConnectionRecord>>;
     /// Who is alive, by slot; `None` when the kernel cannot tell.
     fn census(&mut self) -> Option<Vec<Census>>;
     /// When a cgroup was made and got its first process, if the kernel programs saw it.
     fn birth(&self, cgroup_id: u64) -> Option<CgroupBirth>;
+    /// CPUs of the node.
+    fn cpus(&self) -> f64;
 }
 
 impl SlotTable for Kernel {
@@ -73,17 +71,14 @@ impl SlotTable for Kernel {
     fn publish(&mut self) {
         self.publish();
     }
-    fn sched(&self, slot: Slot) -> SchedStats {
-        self.sched(slot)
-    }
-    fn process(&self, slot: Slot) -> ProcessStats {
-        self.process(slot)
-    }
-    fn net(&self, slot: Slot) -> Option<NetStats> {
-        self.net(slot)
+    fn counts(&self, slot: Slot) -> SlotCounts {
+        self.counts(slot)
     }
     fn measures_udp(&self) -> bool {
         self.measures_udp()
+    }
+    fn find_open_connections(&mut self) {
+        self.find_open_connections();
     }
     fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
         self.connections()
@@ -93,6 +88,9 @@ impl SlotTable for Kernel {
     }
     fn birth(&self, cgroup_id: u64) -> Option<CgroupBirth> {
         self.birth(cgroup_id)
+    }
+    fn cpus(&self) -> f64 {
+        f64::from(self.online_cpus())
     }
 }
 
@@ -130,7 +128,11 @@ pub struct Registry {
     expiring: Vec<(Instant, u64)>,
     /// A change that the kernel has not been told of.
     unpublished: bool,
-    /// Time from a cgroup's making to each milestone.
+    /// A session has been adopted since the last sample: it may have connections already.
+    adopted: bool,
+    /// Samples taken, to spread the reading of accounts over them.
+    samples: u64,
+    /// Time from a cgroup's making to each milestone; long histograms.
     startup: BTreeMap<StartupKey, Histogram>,
     /// Time from a cgroup's making to its adoption: what happened in between is not counted.
     adoption: Histogram,
@@ -153,6 +155,8 @@ impl Registry {
             overflowed_total: 0,
             expiring: Vec::new(),
             unpublished: false,
+            adopted: false,
+            samples: 0,
             startup: BTreeMap::new(),
             adoption: Histogram::default(),
         }
@@ -302,21 +306,17 @@ impl Registry {
 
     /// Reads every session's counts, gives slots back, forgets what has lingered.
     pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) {
-        let mut net = HashMap::new();
-        for session in self.sessions.values_mut() {
-            if let Some(slot) = session.slot {
-                session.counts.sched = table.sched(slot);
-                session.counts.process = table.process(slot);
-                net.extend(table.net(slot).map(|stats| (slot, stats)));
-            }
+        if std::mem::take(&mut self.adopted) {
+            table.find_open_connections();
         }
+        let slots = self.sessions.values().filter_map(|s| s.slot);
+        let mut counted: HashMap<Slot, SlotCounts> =
+            slots.map(|slot| (slot, table.counts(slot))).collect();
         // After the counters: a thread switched or a connection closed in between is then missing from
         // both for one sample, where the other way round it would be counted twice.
         let census = table.census();
-        let connections = table.connections().map(|mut all| {
-            all.sort_unstable_by_key(|c| c.slot);
-            all
-        });
+        let connections = table.connections();
+        let cpus = table.cpus();
         let measures_udp = table.measures_udp();
         for session in self.sessions.values_mut() {
             let Some(slot) = session.slot else { continue };
@@ -325,12 +325,16 @@ impl Registry {
                 let to = all.partition_point(|c| c.slot <= slot);
                 &all[from..to]
             });
-            session.take_net(net.get(&slot), measures_udp, live);
+            let Some(counted) = counted.remove(&slot) else {
+                continue;
+            };
+            let net_milestones = counted.net.map(|n| n.milestones).unwrap_or_default();
+            session.take_counts(counted, measures_udp, live);
             session.take_census(
                 census.as_ref().and_then(|c| c.get(slot as usize)).copied(),
+                cpus,
                 now,
             );
-            let net_milestones = net.get(&slot).map(|n| n.milestones).unwrap_or_default();
             note_milestones(session, table, net_milestones, &mut self.startup);
             if session
                 .ended
@@ -339,6 +343,10 @@ impl Registry {
                 // Read for the last time just now.
                 session.slot = None;
                 session.counts.census = None;
+                // What it holds and may use is known of a living one only.
+                if let Some(accounts) = &mut session.counts.accounts {
+                    accounts.memory = None;
+                }
                 self.slots.give_back(slot, now);
             }
         }
@@ -356,6 +364,30 @@ impl Registry {
         });
         self.publish(table);
         self.slots.wake(now);
+    }
+
+    /// Reads the kernel's own accounts of the sessions' cgroups: of each session at its first sample and
+    /// then at every `every`th one, a share of them at a time.
+    pub fn read_accounts(&mut self, every: u64, read: impl Fn(u64) -> Option<CgroupAccounts>) {
+        self.samples += 1;
+        for (serial, session) in &mut self.sessions {
+            let due = (self.samples + serial).is_multiple_of(every.max(1));
+            if !session.is_live() || !(due || session.counts.accounts.is_none()) {
+                continue;
+            }
+            let accounts = session.roots.iter().filter_map(|&root| read(root));
+            if let Some(all) = accounts.reduce(CgroupAccounts::with) {
+                session.take_accounts(all);
+            }
+        }
+    }
+
+    /// A process of the session with this slot was killed for want of memory.
+    pub fn oom_killed(&mut self, slot: Slot, kill: OomKill) {
+        let session = self.sessions.values_mut().find(|s| s.slot == Some(slot));
+        if let Some(session) = session {
+            session.counts.last_oom_kill = Some(kill);
+        }
     }
 
     fn begin(
@@ -425,7 +457,6 @@ impl Registry {
                 had_process: false,
                 ended: None,
                 superseded: false,
-                sampled: false,
                 counts: Counts::default(),
                 recent: Recent::default(),
             },
@@ -450,6 +481,7 @@ impl Registry {
         session.cgroups.insert(id);
         if root {
             session.roots.insert(id);
+            self.adopted = true;
         }
         self.memberships.insert(
             id,
@@ -530,7 +562,7 @@ fn note_milestones(
         } = &session.identity;
         let key = (namespace.clone(), template.clone(), milestone);
         let histogram = startup.entry(key).or_default();
-        histogram.buckets[bucket_of(took_ns)] += 1;
+        histogram.buckets[long_bucket_of(took_ns)] += 1;
         histogram.sum_ns += took_ns;
     }
 }

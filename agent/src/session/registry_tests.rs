@@ -34,17 +34,15 @@ impl SlotTable for FakeTable {
     fn publish(&mut self) {
         self.published = self.pending.clone();
     }
-    fn sched(&self, slot: Slot) -> SchedStats {
-        let mut stats = SchedStats::default();
-        stats.runqueue_wait.buckets[0] = self.counts.get(&slot).copied().unwrap_or(0);
-        stats
+    fn counts(&self, slot: Slot) -> SlotCounts {
+        let mut counts = SlotCounts::default();
+        counts.sched.runqueue_wait.buckets[0] = self.counts.get(&slot).copied().unwrap_or(0);
+        counts
     }
-    fn process(&self, _slot: Slot) -> ProcessStats {
-        ProcessStats::default()
+    fn cpus(&self) -> f64 {
+        2.0
     }
-    fn net(&self, _slot: Slot) -> Option<NetStats> {
-        None
-    }
+    fn find_open_connections(&mut self) {}
     fn measures_udp(&self) -> bool {
         false
     }

@@ -1,0 +1,90 @@
+//! A socket and whose it is.
+
+use agent_common::{
+    NO_SESSION, Slot,
+    net::{NetStats, Traffic},
+};
+use aya_ebpf::{btf_maps::Array, macros::btf_map};
+
+use crate::{
+    kernel::{Cgroup, KernelPtr, chained, offset},
+    session,
+};
+
+/// `SOCK_DONE` of `enum sock_flags` (include/net/sock.h).
+const SOCK_DONE: u64 = 1 << 1;
+
+/// Per slot; resized to the number of slots when loaded.
+#[btf_map]
+pub(crate) static NET_STATS: Array<NetStats, 1> = Array::new();
+
+/// A socket: `struct sock *`. Read with the checked helper throughout, because it comes from tracepoints,
+/// from files and from a map alike.
+#[derive(Clone, Copy)]
+pub(crate) struct Socket(pub(crate) KernelPtr);
+
+impl Socket {
+    /// TCP state (include/net/tcp_states.h).
+    #[inline(always)]
+    pub(crate) fn state(self) -> i32 {
+        chained::<u8>(self.0, offset!(sock_state))
+            .unwrap_or(0)
+            .into()
+    }
+
+    /// IPPROTO number.
+    #[inline(always)]
+    pub(crate) fn protocol(self) -> u16 {
+        chained(self.0, offset!(sock_protocol)).unwrap_or(0)
+    }
+
+    /// `AF_INET`, `AF_INET6` or another family's number.
+    #[inline(always)]
+    pub(crate) fn family(self) -> u16 {
+        chained(self.0, offset!(sock_family)).unwrap_or(0)
+    }
+
+    /// Local port.
+    #[inline(always)]
+    pub(crate) fn local_port(self) -> u32 {
+        chained::<u16>(self.0, offset!(sock_local_port))
+            .unwrap_or(0)
+            .into()
+    }
+
+    /// Smoothed round-trip time, microseconds; 0 before the first measurement.
+    #[inline(always)]
+    pub(crate) fn smoothed_rtt_us(self) -> u32 {
+        chained::<u32>(self.0, offset!(tcp_srtt)).unwrap_or(0) >> 3
+    }
+
+    /// The session of the socket's cgroup, which is that of the process that made it, or of the
+    /// listener for an accepted one.
+    #[inline(always)]
+    pub(crate) fn slot(self) -> Slot {
+        let cgroup: u64 = chained(self.0, offset!(sock_cgroup)).unwrap_or(0);
+        // Before 5.15 the lowest bit says that this is a class id, not a pointer.
+        if cgroup == 0 || cgroup & 1 != 0 {
+            return NO_SESSION;
+        }
+        Cgroup(cgroup as KernelPtr)
+            .id()
+            .map_or(NO_SESSION, session::slot_of_cgroup)
+    }
+
+    /// What a TCP socket has carried since it was made.
+    #[inline(always)]
+    pub(crate) fn traffic(self) -> Traffic {
+        let sent: u64 = chained(self.0, offset!(tcp_bytes_sent)).unwrap_or(0);
+        let again: u64 = chained(self.0, offset!(tcp_bytes_retransmitted)).unwrap_or(0);
+        let received: u64 = chained(self.0, offset!(tcp_bytes_received)).unwrap_or(0);
+        let flags: u64 = chained(self.0, offset!(sock_flags)).unwrap_or(0);
+        let retransmits: u32 = chained(self.0, offset!(tcp_total_retransmits)).unwrap_or(0);
+        Traffic {
+            sent_bytes: sent.saturating_sub(again),
+            // The kernel counts a FIN as one byte (net/ipv4/tcp_input.c, `tcp_fin`).
+            received_bytes: received.saturating_sub(u64::from(flags & SOCK_DONE != 0)),
+            retransmits: retransmits.into(),
+        }
+    }
+}

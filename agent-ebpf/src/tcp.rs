@@ -1,0 +1,223 @@
+//! TCP of each session, at the moments when a connection changes its state; nothing runs per packet.
+//!
+//! `inet_sock_set_state` counts openings and takes a closing socket's final values. What a live one has
+//! carried is read at the sample (`connections.rs`).
+
+use agent_common::{
+    NO_SESSION, Slot,
+    histogram::{bucket_of, long_bucket_of},
+    net::{Connection, INBOUND, NetStats, OUTBOUND, TcpSideStats, Traffic},
+};
+use aya_ebpf::{
+    helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
+
+use crate::{
+    connections::{CONNECTIONS, listens_on},
+    kernel::KernelPtr,
+    record,
+    socket::{NET_STATS, Socket},
+};
+
+// include/net/tcp_states.h
+pub(crate) const ESTABLISHED: i32 = 1;
+const SYN_SENT: i32 = 2;
+const SYN_RECV: i32 = 3;
+pub(crate) const TIME_WAIT: i32 = 6;
+pub(crate) const CLOSE: i32 = 7;
+pub(crate) const LISTEN: i32 = 10;
+pub(crate) const NEW_SYN_RECV: i32 = 12;
+
+pub(crate) const IPPROTO_TCP: u16 = 6;
+
+/// The counters of a slot's side; `side` is one of the two.
+#[inline(always)]
+fn tcp_stats(slot: Slot, side: usize) -> Option<*mut TcpSideStats> {
+    let stats = NET_STATS.get_ptr_mut(slot)?;
+    // SAFETY: a map value, and a constant index on each branch.
+    Some(unsafe {
+        if side == OUTBOUND {
+            &raw mut (*stats).tcp[OUTBOUND]
+        } else {
+            &raw mut (*stats).tcp[INBOUND]
+        }
+    })
+}
+
+macro_rules! add {
+    ($stats:expr, $($field:ident).+, $n:expr) => {
+        // SAFETY: a map value.
+        unsafe { record::add(&raw mut (*$stats).$($field).+, $n) }
+    };
+}
+
+/// `inet_sock_set_state(const sock *sk, const int oldstate, const int newstate)`,
+/// net/ipv4/af_inet.c; may run in softirq, so only the socket says whose it is.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    let socket = Socket(ctx.arg::<KernelPtr>(0));
+    if socket.protocol() != IPPROTO_TCP {
+        return 0;
+    }
+    let (old, new) = (ctx.arg::<i32>(1), ctx.arg::<i32>(2));
+    // SAFETY: takes no arguments.
+    let now_ns = unsafe { bpf_ktime_get_boot_ns() };
+    let key = socket.0 as u64;
+    match (old, new) {
+        (_, SYN_SENT) | (LISTEN, SYN_RECV) => {
+            let slot = socket.slot();
+            if slot != NO_SESSION {
+                let side = if new == SYN_SENT { OUTBOUND } else { INBOUND } as u32;
+                let connection = Connection {
+                    began_ns: now_ns,
+                    established_ns: 0,
+                    before: Traffic::default(),
+                    side,
+                    slot,
+                };
+                let _full = CONNECTIONS.insert(&key, &connection, 0);
+            }
+        }
+        (_, LISTEN) => {
+            let slot = socket.slot();
+            listens_on(slot, socket.local_port());
+            stamp(
+                slot,
+                |stats| &raw mut stats.milestones.first_listener_ns,
+                now_ns,
+            );
+        }
+        (SYN_SENT | SYN_RECV, ESTABLISHED) => established(socket, key, old, now_ns),
+        // A listener that closes has no bytes and no duration.
+        (LISTEN, CLOSE) => {}
+        (_, CLOSE) => closed(socket, key, old, now_ns),
+        _ => {}
+    }
+    0
+}
+
+/// Stamps a milestone, once.
+#[inline(always)]
+fn stamp(slot: Slot, milestone: impl FnOnce(&mut NetStats) -> *mut u64, now_ns: u64) {
+    if slot == NO_SESSION {
+        return;
+    }
+    if let Some(stats) = NET_STATS.get_ptr_mut(slot) {
+        // SAFETY: a map value; of two that come at the same moment either may be the first.
+        unsafe {
+            let milestone = milestone(&mut *stats);
+            if *milestone == 0 {
+                *milestone = now_ns;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn established(socket: Socket, key: u64, old: i32, now_ns: u64) {
+    let slot = socket.slot();
+    let side = if old == SYN_SENT { OUTBOUND } else { INBOUND };
+    let Some(stats) = tcp_stats(slot, side) else {
+        return;
+    };
+    if slot == NO_SESSION {
+        return;
+    }
+    add!(stats, opened, 1);
+    if side == INBOUND {
+        stamp(
+            slot,
+            |stats| &raw mut stats.milestones.first_client_ns,
+            now_ns,
+        );
+    }
+    if let Some(connection) = CONNECTIONS.get_ptr_mut(&key) {
+        // SAFETY: a map value of a socket whose state changes under its lock.
+        unsafe {
+            (*connection).established_ns = now_ns;
+            if side == OUTBOUND {
+                let took_ns = now_ns.saturating_sub((*connection).began_ns);
+                record::observe_shared(&raw mut (*stats).connect, bucket_of(took_ns), took_ns);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn closed(socket: Socket, key: u64, old: i32, now_ns: u64) {
+    let slot = socket.slot();
+    // SAFETY: the value is copied at once.
+    let connection = unsafe { CONNECTIONS.get(&key) }.copied();
+    if slot == NO_SESSION {
+        return;
+    }
+    let side = match connection {
+        Some(connection) => connection.side as usize,
+        None => INBOUND,
+    };
+    let Some(stats) = tcp_stats(slot, side) else {
+        return;
+    };
+    if old == SYN_SENT {
+        add!(stats, connect_failures, 1);
+    }
+    let mut traffic = socket.traffic();
+    if let Some(connection) = connection {
+        traffic = traffic.since(connection.before);
+    }
+    add!(stats, closed.sent_bytes, traffic.sent_bytes);
+    add!(stats, closed.received_bytes, traffic.received_bytes);
+    add!(stats, closed.retransmits, traffic.retransmits);
+    if let Some(connection) = connection
+        && connection.established_ns != 0
+    {
+        let lasted_ns = now_ns.saturating_sub(connection.established_ns);
+        // SAFETY: a map value.
+        unsafe {
+            record::observe_shared(
+                &raw mut (*stats).duration,
+                long_bucket_of(lasted_ns),
+                lasted_ns,
+            )
+        };
+    }
+}
+
+/// `tcp_receive_reset(sock *sk)`, net/ipv4/tcp_input.c.
+#[btf_tracepoint(function = "tcp_receive_reset")]
+fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
+    count_reset(Socket(ctx.arg::<KernelPtr>(0)));
+    0
+}
+
+/// `tcp_send_reset(const sock *sk, …)`, net/ipv4/tcp_ipv4.c and tcp_output.c; without a socket when
+/// nothing listens.
+#[btf_tracepoint(function = "tcp_send_reset")]
+fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
+    count_reset(Socket(ctx.arg::<KernelPtr>(0)));
+    0
+}
+
+#[inline(always)]
+fn count_reset(socket: Socket) {
+    // Kernels from 6.14 on know that `tcp_send_reset` can come without a socket, and want this asked.
+    if socket.0.is_null() {
+        return;
+    }
+    // A refused connection is a failed one, and a listener's reset belongs to no connection. Minisocks
+    // are not `struct sock`.
+    let state = socket.state();
+    if matches!(state, 0 | SYN_SENT | TIME_WAIT | LISTEN | NEW_SYN_RECV) {
+        return;
+    }
+    let slot = socket.slot();
+    if slot == NO_SESSION {
+        return;
+    }
+    // SAFETY: the value is copied before anything can remove it.
+    let connection = unsafe { CONNECTIONS.get(&(socket.0 as u64)) };
+    let side = connection.map_or(INBOUND, |connection| connection.side as usize);
+    if let Some(stats) = tcp_stats(slot, side) {
+        add!(stats, resets, 1);
+    }
+}
