@@ -24,7 +24,7 @@ pub(crate) struct Options {
     #[arg(long)]
     kernels: bool,
     #[command(flatten)]
-    matrix: kernels::Options,
+    matrix: kernels::MatrixOptions,
 }
 
 /// Runs `cargo xtask test`.

@@ -54,6 +54,7 @@ fn environment(filter: Option<&str>) -> String {
         ("SESSIONSCOPE_TEST_PATIENCE", PATIENCE),
         ("SESSIONSCOPE_TEST_WORKLOAD", "/bin/workload"),
         ("SESSIONSCOPE_TEST_DISK", "/disk"),
+        ("SESSIONSCOPE_TEST_SLOW_DISK", "/dev/vdb"),
         ("SESSIONSCOPE_BIN", "/bin/sessionscope"),
         ("SESSIONSCOPE_BPF_DIR", "/bpf"),
         ("FILTER", filter.unwrap_or_default()),
