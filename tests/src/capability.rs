@@ -43,6 +43,16 @@ pub fn task_storage() -> bool {
     (numbers.next(), numbers.next()) >= (Some(5), Some(13))
 }
 
+/// Whether the v2 hierarchy has a controller; where v1 has it, the guests of the matrix have it in v2.
+pub fn controller(name: &str) -> bool {
+    let mount = cgroup::v2_mount().expect("cgroup v2 is mounted");
+    let controllers = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+    if controllers.split_whitespace().any(|there| there == name) {
+        return true;
+    }
+    skip_on_this_kernel(&format!("the {name} controller is not in cgroup v2"))
+}
+
 /// Says that a test is skipped because this machine's kernel was built without something. Panics in the
 /// guests of the kernel matrix, which have everything. Always false.
 pub fn skip_on_this_kernel(reason: &str) -> bool {

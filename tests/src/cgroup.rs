@@ -74,6 +74,12 @@ impl Tree {
         Cgroup::make(self.root.path.join(name.as_ref()))
     }
 
+    /// Gives the children a controller of the v2 hierarchy.
+    pub fn enable(&self, controller: &str) {
+        self.root
+            .write("cgroup.subtree_control", &format!("+{controller}"));
+    }
+
     /// Limits the memory of what joins the returned cgroup: one of the v1 controller where that is
     /// mounted, else `session` itself.
     pub fn limit_memory(&self, session: &Cgroup, bytes: u64) -> Cgroup {
@@ -82,7 +88,7 @@ impl Tree {
             limited.write("memory.limit_in_bytes", &bytes.to_string());
             return limited;
         }
-        self.root.write("cgroup.subtree_control", "+memory");
+        self.enable("memory");
         session.write("memory.max", &bytes.to_string());
         if session.path.join("memory.swap.max").exists() {
             session.write("memory.swap.max", "0");
@@ -138,9 +144,7 @@ impl Cgroup {
 
     /// `usage_usec` of `cpu.stat`, which every v2 cgroup has, controller or not.
     pub fn cpu_usage(&self) -> Duration {
-        let path = self.path.join("cpu.stat");
-        let text = fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        let text = self.read("cpu.stat");
         let mut usage = text
             .lines()
             .filter_map(|line| line.strip_prefix("usage_usec "));
@@ -153,7 +157,15 @@ impl Cgroup {
         drop(self);
     }
 
-    fn write(&self, file: &str, text: &str) {
+    /// The text of one of its files.
+    pub fn read(&self, file: &str) -> String {
+        let path = self.path.join(file);
+        fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+    }
+
+    /// Writes one of its files.
+    pub fn write(&self, file: &str, text: &str) {
         let path = self.path.join(file);
         fs::write(&path, text)
             .unwrap_or_else(|error| panic!("cannot write {text} to {}: {error}", path.display()));

@@ -175,6 +175,12 @@ impl Exposition {
         value as u64
     }
 
+    /// The same for a series that appears with the first of the things it counts.
+    pub fn count_if_any(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        self.find(name, labels)
+            .map_or(0, |_| self.count(name, labels))
+    }
+
     /// The values of a label.
     pub fn values_of(&self, name: &str, label: &str) -> BTreeSet<String> {
         self.matching(name, &[])

@@ -11,6 +11,7 @@ pub mod accounts;
 pub mod agent;
 pub mod capability;
 pub mod cgroup;
+pub mod disk;
 pub mod exposition;
 pub mod http;
 pub mod netns;

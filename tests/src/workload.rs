@@ -7,6 +7,7 @@ use std::{
     env,
     ffi::OsString,
     io::{BufRead, BufReader, Write},
+    path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -36,6 +37,12 @@ pub fn scaled(times: u64) -> u64 {
 /// No workload of a test takes longer.
 const LIMIT: Duration = Duration::from_secs(90);
 
+/// The program: where it was compiled to, or where `SESSIONSCOPE_TEST_WORKLOAD` says it is.
+pub fn binary(compiled: &str) -> PathBuf {
+    let elsewhere = env::var_os("SESSIONSCOPE_TEST_WORKLOAD");
+    elsewhere.map_or_else(|| compiled.into(), PathBuf::from)
+}
+
 /// Two CPUs that may be used, as arguments; the same one twice where there is only one.
 pub fn two_cpus() -> [String; 2] {
     let allowed = sched_getaffinity(Pid::from_raw(0)).expect("a process has its CPUs");
@@ -63,8 +70,7 @@ impl Workload {
 
     /// The same for arguments that may be paths.
     pub fn start_with(binary: &str, cgroup: &Cgroup, arguments: Vec<OsString>) -> Self {
-        let elsewhere = env::var_os("SESSIONSCOPE_TEST_WORKLOAD");
-        let mut child = Command::new(elsewhere.unwrap_or_else(|| binary.into()))
+        let mut child = Command::new(self::binary(binary))
             .arg("--cgroup")
             .arg(cgroup.path())
             .args(arguments)

@@ -20,7 +20,7 @@ fn counted(metrics: &Exposition) -> Value {
     let value = |name: &str| metrics.count(name, &[("session", SESSION)]);
     let exits = |reason: &str| {
         let labels = [("session", SESSION), ("reason", reason)];
-        metrics.count("vdi_session_process_exits_total", &labels)
+        metrics.count_if_any("vdi_session_process_exits_total", &labels)
     };
     json!({
         "forks": value("vdi_session_process_forks_total"),
@@ -168,7 +168,13 @@ fn a_process_killed_for_want_of_memory_is_counted_as_that_and_once() {
     let report = script.run();
     let told = told(6, 1, 0, 5);
     assert_eq!(report, told, "the script did not do what it was told");
-    assert_eq!(counted(&agent.fresh_metrics()), expected(&report, 3));
+    let metrics = agent.fresh_metrics();
+    assert_eq!(counted(&metrics), expected(&report, 3));
+    let kills = metrics.count("vdi_session_oom_kills_total", &[("session", SESSION)]);
+    assert_eq!(kills, 3);
+    // Why the session ended, should it end now.
+    let session = agent.session(SESSION).unwrap();
+    assert_eq!(session["last_oom_kill"]["command"], "exe", "{session}");
 }
 
 #[test]
@@ -214,4 +220,38 @@ fn threads_are_counted_beside_processes_and_not_as_forks() {
         (1, 6)
     );
     assert_eq!(counted(&metrics)["forks"], 0);
+}
+
+/// As many forks as the machine can do: 20,000 a second and more on two CPUs.
+#[test]
+fn a_storm_of_forks_loses_no_count() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let cgroup = tree.child(SESSION);
+    agent.wait_for(&[SESSION]);
+    let forks = scaled(600_000).to_string();
+    let mut storm = Workload::start(WORKLOAD, &cgroup, &["storm", "--forks", &forks]);
+    let cpu_before = agent.metrics().value("process_cpu_seconds_total", &[]);
+    let report = storm.run();
+    let metrics = agent.fresh_metrics();
+    let cpu = metrics.value("process_cpu_seconds_total", &[]) - cpu_before;
+    let lost: f64 = metrics
+        .matching("vdi_agent_events_lost_total", &[])
+        .map(|sample| sample.value)
+        .sum();
+    let seconds = report["seconds"].as_f64().unwrap();
+    let done = report["forks"].as_u64().unwrap();
+    eprintln!(
+        "{:.0} forks a second for {seconds:.1} s; the agent used {cpu:.2} s of CPU; {lost} events lost",
+        done as f64 / seconds
+    );
+    let counted = counted(&metrics);
+    // Besides, the processes that fork, half of them by failing: an event each.
+    assert_eq!(counted["forks"], report["forks"], "{report}");
+    assert_eq!(counted["success"], report["success"], "{report}");
+    assert_eq!(counted["error"], report["error"], "{report}");
+    assert_eq!(counted["signal"], 0);
 }

@@ -14,6 +14,7 @@ use integration_tests::{
     capability,
     cgroup::{Cgroup, Tree},
     exposition::Exposition,
+    netns::Namespace,
     sockets::{connect, inside, listen, serve},
     workload::scaled,
 };
@@ -127,12 +128,8 @@ fn the_bytes_and_openings_of_two_thousand_short_connections_are_exact() {
     assert_eq!(bytes(&metrics, "client", "tcp"), [sent, received]);
     assert_eq!(bytes(&metrics, "server", "tcp"), [received, sent]);
     let opened = |session, side| {
-        of_side(
-            &metrics,
-            "vdi_session_tcp_connections_opened_total",
-            session,
-            side,
-        )
+        let labels = [("session", session), ("side", side)];
+        metrics.count_if_any("vdi_session_tcp_connections_opened_total", &labels)
     };
     assert_eq!(opened("client", "outbound"), connections as u64);
     assert_eq!(opened("server", "inbound"), connections as u64);
@@ -235,6 +232,36 @@ fn udp_datagrams_and_bytes_are_exact() {
     );
 }
 
+/// Every pod has a network namespace of its own, and the agent is in the node's.
+#[test]
+fn connections_of_another_network_namespace_are_measured_while_they_live() {
+    let Some((_tree, agent, server, client)) = stage() else {
+        return;
+    };
+    let namespace = Namespace::new().expect("root may make network namespaces");
+    let listener = inside(&server, || {
+        namespace.inside(|| TcpListener::bind(("127.0.0.1", 0)).unwrap())
+    });
+    let address = listener.local_addr().unwrap();
+    let mut near = inside(&client, || {
+        namespace.inside(|| TcpStream::connect(address).unwrap())
+    });
+    let (mut far, _) = listener.accept().unwrap();
+    near.write_all(&[b'q'; 12_345]).unwrap();
+    far.read_exact(&mut [0; 12_345]).unwrap();
+    let metrics = agent.fresh_metrics();
+    assert_eq!(bytes(&metrics, "client", "tcp"), [12_345, 0]);
+    assert_eq!(bytes(&metrics, "server", "tcp"), [0, 12_345]);
+    assert_eq!(
+        metrics.count("vdi_session_clients", &[("session", "server")]),
+        1
+    );
+    let rtt = "vdi_session_tcp_rtt_seconds_count";
+    assert!(of_side(&metrics, rtt, "client", "outbound") >= 1);
+    assert!(of_side(&metrics, rtt, "server", "inbound") >= 1);
+}
+
+/// A service may open its connection long before the rule that makes it a session.
 #[test]
 fn what_a_connection_carried_before_the_agent_is_not_the_sessions_traffic_since() {
     if !capability::kernel() {

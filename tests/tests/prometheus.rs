@@ -33,7 +33,8 @@ struct Scraped {
 fn scraped(binary: &Path, flags: &[&str], job: &str) -> Scraped {
     let tree = Tree::new();
     let [cpu, _] = two_cpus();
-    let agent = Agent::start(&Configuration::of(&tree));
+    let every_power_of_four = Configuration::of(&tree).set("metrics.classic_buckets", "\"full\"");
+    let agent = Agent::start(&every_power_of_four);
     let mut cgroups: Vec<Cgroup> = HOSTILE.iter().map(|name| tree.child(name)).collect();
     let desk = tree.child("desk");
     agent.wait_for(&["desk"]);

@@ -5,73 +5,125 @@
 //! prints JSON, and whoever called makes tables and files of it, so that root owns nothing in the
 //! checkout.
 
-mod conditions;
+mod beside;
+mod block;
+mod compare;
+mod comparison;
+mod condition;
+mod connections;
+mod costs;
+mod disk;
+#[cfg(test)]
+mod example;
+mod exposition;
+mod figures;
+mod fork;
 mod inside;
+mod iperf;
+mod load;
 mod machine;
 mod memory;
 mod memory_report;
+mod net;
+mod numbers;
 mod page;
-mod pipe;
+mod peers;
+mod perf;
+mod program_tables;
 mod programs;
 mod sched;
-mod sched_report;
+mod scrape;
+mod scrape_report;
+mod sessions;
+mod shells;
+mod staging;
 mod table;
+mod tables;
+mod waiting;
 
 use std::env;
 use std::fs;
 use std::process::Stdio;
 use std::sync::mpsc::Receiver;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::waiting::Interrupted;
 use crate::setup::{self, Purpose};
 use crate::{build_ebpf, command, interrupt};
 
 /// The options of `bench`.
 #[derive(Args)]
 pub(crate) struct Options {
+    /// All of them, unless one is named.
     #[command(subcommand)]
-    benchmark: Benchmark,
+    benchmark: Option<Benchmark>,
+    #[command(flatten)]
+    common: Common,
 }
 
-#[derive(Subcommand)]
+#[derive(Clone, Subcommand)]
 enum Benchmark {
     /// What the agent adds to a context switch, beside an empty program and runqlat.
-    Sched {
-        #[command(flatten)]
-        sched: sched::Options,
-        #[command(flatten)]
-        output: Output,
-    },
-    /// What the agent takes of memory, and its scrapes of time, with 3 and with 250 sessions.
-    Memory {
-        #[command(flatten)]
-        output: Output,
-    },
+    Sched(sched::Options),
+    /// What it adds to TCP over loopback, beside tcprtt, tcpconnlat and tcplife.
+    Net,
+    /// What it adds to reads and writes of a drive, beside biolatency.
+    Block(block::Options),
+    /// What it adds to fork, exec and exit, beside execsnoop and exitsnoop, and what it loses.
+    Fork,
+    /// What a scrape takes with 1, 50 and 250 sessions: time, bytes and series.
+    Scrape,
+    /// What the agent takes of memory with 1, 50 and 250 sessions.
+    Memory,
     /// All of them.
-    All {
-        #[command(flatten)]
-        sched: sched::Options,
-        #[command(flatten)]
-        output: Output,
-    },
+    All,
     /// How a benchmark enters its cgroup.
     #[command(hide = true)]
     Inside(inside::Options),
+    /// Both ends of the short connections of `net`.
+    #[command(hide = true)]
+    Connections(connections::Options),
 }
 
-/// What happens with the measurements.
+/// What all benchmarks understand.
 #[derive(Args)]
-struct Output {
+struct Common {
+    /// Rounds of sched, net, block and fork; in each, every condition is measured once, and nothing
+    /// before and after it.
+    #[arg(long, global = true, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Runs that a measurement repeats because others worked on the machine.
+    #[arg(long, global = true, default_value_t = 10)]
+    repetitions: u32,
     /// Write the tables into docs/cost.md.
-    #[arg(long)]
+    #[arg(long, global = true)]
     write_docs: bool,
     /// Only measure, with what is built already, and print JSON; how the command continues as root.
-    #[arg(long, hide = true)]
+    #[arg(long, global = true, hide = true)]
     raw: bool,
+}
+
+/// What every benchmark is given.
+struct Bench<'a> {
+    rounds: u32,
+    repetitions: u32,
+    interrupted: &'a Receiver<()>,
+}
+
+impl Bench<'_> {
+    /// The command that repeats a benchmark.
+    fn command(&self, name: &str, arguments: &[String]) -> String {
+        let mut words = vec!["cargo xtask bench".to_owned(), name.to_owned()];
+        if !["scrape", "memory"].contains(&name) {
+            words.push(format!("--rounds {}", self.rounds));
+        }
+        words.extend_from_slice(arguments);
+        words.join(" ")
+    }
 }
 
 /// What a benchmark has measured.
@@ -88,71 +140,98 @@ trait Measurements: Serialize + DeserializeOwned {
 
 /// Runs `cargo xtask bench`.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    match &options.benchmark {
-        Benchmark::Inside(options) => inside::run(options),
-        Benchmark::Sched { sched, output } => {
-            let interrupted = prepare(output)?;
-            conduct_sched(sched, output, &interrupted)
-        }
-        Benchmark::Memory { output } => {
-            let interrupted = prepare(output)?;
-            conduct_memory(output, &interrupted)
-        }
-        Benchmark::All { sched, output } => {
-            let interrupted = prepare(output)?;
-            conduct_memory(output, &interrupted)?;
-            conduct_sched(sched, output, &interrupted)
-        }
-    }
-}
-
-fn prepare(output: &Output) -> Result<Receiver<()>> {
+    let common = &options.common;
+    let benchmark = match &options.benchmark {
+        Some(Benchmark::Inside(options)) => return inside::run(options),
+        Some(Benchmark::Connections(options)) => return connections::run(options),
+        Some(benchmark) => benchmark.clone(),
+        None => Benchmark::All,
+    };
     let interrupted = interrupt::listen()?;
-    if !output.raw {
+    if !common.raw {
         setup::prepare(Purpose::Bench)?;
         build_ebpf::build()?;
         build_ebpf::build_floor()?;
         command::build_agent()?;
     }
-    Ok(interrupted)
+    let bench = Bench {
+        rounds: common.rounds,
+        repetitions: common.repetitions,
+        interrupted: &interrupted,
+    };
+    if !matches!(benchmark, Benchmark::All) {
+        return conduct(&benchmark, common, &bench);
+    }
+    let mut failed = 0;
+    for benchmark in [
+        Benchmark::Sched(sched::Options::default()),
+        Benchmark::Net,
+        Benchmark::Block(block::Options::default()),
+        Benchmark::Fork,
+        Benchmark::Scrape,
+        Benchmark::Memory,
+    ] {
+        let Err(error) = conduct(&benchmark, common, &bench) else {
+            continue;
+        };
+        // Ctrl-C reaches a process of root as well, whose error is not typed.
+        if error.is::<Interrupted>() || interrupted.try_recv().is_ok() {
+            return Err(error);
+        }
+        // The others may still be measured.
+        eprintln!("error: {error:#}");
+        failed += 1;
+    }
+    ensure!(failed == 0, "{failed} benchmarks could not be measured");
+    Ok(())
 }
 
-fn conduct_sched(
-    options: &sched::Options,
-    output: &Output,
-    interrupted: &Receiver<()>,
-) -> Result<()> {
-    conduct(output, &options.arguments(), || {
-        sched::measure(options, interrupted)
-    })
+fn conduct(benchmark: &Benchmark, common: &Common, bench: &Bench<'_>) -> Result<()> {
+    match benchmark {
+        Benchmark::Sched(options) => {
+            let measure = || sched::measure(options, bench);
+            take(common, &options.arguments(), measure)
+        }
+        Benchmark::Net => take(common, &[], || net::measure(bench)),
+        Benchmark::Block(options) => {
+            let measure = || block::measure(options, bench);
+            take(common, &options.arguments(), measure)
+        }
+        Benchmark::Fork => take(common, &[], || fork::measure(bench)),
+        Benchmark::Scrape => take(common, &[], || scrape::measure(bench)),
+        Benchmark::Memory => take(common, &[], || memory::measure(bench)),
+        // These are no measurements; `run` has dealt with them.
+        Benchmark::All | Benchmark::Inside(_) | Benchmark::Connections(_) => Ok(()),
+    }
 }
 
-fn conduct_memory(output: &Output, interrupted: &Receiver<()>) -> Result<()> {
-    conduct(output, &[], || memory::measure(interrupted))
-}
-
-fn conduct<M: Measurements>(
-    output: &Output,
+/// Takes the measurements, here or in a process of root, and publishes them.
+fn take<M: Measurements>(
+    common: &Common,
     arguments: &[String],
     measure: impl FnOnce() -> Result<M>,
 ) -> Result<()> {
-    if output.raw {
+    if common.raw {
         println!("{}", serde_json::to_string(&measure()?)?);
         return Ok(());
     }
-    let measurements = if command::is_root() {
-        measure()?
+    eprintln!("bench {}", M::NAME);
+    let measured = if command::is_root() {
+        measure()
     } else {
-        measure_as_root(arguments)?
+        measure_as_root(common, arguments)
     };
-    publish(&measurements, output.write_docs)
+    let measurements = measured.with_context(|| format!("cannot measure {}", M::NAME))?;
+    publish(&measurements, common.write_docs)
 }
 
-fn measure_as_root<M: Measurements>(arguments: &[String]) -> Result<M> {
+fn measure_as_root<M: Measurements>(common: &Common, arguments: &[String]) -> Result<M> {
     let program = env::current_exe().context("cannot find this program's own file")?;
     let mut bench = command::as_root(program);
     bench
         .args(["bench", M::NAME, "--raw"])
+        .args(["--rounds", &common.rounds.to_string()])
+        .args(["--repetitions", &common.repetitions.to_string()])
         .args(arguments)
         .stderr(Stdio::inherit());
     let text = command::output(&mut bench)?;
@@ -178,72 +257,4 @@ fn publish<M: Measurements>(measurements: &M, write_docs: bool) -> Result<()> {
         eprintln!("wrote {}", page::PATH);
     }
     Ok(())
-}
-
-/// The value that a quarter of the values are below.
-fn lower_quartile(values: impl IntoIterator<Item = f64>) -> f64 {
-    let sorted = sorted(values);
-    sorted.get(sorted.len() / 4).copied().unwrap_or(f64::NAN)
-}
-
-/// The median, the robust choice where a neighbour on the machine spoils single measurements.
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let sorted = sorted(values);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => f64::NAN,
-        length if length % 2 == 1 => sorted[middle],
-        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
-    }
-}
-
-fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
-    let mut sorted: Vec<f64> = values.into_iter().collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted
-}
-
-/// `met` or `not met`, for lists of expectations.
-fn verdict(met: bool) -> &'static str {
-    if met { "met" } else { "**not met**" }
-}
-
-/// A whole number with its thousands apart: `1,000,000`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{grouped, lower_quartile, median};
-
-    #[test]
-    fn the_median_is_the_middle_or_between_the_two() {
-        assert!((median([3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
-        assert!((median([4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < f64::EPSILON);
-        assert!(median([]).is_nan());
-    }
-
-    #[test]
-    fn a_quarter_is_below_the_lower_quartile() {
-        let values = [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0];
-        assert!((lower_quartile(values) - 3.0).abs() < f64::EPSILON);
-        assert!((lower_quartile([1.0]) - 1.0).abs() < f64::EPSILON);
-        assert!(lower_quartile([]).is_nan());
-    }
-
-    #[test]
-    fn thousands_are_apart() {
-        assert_eq!(grouped(7), "7");
-        assert_eq!(grouped(123_456), "123,456");
-        assert_eq!(grouped(1_000_000), "1,000,000");
-    }
 }

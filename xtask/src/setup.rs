@@ -54,7 +54,7 @@ const TEST: [Need; 1] = [Need {
     program: "prometheus",
     package: "prometheus",
 }];
-const BENCH: [Need; 2] = [
+const BENCH: [Need; 5] = [
     Need {
         program: "perf",
         package: "linux-perf",
@@ -62,6 +62,18 @@ const BENCH: [Need; 2] = [
     Need {
         program: "runqlat",
         package: "libbpf-tools",
+    },
+    Need {
+        program: "bpftrace",
+        package: "bpftrace",
+    },
+    Need {
+        program: "iperf3",
+        package: "iperf3",
+    },
+    Need {
+        program: "fio",
+        package: "fio",
     },
 ];
 const KERNELS: [Need; 3] = [
@@ -81,8 +93,11 @@ const KERNELS: [Need; 3] = [
 /// The C library that static binaries for arm64 are linked with; it comes with no program.
 const ARM64_C_LIBRARY: &str = "libc6-dev-arm64-cross";
 
-/// Services that come with the packages and must not run just because a test wants the program.
-const SERVICES: [&str; 1] = ["prometheus.service"];
+/// Packages with a service that must not run just because a test wants the program.
+const SERVICES: [(&str, &str); 2] = [
+    ("prometheus", "prometheus.service"),
+    ("iperf3", "iperf3.service"),
+];
 
 /// Installs with services held back: while `policy-rc.d` answers 101 no package starts one, and
 /// `SYSTEMD_OFFLINE` makes systemctl take away the link that would start it at the next boot. A
@@ -118,12 +133,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Installs what is missing for one purpose.
 pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
     let mut packages = missing_build_packages();
-    let mut services = Vec::new();
     if matches!(purpose, Purpose::Test | Purpose::All) {
         packages.extend(missing(&TEST));
-        if packages.contains(&"prometheus") {
-            services.extend(SERVICES);
-        }
     }
     if matches!(purpose, Purpose::Bench | Purpose::All) {
         packages.extend(missing(&BENCH));
@@ -134,6 +145,8 @@ pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
             packages.push(ARM64_C_LIBRARY);
         }
     }
+    let new = |(package, _): &&(&str, &str)| packages.contains(package);
+    let services: Vec<&str> = SERVICES.iter().filter(new).map(|(_, name)| *name).collect();
     install(&packages, &services)?;
     if toolchain::has_debian_compiler() && toolchain::find_linker().is_none() {
         toolchain::install_linker()?;

@@ -4,7 +4,10 @@
 //! generator is installed everywhere. Each ends with the process that started it, so that even a
 //! killed demo leaves no spinning threads behind.
 
+use std::fs::File;
 use std::hint::black_box;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +21,8 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use crate::command;
+
 /// The options of the hidden command `workload`.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -28,6 +33,9 @@ pub(crate) struct Options {
     /// The CPU that the hog and the desktop compete for.
     #[arg(long, default_value_t = 0)]
     cpu: usize,
+    /// The port that the client connects to.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
 }
 
 /// What a workload does.
@@ -39,8 +47,11 @@ pub(crate) enum Kind {
     Latency,
     /// Processes that end well, badly and by a signal, again and again.
     CrashLoop,
-    /// A thread that wakes ten times a second and does nothing, as a session that nobody uses.
-    Idle,
+    /// A process that serves its clients, and one that is all of them and says something to each a few
+    /// times a second, as a session that somebody looks at.
+    Serve,
+    /// The clients that the server has started.
+    Client,
     /// Nothing, until the crash loop that started it ends.
     Sleep,
 }
@@ -52,7 +63,8 @@ impl Kind {
             Self::CpuHog => "cpu-hog",
             Self::Latency => "latency",
             Self::CrashLoop => "crash-loop",
-            Self::Idle => "idle",
+            Self::Serve => "serve",
+            Self::Client => "client",
             Self::Sleep => "sleep",
         }
     }
@@ -63,7 +75,9 @@ const HOG_THREADS: usize = 2;
 /// A desktop under somebody's hands: woken by input and frames, busy for a fraction of that.
 const DESKTOP_SLEEP: Duration = Duration::from_millis(2);
 const DESKTOP_WORK: Duration = Duration::from_micros(100);
-const IDLE_SLEEP: Duration = Duration::from_millis(100);
+/// The connections of a served session, and how often something is said on each.
+pub(crate) const CLIENTS: usize = 4;
+const CLIENT_SLEEP: Duration = Duration::from_millis(200);
 const CRASH_PAUSE: Duration = Duration::from_millis(100);
 /// One in so many rounds of the crash loop also has a process killed by a signal.
 const CRASH_SIGNAL_EVERY: u64 = 10;
@@ -78,9 +92,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Kind::CpuHog => hog(options.cpu),
         Kind::Latency => desktop(options.cpu),
         Kind::CrashLoop => crash_loop(&options.cgroup),
-        Kind::Idle => loop {
-            thread::sleep(IDLE_SLEEP);
-        },
+        Kind::Serve => serve(&options.cgroup),
+        Kind::Client => talk(options.port),
         Kind::Sleep => loop {
             thread::park();
         },
@@ -89,13 +102,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Starts a workload as a process of its own.
 pub(crate) fn start(kind: Kind, cgroup: &Path, cpu: usize) -> Result<Child> {
+    start_with(kind, cgroup, "--cpu", cpu)
+}
+
+fn start_with(kind: Kind, cgroup: &Path, option: &str, value: usize) -> Result<Child> {
     // This program, also when cargo has meanwhile put a new one in its place.
     Command::new("/proc/self/exe")
         .args([
             "workload",
             kind.argument(),
-            "--cpu",
-            &cpu.to_string(),
+            option,
+            &value.to_string(),
             "--cgroup",
         ])
         .arg(cgroup)
@@ -150,6 +167,66 @@ fn desktop(cpu: usize) -> Result<()> {
         while begin.elapsed() < DESKTOP_WORK {
             black_box(begin);
         }
+    }
+}
+
+fn serve(cgroup: &Path) -> Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot listen on 127.0.0.1")?;
+    let port = listener
+        .local_addr()
+        .context("cannot read the own address")?
+        .port();
+    write_something()?;
+    let _client = start_with(Kind::Client, cgroup, "--port", port.into())?;
+    loop {
+        let (stream, _) = listener.accept().context("cannot accept a client")?;
+        thread::spawn(move || answer(stream));
+    }
+}
+
+/// As much as a drive notices, in a file that is gone at once.
+fn write_something() -> Result<()> {
+    let path = command::repository().join(format!("target/serve-{}.tmp", process::id()));
+    let cannot = || format!("cannot write {}", path.display());
+    let mut file = File::create_new(&path).with_context(cannot)?;
+    fs::remove_file(&path).with_context(cannot)?;
+    file.write_all(&[7; 4096]).with_context(cannot)?;
+    file.sync_all().with_context(cannot)
+}
+
+/// Says back whatever it is told, until the client is gone.
+fn answer(mut stream: TcpStream) {
+    let mut buffer = [0; 64];
+    while let Ok(length) = stream.read(&mut buffer) {
+        if length == 0 || stream.write_all(&buffer[..length]).is_err() {
+            return;
+        }
+    }
+}
+
+fn talk(port: u16) -> Result<()> {
+    let connect = |_| TcpStream::connect(("127.0.0.1", port));
+    let clients = (0..CLIENTS).map(connect).collect::<Result<Vec<_>, _>>();
+    let mut clients = clients.context("cannot connect to the server of the session")?;
+    let datagrams = UdpSocket::bind(("127.0.0.1", 0)).context("cannot bind on 127.0.0.1")?;
+    let itself = datagrams
+        .local_addr()
+        .context("cannot read the own address")?;
+    let mut buffer = [7; 64];
+    loop {
+        for client in &mut clients {
+            client.write_all(&buffer).context("cannot ask")?;
+            client
+                .read_exact(&mut buffer)
+                .context("there is no answer")?;
+        }
+        datagrams
+            .send_to(&buffer, itself)
+            .context("cannot send a datagram")?;
+        datagrams
+            .recv(&mut buffer)
+            .context("a datagram does not arrive")?;
+        thread::sleep(CLIENT_SLEEP);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The machine that measurements are from; without it a number says nothing.
 
 use std::fmt;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 use std::{env, fs};
 
@@ -75,7 +76,8 @@ pub(super) fn allowed_cpus() -> Result<Vec<usize>> {
         .collect())
 }
 
-/// The time that all CPUs together have worked since the machine was started.
+/// The time that all CPUs together have worked since the machine was started, interrupts aside: those
+/// of a load count for no process.
 pub(super) fn busy() -> Result<Duration> {
     let stat = read("/proc/stat")?;
     busy_ticks(&stat)
@@ -92,8 +94,40 @@ fn busy_ticks(stat: &str) -> Option<u64> {
         .filter_map(|field| field.parse().ok())
         .collect();
     // user, nice, system, idle, iowait, irq, softirq, steal; what follows is in these already.
-    let [user, nice, system, _, _, irq, softirq, steal] = ticks.get(..8)?.try_into().ok()?;
-    Some(user + nice + system + irq + softirq + steal)
+    let [user, nice, system, _, _, _, _, steal] = ticks.get(..8)?.try_into().ok()?;
+    Some(user + nice + system + steal)
+}
+
+/// The CPU time that a process has taken.
+pub(super) fn process_cpu_time(pid: u32) -> Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    cpu_time(&read(&path)?).with_context(|| format!("{path} has no CPU time"))
+}
+
+fn cpu_time(stat: &str) -> Option<Duration> {
+    // The name before it may contain anything, parentheses included.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ').skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(Duration::from_millis(
+        (user + system) * 1000 / TICKS_PER_SECOND,
+    ))
+}
+
+/// The CPU time of a cgroup and of those below it; version 2 counts it without any controller.
+pub(super) fn cgroup_cpu_time(cgroup: &Path) -> Result<Duration> {
+    let path = cgroup.join("cpu.stat");
+    let stat =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    usage(&stat).with_context(|| format!("{} has no usage_usec", path.display()))
+}
+
+fn usage(stat: &str) -> Option<Duration> {
+    let microseconds = stat
+        .lines()
+        .find_map(|line| line.strip_prefix("usage_usec "))?;
+    Some(Duration::from_micros(microseconds.parse().ok()?))
 }
 
 fn read(path: &str) -> Result<String> {
@@ -102,12 +136,28 @@ fn read(path: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::busy_ticks;
+    use std::time::Duration;
+
+    use super::{busy_ticks, cpu_time, usage};
 
     #[test]
-    fn idle_time_and_time_counted_twice_are_not_busy() {
+    fn idle_time_interrupts_and_time_counted_twice_are_not_busy() {
         let stat = "cpu  1 20 300 9 9 4000 50000 600000 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
-        assert_eq!(busy_ticks(stat), Some(654_321));
+        assert_eq!(busy_ticks(stat), Some(600_321));
         assert_eq!(busy_ticks("cpu  1 2\n"), None);
+    }
+
+    #[test]
+    fn the_time_of_a_process_is_found_behind_any_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 15 6 0 0 20 0 1 0 9";
+        assert_eq!(cpu_time(stat), Some(Duration::from_millis(210)));
+        assert_eq!(cpu_time("7"), None);
+    }
+
+    #[test]
+    fn the_time_of_a_cgroup_is_its_usage() {
+        let stat = "usage_usec 1500\nuser_usec 1000\n";
+        assert_eq!(usage(stat), Some(Duration::from_micros(1500)));
+        assert_eq!(usage("user_usec 1000\n"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Which kernel programs a process has attached, and the kernel's statistics of them.
+//! Which kernel programs a process has, and the kernel's statistics of them.
 //!
 //! `/proc/<pid>/fdinfo` tells whose a program is, so that an agent or a tracer that was on the machine
 //! before is not taken for the measured one.
@@ -17,36 +17,70 @@ pub(super) struct Runs {
     pub(super) ns: u64,
 }
 
-/// The ids of the programs that a process has attached.
-pub(super) fn attached(pid: u32) -> Result<BTreeSet<u32>> {
+/// The ids of the programs that a process holds. Not each is attached, but only those run that are.
+pub(super) fn held(pid: u32) -> Result<BTreeSet<u32>> {
     let folder = format!("/proc/{pid}/fdinfo");
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
     Ok(entries
         .flatten()
         // A file that has been closed meanwhile is none of those we look for.
         .filter_map(|entry| fs::read_to_string(entry.path()).ok())
-        .filter_map(|text| program_of_link(&text))
+        .filter_map(|text| program_of(&text))
         .collect())
 }
 
-/// What on the machine looks at scheduling already, by the names of its programs.
-pub(super) fn others() -> Vec<String> {
-    let mut names = Vec::new();
-    for program in present() {
-        let name = program.name_as_str().unwrap_or_default();
-        if name.contains("sched_") {
-            names.push(format!("{name} (id {})", program.id()));
-        }
-    }
-    names
+/// Kinds of programs that trace, by their numbers in `enum bpf_prog_type`: kprobe, tracepoint, perf
+/// event, raw tracepoint (and the writable one) and what BTF describes.
+const TRACING: [u32; 6] = [2, 5, 7, 17, 24, 26];
+
+/// What traces on this machine, by id and name.
+pub(super) fn tracing() -> BTreeMap<u32, String> {
+    present()
+        .filter(|program| TRACING.contains(&(program.program_type() as u32)))
+        .map(|program| {
+            let name = program.name_as_str().unwrap_or("?").to_owned();
+            (program.id(), name)
+        })
+        .collect()
+}
+
+/// What to call these programs. The kernel keeps 15 characters of a name; where `full` has those of
+/// whoever loaded them, in the order of loading, they get them back.
+pub(super) fn named(ids: &BTreeSet<u32>, full: &[String]) -> BTreeMap<u32, String> {
+    let programs = present().filter(|program| ids.contains(&program.id()));
+    let short = programs.map(|program| {
+        let name = program.name_as_str().unwrap_or("?").to_owned();
+        (program.id(), name)
+    });
+    lengthen(&short.collect(), full)
+}
+
+fn lengthen(short: &BTreeMap<u32, String>, full: &[String]) -> BTreeMap<u32, String> {
+    let lengthened = short.iter().map(|(id, name)| {
+        let candidates: Vec<_> = full.iter().filter(|one| cut(one) == name).collect();
+        // Programs get their numbers in the order of loading.
+        let namesakes: Vec<_> = short.iter().filter(|(_, other)| *other == name).collect();
+        let at = namesakes.iter().position(|(other, _)| *other == id);
+        let same = candidates.len() == namesakes.len();
+        let found = at.and_then(|at| candidates.get(at)).filter(|_| same);
+        (*id, found.map_or(name, |found| *found).clone())
+    });
+    lengthened.collect()
+}
+
+/// What the kernel keeps of a name: `BPF_OBJ_NAME_LEN` less the NUL.
+fn cut(name: &str) -> &str {
+    name.get(..15).unwrap_or(name)
 }
 
 /// The statistics of these programs since they were loaded, by name.
-pub(super) fn runs(ids: &BTreeSet<u32>) -> BTreeMap<String, Runs> {
+pub(super) fn runs(names: &BTreeMap<u32, String>) -> BTreeMap<String, Runs> {
     let mut runs: BTreeMap<String, Runs> = BTreeMap::new();
-    for program in present().filter(|program| ids.contains(&program.id())) {
-        let name = program.name_as_str().unwrap_or("?").to_owned();
-        let sum = runs.entry(name).or_default();
+    for program in present() {
+        let Some(name) = names.get(&program.id()) else {
+            continue;
+        };
+        let sum = runs.entry(name.clone()).or_default();
         sum.count += program.run_count();
         sum.ns += u64::try_from(program.run_time().as_nanos()).unwrap_or(u64::MAX);
     }
@@ -58,27 +92,44 @@ fn present() -> impl Iterator<Item = ProgramInfo> {
     loaded_programs().filter_map(Result::ok)
 }
 
-/// The program that an open link belongs to; `None` for other files.
-fn program_of_link(fdinfo: &str) -> Option<u32> {
-    let field = |name: &str| {
-        fdinfo.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            (key == name).then(|| value.trim())
-        })
-    };
-    field("link_type")?;
-    field("prog_id")?.parse().ok()
+/// The program that an open program or link belongs to; `None` for other files.
+fn program_of(fdinfo: &str) -> Option<u32> {
+    fdinfo.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key == "prog_id").then(|| value.trim().parse().ok())?
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::program_of_link;
+    use std::collections::BTreeMap;
+
+    use super::{lengthen, program_of};
 
     #[test]
-    fn only_links_name_attached_programs() {
+    fn names_that_the_kernel_cut_are_told_apart_by_the_order_of_loading() {
+        let short = [
+            (7, "sched_process_e"),
+            (9, "sched_process_e"),
+            (8, "census"),
+        ];
+        let short: BTreeMap<u32, String> = short.map(|(id, name)| (id, name.to_owned())).into();
+        let full = ["sched_process_exec", "census", "sched_process_exit"].map(str::to_owned);
+        let names: Vec<_> = lengthen(&short, &full).into_values().collect();
+        assert_eq!(
+            names,
+            ["sched_process_exec", "census", "sched_process_exit"]
+        );
+        let names = lengthen(&short, &full[..1]);
+        assert_eq!(names[&9], "sched_process_e");
+    }
+
+    #[test]
+    fn links_and_programs_name_a_program() {
         let link = "pos:\t0\nlink_type:\traw_tracepoint\nlink_id:\t117\nprog_id:\t139\n";
-        assert_eq!(program_of_link(link), Some(139));
+        assert_eq!(program_of(link), Some(139));
         let loaded = "pos:\t0\nprog_type:\t26\nprog_id:\t139\nrun_cnt:\t0\n";
-        assert_eq!(program_of_link(loaded), None);
+        assert_eq!(program_of(loaded), Some(139));
+        assert_eq!(program_of("pos:\t0\nmnt_id:\t15\n"), None);
     }
 }

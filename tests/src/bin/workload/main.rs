@@ -5,6 +5,7 @@
 
 mod child;
 mod script;
+mod storm;
 
 use std::{
     fs::{self, File},
@@ -74,6 +75,11 @@ enum Work {
     },
     /// Starts processes that end as they are told.
     Script(script::Script),
+    /// Starts processes that do nothing, as fast as it can.
+    Storm {
+        #[arg(long)]
+        forks: u64,
+    },
     /// Starts processes that sleep, and on the next line ends them.
     Sleepers {
         #[arg(long)]
@@ -121,6 +127,10 @@ fn main() {
         Work::Script(script) => {
             ready();
             report(&script.run());
+        }
+        Work::Storm { forks } => {
+            ready();
+            report(&storm::run(forks));
         }
         Work::Sleepers { count } => sleepers(count),
         Work::Idle => {

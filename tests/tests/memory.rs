@@ -1,0 +1,224 @@
+//! Page faults, stalls, limits and pressure of a session, against the kernel's own accounts.
+
+use std::{fs, process::Command, time::Duration};
+
+use integration_tests::{
+    agent::{Agent, Configuration},
+    capability,
+    cgroup::{Cgroup, Tree},
+    disk,
+    exposition::Exposition,
+    sockets::inside,
+    workload::{Workload, binary, two_cpus},
+};
+use nix::sys::resource::{UsageWho, getrusage};
+
+const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
+
+/// An agent that reads the cgroups' accounts at every sample, and the sessions `desk` and `other`.
+fn stage(controllers: &[&str]) -> (Tree, Agent, Cgroup, Cgroup) {
+    let tree = Tree::new();
+    for controller in controllers {
+        tree.enable(controller);
+    }
+    let agent = Agent::start(&Configuration::of(&tree).set("sampling.accounts", "\"200ms\""));
+    let (desk, other) = (tree.child("desk"), tree.child("other"));
+    agent.wait_for(&["desk", "other"]);
+    (tree, agent, desk, other)
+}
+
+fn of(metrics: &Exposition, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    metrics.find(name, &[&[("session", "desk")], labels].concat())
+}
+
+fn major_faults(who: UsageWho) -> u64 {
+    let usage = getrusage(who).expect("the kernel accounts its processes");
+    usage.major_page_faults() as u64
+}
+
+#[test]
+fn major_faults_are_exact() {
+    if !capability::kernel() {
+        return;
+    }
+    let (_tree, agent, desk, _other) = stage(&[]);
+    // A program that is not in memory: each of its pages that is touched is a fault that waits for the disk.
+    let folder = disk::folder();
+    let program = folder.path().join("program");
+    fs::copy(binary(WORKLOAD), &program).unwrap();
+    let both = || [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].map(major_faults);
+    let truth = inside(&desk, || {
+        let before = both();
+        for _ in 0..5 {
+            disk::evict(&program);
+            let status = Command::new(&program).args(["child", "exit", "0"]).status();
+            assert!(status.unwrap().success());
+        }
+        let after = both();
+        after[0] + after[1] - before[0] - before[1]
+    });
+    let metrics = agent.fresh_metrics();
+    let said = of(&metrics, "vdi_session_major_faults_total", &[]);
+    eprintln!("{said:?} where the kernel has {truth}");
+    assert!(truth >= 5, "only {truth} faults");
+    assert_eq!(said, Some(truth as f64));
+}
+
+#[test]
+fn reclaim_at_a_memory_limit_is_a_stall_of_the_session_that_has_it() {
+    if !capability::kernel() {
+        return;
+    }
+    let (tree, agent, desk, _other) = stage(&[]);
+    let limited = tree.limit_memory(&desk, 32 << 20);
+    let mut arguments = vec!["script".into(), "--hungry".into(), "1".into()];
+    arguments.extend(["--memory-cgroup".into(), limited.path().into()]);
+    let mut hungry = Workload::start_with(WORKLOAD, &desk, arguments);
+    hungry.run();
+    let metrics = agent.fresh_metrics();
+    let stalls = |part: &str| {
+        let name = format!("vdi_session_reclaim_stall_seconds_{part}");
+        of(&metrics, &name, &[]).unwrap_or(0.0)
+    };
+    let pressure = [("resource", "memory"), ("kind", "some")];
+    let pressure = of(&metrics, "vdi_session_pressure_seconds_total", &pressure);
+    eprintln!(
+        "{} stalls of {} s; {pressure:?} s of pressure",
+        stalls("count"),
+        stalls("sum")
+    );
+    assert!(stalls("count") >= 1.0 && stalls("sum") > 0.0);
+    // Of one thread the kernel accounts the same time as pressure, and what else delays a page as well.
+    if let Some(pressure) = pressure {
+        assert!(
+            stalls("sum") <= 1.05 * pressure + 0.002,
+            "{} s of {pressure} s",
+            stalls("sum")
+        );
+    }
+    let other = [("session", "other")];
+    assert!(
+        metrics
+            .find("vdi_session_reclaim_stall_seconds_count", &other)
+            .is_none()
+    );
+}
+
+/// `total=` of a line of a pressure file, seconds.
+fn pressure_of(cgroup: &Cgroup, file: &str, kind: &str) -> f64 {
+    let text = cgroup.read(file);
+    let line = text.lines().find(|line| line.starts_with(kind));
+    let total = line.and_then(|line| line.rsplit_once("total=")).unwrap().1;
+    total.parse::<f64>().unwrap() / 1e6
+}
+
+#[test]
+fn pressure_is_that_of_the_cgroups_files() {
+    if !capability::kernel() {
+        return;
+    }
+    let (_tree, agent, desk, _other) = stage(&[]);
+    let name = "vdi_session_pressure_seconds_total";
+    if !desk.path().join("cpu.pressure").exists() {
+        // A kernel without PSI: absent, not 0.
+        assert!(agent.fresh_metrics().find(name, &[]).is_none());
+        return;
+    }
+    let [cpu, _] = two_cpus();
+    let fight = ["spin", "--threads", "3", "--seconds", "1.5", "--cpu", &cpu];
+    Workload::start(WORKLOAD, &desk, &fight).run();
+    let said = || {
+        let metrics = agent.fresh_metrics();
+        of(&metrics, name, &[("resource", "cpu"), ("kind", "some")]).unwrap()
+    };
+    let (truth, said) = (pressure_of(&desk, "cpu.pressure", "some"), said());
+    eprintln!("{said} s where the kernel has {truth} s");
+    assert!(
+        truth > 0.5,
+        "three threads on one CPU waited {truth} s only"
+    );
+    assert!((said - truth).abs() <= 0.01 * truth);
+}
+
+#[test]
+fn memory_and_throttled_time_are_those_of_the_cgroups_files() {
+    if !capability::kernel() || !capability::controller("cpu") || !capability::controller("memory")
+    {
+        return;
+    }
+    let (_tree, agent, desk, _other) = stage(&["cpu", "memory"]);
+    desk.write("cpu.max", "20000 100000");
+    desk.write("memory.max", "100000000");
+    let [cpu, _] = two_cpus();
+    let spin = ["spin", "--seconds", "2", "--cpu", &cpu];
+    let mut spin = Workload::start(WORKLOAD, &desk, &spin);
+    spin.run();
+    let metrics = agent.fresh_metrics();
+    let stat = desk.read("cpu.stat");
+    let throttled = stat
+        .lines()
+        .find_map(|line| line.strip_prefix("throttled_usec "));
+    let truth = throttled.unwrap().parse::<f64>().unwrap() / 1e6;
+    let said = of(&metrics, "vdi_session_cpu_throttled_seconds_total", &[]).unwrap();
+    eprintln!("{said} s throttled where the kernel has {truth} s");
+    assert!(
+        truth > 0.5,
+        "a thread with a fifth of a CPU was throttled {truth} s only"
+    );
+    assert!((said - truth).abs() <= 0.01 * truth);
+
+    let memory = |kind| of(&metrics, "vdi_session_memory_bytes", &[("kind", kind)]);
+    let current: f64 = desk.read("memory.current").trim().parse().unwrap();
+    // The kernel rounds a limit down to pages.
+    let limit: f64 = desk.read("memory.max").trim().parse().unwrap();
+    assert_eq!(memory("limit"), Some(limit));
+    // Charged in batches per CPU of up to 64 pages.
+    let said = memory("current").unwrap();
+    assert!(
+        (said - current).abs() <= 1_048_576.0,
+        "{said} where the kernel has {current}"
+    );
+    assert!(memory("anon").unwrap() > 0.0 && memory("file").is_some());
+
+    // Of the fifth of a CPU that it may have it used all.
+    let utilization = |part: &str| {
+        let name = format!("vdi_session_cpu_utilization_ratio_{part}");
+        of(&metrics, &name, &[]).unwrap()
+    };
+    assert!(utilization("count") >= 1.0);
+    let mean = utilization("sum") / utilization("count");
+    assert!((0.2..=1.6).contains(&mean), "used {mean} of what it may");
+}
+
+#[test]
+fn utilization_is_observed_each_second_as_a_share_of_the_cpus() {
+    if !capability::kernel() {
+        return;
+    }
+    let (_tree, agent, desk, _other) = stage(&[]);
+    let cpus = std::thread::available_parallelism().unwrap().get() as f64;
+    let [cpu, _] = two_cpus();
+    let spin = ["spin", "--real-time", "1", "--seconds", "8", "--cpu", &cpu];
+    let mut spin = Workload::start(WORKLOAD, &desk, &spin);
+    spin.go();
+    let state = || {
+        let metrics = agent.fresh_metrics();
+        ["count", "sum"].map(|part| {
+            let name = format!("vdi_session_cpu_utilization_ratio_{part}");
+            of(&metrics, &name, &[]).unwrap_or(0.0)
+        })
+    };
+    // Without the second in which it began.
+    std::thread::sleep(Duration::from_millis(1300));
+    let before = state();
+    std::thread::sleep(Duration::from_secs(4));
+    let after = state();
+    let [count, sum] = [after[0] - before[0], after[1] - before[1]];
+    let mean = sum / count;
+    eprintln!(
+        "{count} observations of {mean} where a CPU is {}",
+        1.0 / cpus
+    );
+    assert!((3.0..=5.0).contains(&count), "{count} observations in 4 s");
+    assert!((mean * cpus - 1.0).abs() <= 0.1, "{mean} of {cpus} CPUs");
+}
