@@ -127,9 +127,11 @@ fn the_cpu_time_of_a_thread_that_nothing_switches_is_divided_where_it_moved() {
         (sum - whole).abs() <= 0.01 * whole,
         "together {sum} s where the kernel has {whole} s"
     );
+    // Until the agent has heard of the move.
+    let unheard = wait::patient(Duration::from_millis(5)).as_secs_f64();
     for (said, truth) in [(charged[0], before), (charged[1], whole - before)] {
         assert!(
-            (said - truth).abs() <= 0.01 * whole,
+            (said - truth).abs() <= 0.01 * whole + unheard,
             "{said} s where the kernel has {truth} s"
         );
     }
@@ -236,7 +238,7 @@ fn a_session_made_while_the_agent_runs_is_measured_at_once_and_its_first_process
         agent.session_that(name, "is found", |session| session["phase"] == "Pending");
         let shown = began.elapsed();
         assert!(
-            shown < Duration::from_millis(400),
+            shown < wait::patient(Duration::from_millis(400)),
             "{name} was shown only after {shown:?}"
         );
         thread::sleep(Duration::from_millis(200));
