@@ -87,7 +87,8 @@ impl Qemu {
         };
         // Messages below errors would interleave with what the tests print; a panic is shown
         // whatever the level.
-        let arguments = format!("console={console} panic=-1 loglevel=2");
+        // Debian's kernels account for pressure only when told to.
+        let arguments = format!("console={console} panic=-1 loglevel=2 psi=1");
         command
             .args(machine)
             .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "2048"])
