@@ -16,6 +16,7 @@ use nix::{
 use crate::rtnetlink::{Impairment, Rtnetlink};
 
 const INTERFACE: &str = "veth0";
+const NETWORK: Ipv4Addr = Ipv4Addr::new(10, 199, 0, 0);
 const PREFIX: u8 = 30;
 
 /// A network namespace.
@@ -87,7 +88,8 @@ impl Link {
             namespace.inside(|| {
                 let (netlink, index) = (Rtnetlink::new()?, if_nametoindex(INTERFACE)?);
                 netlink.add_address(index, *address, PREFIX)?;
-                netlink.up(index)
+                netlink.up(index)?;
+                netlink.route_with_quick_acknowledgements(index, NETWORK, PREFIX, *address)
             })?;
         }
         link.impair([Impairment::default(); 2])?;

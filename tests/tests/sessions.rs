@@ -127,9 +127,11 @@ fn the_cpu_time_of_a_thread_that_nothing_switches_is_divided_where_it_moved() {
         (sum - whole).abs() <= 0.01 * whole,
         "together {sum} s where the kernel has {whole} s"
     );
+    // Until the agent has heard of the move.
+    let unheard = wait::patient(Duration::from_millis(5)).as_secs_f64();
     for (said, truth) in [(charged[0], before), (charged[1], whole - before)] {
         assert!(
-            (said - truth).abs() <= 0.01 * whole,
+            (said - truth).abs() <= 0.01 * whole + unheard,
             "{said} s where the kernel has {truth} s"
         );
     }
@@ -236,7 +238,7 @@ fn a_session_made_while_the_agent_runs_is_measured_at_once_and_its_first_process
         agent.session_that(name, "is found", |session| session["phase"] == "Pending");
         let shown = began.elapsed();
         assert!(
-            shown < Duration::from_millis(400),
+            shown < wait::patient(Duration::from_millis(400)),
             "{name} was shown only after {shown:?}"
         );
         thread::sleep(Duration::from_millis(200));
@@ -260,11 +262,14 @@ fn a_session_made_while_the_agent_runs_is_measured_at_once_and_its_first_process
     assert_eq!(count, sessions.len() as u64);
     let bounds = least.as_secs_f64()..=most.as_secs_f64();
     assert!(bounds.contains(&sum), "{sum} s is not within {bounds:?}");
-    // From the making of the cgroup until it is measured: the bucket below 100 ms has all of them.
+    // From the making of the cgroup until it is measured: the bucket below 100 ms has all of them, or where
+    // all takes longer that of a quarter of a second.
+    let emulated = wait::patient(Duration::from_secs(1)) > Duration::from_secs(1);
+    let bucket = if emulated { "0.25" } else { "0.0625" };
     let adopted = metrics.count("vdi_agent_session_adoption_seconds_count", &[]);
     let quick = metrics.count(
         "vdi_agent_session_adoption_seconds_bucket",
-        &[("le", "0.0625")],
+        &[("le", bucket)],
     );
     let seconds = metrics.value("vdi_agent_session_adoption_seconds_sum", &[]);
     eprintln!("{adopted} adopted in {seconds} s");

@@ -237,7 +237,7 @@ fn two_sessions_that_share_a_cpu_are_preempted_by_each_other() {
     for (name, other) in [(names[0], names[1]), (names[1], names[0])] {
         let (involuntary, by) = preemptions(&metrics, name);
         assert!(
-            involuntary > SWITCHES,
+            involuntary > scaled(SWITCHES),
             "{name} had only {involuntary} involuntary switches"
         );
         assert_eq!(by.iter().sum::<u64>(), involuntary, "{name}");
@@ -271,7 +271,7 @@ fn two_threads_of_one_session_that_share_a_cpu_are_preempted_by_the_session_itse
     fight([&alone, &alone], INTERRUPTIONS);
     let (involuntary, by) = preemptions(&agent.fresh_metrics(), "alone");
     assert!(
-        involuntary > SWITCHES,
+        involuntary > scaled(SWITCHES),
         "only {involuntary} involuntary switches"
     );
     assert_eq!(by.iter().sum::<u64>(), involuntary);

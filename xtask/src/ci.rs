@@ -20,7 +20,9 @@ const STEPS: [Step; 4] = [
     ("lint", lint::check),
     ("docs --check", || docs::generate(true)),
     ("test", || test::run_tests(None)),
-    ("kernels", || kernels::run(&kernels::Options::default())),
+    ("kernels", || {
+        kernels::run(&kernels::MatrixOptions::default(), None)
+    }),
 ];
 
 /// Runs `cargo xtask ci`.

@@ -23,9 +23,11 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::Args;
 
 use self::binaries::Binaries;
+use self::fetch::Fetched;
 use self::list::{Architecture, KERNELS, Kernel};
 use self::outcome::Outcome;
 use self::qemu::{Guest, Qemu};
@@ -35,29 +37,31 @@ use crate::{build_ebpf, command};
 /// Guests at a time.
 const AT_ONCE: usize = 2;
 /// No guest takes half as long on two CPUs.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
+const LIMIT: Duration = Duration::from_mins(20);
 /// The guest's disk, which takes only the space that is written.
 const DISK_BYTES: u64 = 256 << 20;
+const SLOW_DISK_BYTES: u64 = 64 << 20;
 /// How much of a failed guest's log is shown.
 const LOG_LINES: usize = 40;
 
-/// What to run.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Options {
-    /// Only kernels whose name contains this.
-    pub(crate) kernel: Option<String>,
-    /// Only tests whose name contains this.
-    pub(crate) filter: Option<String>,
-    /// Fetch the newest kernels though others are there.
-    pub(crate) refresh: bool,
-    /// Write the page.
-    pub(crate) write_docs: bool,
+/// The options of `test --kernels`.
+#[derive(Args, Default)]
+pub(crate) struct MatrixOptions {
+    /// Only on kernels whose name contains this.
+    #[arg(long, value_name = "NAME", requires = "kernels")]
+    kernel: Option<String>,
+    /// Fetch the newest kernels though others are there already.
+    #[arg(long, requires = "kernels")]
+    refresh: bool,
+    /// Write docs/kernels.md from what the kernels said.
+    #[arg(long, requires = "kernels")]
+    write_docs: bool,
 }
 
-/// Runs the matrix.
-pub(crate) fn run(options: &Options) -> Result<()> {
+/// Runs the tests, or those whose name contains `filter`, on the chosen kernels.
+pub(crate) fn run(options: &MatrixOptions, filter: Option<&str>) -> Result<()> {
     let chosen = choose(options.kernel.as_deref())?;
-    if let Some(filter) = &options.filter {
+    if let Some(filter) = filter {
         let plain = |one: char| one.is_ascii_alphanumeric() || "_:-".contains(one);
         ensure!(
             filter.chars().all(plain),
@@ -65,14 +69,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         );
     }
     ensure!(
-        !options.write_docs || (options.filter.is_none() && chosen.len() == KERNELS.len()),
+        !options.write_docs || (filter.is_none() && chosen.len() == KERNELS.len()),
         "--write-docs needs a run of all tests on all kernels"
     );
     setup::prepare(Purpose::Kernels)?;
     build_ebpf::build()?;
     let work = command::repository().join("target/kernels");
     archive::create(&work)?;
-    let matrix = Matrix::prepare(&work, &chosen)?;
+    let matrix = Matrix::prepare(&work, &chosen, options.refresh)?;
 
     let queue = Mutex::new(chosen.into_iter());
     let outcomes = Mutex::new(Vec::new());
@@ -82,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 loop {
                     let next = queue.lock().ok().and_then(|mut queue| queue.next());
                     let Some(kernel) = next else { break };
-                    let outcome = matrix.test(kernel, options);
+                    let outcome = matrix.test(kernel, filter);
                     if let Ok(mut outcomes) = outcomes.lock() {
                         outcomes.push((kernel.name, outcome));
                     }
@@ -93,10 +97,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let outcomes = outcomes
         .into_inner()
         .map_err(|_| anyhow!("a thread of the matrix has ended in the middle"))?;
-    let outcomes = summarise(outcomes)?;
+    let (outcomes, faulty) = summarise(outcomes);
     if options.write_docs {
         page::write(&outcomes)?;
     }
+    ensure!(
+        faulty.is_empty(),
+        "tests failed on {}: the whole consoles are target/kernels/<kernel>.log",
+        faulty.join(", ")
+    );
     Ok(())
 }
 
@@ -108,18 +117,17 @@ fn choose(kernel: Option<&str>) -> Result<Vec<&'static Kernel>> {
         .iter()
         .filter(|kernel| kernel.name == wanted || (!exact && kernel.name.contains(wanted)))
         .collect();
-    if chosen.is_empty() {
-        let names: Vec<_> = KERNELS.iter().map(|kernel| kernel.name).collect();
-        bail!(
-            "no kernel is called {wanted}; there are {}",
-            names.join(", ")
-        );
-    }
+    let names: Vec<_> = KERNELS.iter().map(|kernel| kernel.name).collect();
+    ensure!(
+        !chosen.is_empty(),
+        "no kernel is called {wanted}; there are {}",
+        names.join(", ")
+    );
     Ok(chosen)
 }
 
-/// Prints how each kernel did; fails when one did not pass.
-fn summarise(outcomes: Vec<(&'static str, Result<Outcome>)>) -> Result<Vec<Outcome>> {
+/// Prints how each kernel did; returns what they said, and the names of those that did not pass.
+fn summarise(outcomes: Vec<(&'static str, Result<Outcome>)>) -> (Vec<Outcome>, Vec<&'static str>) {
     let mut outcomes: BTreeMap<_, _> = outcomes.into_iter().collect();
     let mut good = Vec::new();
     let mut bad = Vec::new();
@@ -148,13 +156,7 @@ fn summarise(outcomes: Vec<(&'static str, Result<Outcome>)>) -> Result<Vec<Outco
             }
         }
     }
-    if !bad.is_empty() {
-        bail!(
-            "tests failed on {}: the whole consoles are target/kernels/<kernel>.log",
-            bad.join(", ")
-        );
-    }
-    Ok(good)
+    (good, bad)
 }
 
 /// Everything that guests of several kernels have in common.
@@ -162,11 +164,16 @@ struct Matrix {
     work: PathBuf,
     qemu: Qemu,
     parts: BTreeMap<Architecture, (Binaries, Vec<u8>)>,
+    kernels: BTreeMap<&'static str, Fetched>,
 }
 
 impl Matrix {
-    fn prepare(work: &Path, chosen: &[&Kernel]) -> Result<Self> {
+    fn prepare(work: &Path, chosen: &[&Kernel], refresh: bool) -> Result<Self> {
         let qemu = Qemu::find(work)?;
+        let mut kernels = BTreeMap::new();
+        for kernel in chosen {
+            kernels.insert(kernel.name, fetch::fetch(kernel, work, refresh)?);
+        }
         let mut parts = BTreeMap::new();
         for architecture in Architecture::ALL {
             if chosen
@@ -182,22 +189,28 @@ impl Matrix {
             work: work.to_owned(),
             qemu,
             parts,
+            kernels,
         })
     }
 
     /// Boots a kernel and lets the tests run there.
-    fn test(&self, kernel: &Kernel, options: &Options) -> Result<Outcome> {
-        let fetched = fetch::fetch(kernel, &self.work, options.refresh)?;
+    fn test(&self, kernel: &Kernel, filter: Option<&str>) -> Result<Outcome> {
+        let fetched = self
+            .kernels
+            .get(kernel.name)
+            .context("a kernel that is not fetched")?;
         let (binaries, busybox) = self
             .parts
             .get(&kernel.architecture)
             .context("no binaries for the architecture")?;
         let file = |extension: &str| self.work.join(format!("{}.{extension}", kernel.name));
-        let (archive, disk, log) = (file("cpio"), file("disk"), file("log"));
-        let content = guest::archive(&fetched, busybox, binaries, options.filter.as_deref())?;
+        let (archive, log) = (file("cpio"), file("log"));
+        let (disk, slow_disk) = (file("disk"), file("slow-disk"));
+        let content = guest::archive(fetched, busybox, binaries, filter)?;
         fs::write(&archive, content)
             .with_context(|| format!("cannot write {}", archive.display()))?;
-        make_disk(&disk)?;
+        make_file_system(&disk)?;
+        make_empty(&slow_disk, SLOW_DISK_BYTES)?;
 
         let mut outcome = Outcome::of(kernel);
         let began = Instant::now();
@@ -206,6 +219,7 @@ impl Matrix {
             image: &fetched.image,
             archive: &archive,
             disk: &disk,
+            slow_disk: &slow_disk,
             log: &log,
             limit: LIMIT,
         };
@@ -218,7 +232,7 @@ impl Matrix {
         if let Err(error) = result {
             outcome.broken.push(format!("{error:#}"));
         }
-        for scratch in [&archive, &disk] {
+        for scratch in [&archive, &disk, &slow_disk] {
             fs::remove_file(scratch)
                 .with_context(|| format!("cannot remove {}", scratch.display()))?;
         }
@@ -232,10 +246,15 @@ impl Matrix {
     }
 }
 
+/// A sparse file.
+fn make_empty(path: &Path, bytes: u64) -> Result<()> {
+    let create = || fs::File::create(path)?.set_len(bytes);
+    create().with_context(|| format!("cannot create {}", path.display()))
+}
+
 /// An empty ext4 file system in a sparse file.
-fn make_disk(path: &Path) -> Result<()> {
-    let create = || -> std::io::Result<()> { fs::File::create(path)?.set_len(DISK_BYTES) };
-    create().with_context(|| format!("cannot create {}", path.display()))?;
+fn make_file_system(path: &Path) -> Result<()> {
+    make_empty(path, DISK_BYTES)?;
     let program = command::find_program("mkfs.ext4")
         .context("no mkfs.ext4: install the package e2fsprogs")?;
     command::run(

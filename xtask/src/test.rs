@@ -23,26 +23,14 @@ pub(crate) struct Options {
     /// Run the integration tests on every kernel of the list, booted in QEMU, and nothing else.
     #[arg(long)]
     kernels: bool,
-    /// Only on kernels whose name contains this.
-    #[arg(long, value_name = "NAME", requires = "kernels")]
-    kernel: Option<String>,
-    /// Fetch the newest kernels though others are there already.
-    #[arg(long, requires = "kernels")]
-    refresh: bool,
-    /// Write docs/kernels.md from what the kernels said.
-    #[arg(long, requires = "kernels")]
-    write_docs: bool,
+    #[command(flatten)]
+    matrix: kernels::MatrixOptions,
 }
 
 /// Runs `cargo xtask test`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.kernels {
-        return kernels::run(&kernels::Options {
-            kernel: options.kernel.clone(),
-            filter: options.filter.clone(),
-            refresh: options.refresh,
-            write_docs: options.write_docs,
-        });
+        return kernels::run(&options.matrix, options.filter.as_deref());
     }
     if options.no_lint || options.filter.is_some() {
         return run_tests(options.filter.as_deref());

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::list::Architecture;
 use crate::command;
@@ -119,36 +119,81 @@ impl Archive {
     }
 }
 
-/// Fetches packages with everything they need that the machine does not have, and unpacks it all:
-/// for programs whose packages cannot be installed beside what is there.
-pub(super) fn unpack_with_dependencies(work: &Path, packages: &[&str], into: &Path) -> Result<()> {
-    let cache = work.join("apt/dependencies");
-    create(&cache.join("archives/partial"))?;
-    let mut update = command::as_root("apt-get");
-    command::run(update.args(["--quiet", "update"]).stdout(Stdio::null()))?;
+/// Fetches packages of the machine's backports with everything they need that the machine does not
+/// have, and unpacks it all: for programs whose packages cannot be installed beside what is there.
+pub(super) fn unpack_backport(work: &Path, packages: &[&str], into: &Path) -> Result<()> {
+    let suite = format!("{}-backports", codename()?);
+    let folder = folder(work, &suite, Architecture::X86)?;
+    let parts = folder.join("parts");
+    for name in ["parts", "lists/partial", "cache/archives/partial"] {
+        create(&folder.join(name))?;
+    }
+    for file in source_files()? {
+        let copy = parts.join(file.file_name().unwrap_or_default());
+        fs::copy(&file, &copy).with_context(|| format!("cannot copy {}", file.display()))?;
+    }
+    let file = parts.join("backports.sources");
+    fs::write(&file, sources(&suite)?)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    let options = [
+        format!("Dir::Etc::sourceparts={}", parts.display()),
+        format!("Dir::State::lists={}", folder.join("lists").display()),
+        format!("Dir::Cache={}", folder.join("cache").display()),
+        "APT::Sandbox::User=root".to_owned(),
+        "Debug::NoLocking=1".to_owned(),
+    ];
     // Nothing is changed by this, so it may plan to remove what stands in the way.
-    command::run(
-        command::as_root("apt-get")
-            .args([
-                "--quiet",
-                "--yes",
-                "--download-only",
-                "--no-install-recommends",
-            ])
-            .args(["-o", &format!("Dir::Cache={}", cache.display())])
-            .args(["-o", "APT::Sandbox::User=root", "install"])
-            .args(packages)
-            .stdout(Stdio::null()),
-    )
-    .with_context(|| format!("cannot fetch {}", packages.join(", ")))?;
-    unpack_all(&cache.join("archives"), into)
+    let install = [
+        "install",
+        "--yes",
+        "--download-only",
+        "--no-install-recommends",
+    ];
+    let install = [&install[..], &["--target-release", &suite], packages].concat();
+    for arguments in [&["update"][..], &install] {
+        let mut apt = Command::new("apt-get");
+        for option in &options {
+            apt.args(["-o", option]);
+        }
+        apt.arg("--quiet").args(arguments).stdout(Stdio::null());
+        command::run(&mut apt)
+            .with_context(|| format!("cannot fetch {} of {suite}", packages.join(", ")))?;
+    }
+    unpack_all(&folder.join("cache/archives"), into)
+}
+
+/// What the machine's release of Debian is called.
+fn codename() -> Result<String> {
+    let text = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
+    let mut names = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let name = names
+        .next()
+        .context("/etc/os-release has no VERSION_CODENAME")?;
+    Ok(name.trim_matches('"').to_owned())
+}
+
+fn source_files() -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(SOURCES).with_context(|| {
+        format!("cannot read {SOURCES}: the kernels come from the Debian archive named there")
+    })?;
+    let files = entries.flatten().map(|entry| entry.path());
+    Ok(files
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "sources")
+        })
+        .collect())
 }
 
 fn unpack_all(packages: &Path, into: &Path) -> Result<()> {
     let parent = into.parent().context("a folder below target/")?;
     create(parent)?;
     // Beside its place and renamed, so that what is there is whole.
-    let partial = into.with_extension("partial");
+    let mut partial = into.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
     let _absent = fs::remove_dir_all(&partial);
     create(&partial)?;
     let mut found = 0;
@@ -187,23 +232,14 @@ pub(super) fn create(folder: &Path) -> Result<()> {
 
 /// The machine's own Debian source with the suite changed.
 fn sources(suite: &str) -> Result<String> {
-    let entries = fs::read_dir(SOURCES).with_context(|| {
-        format!("cannot read {SOURCES}: the kernels come from the Debian archive named there")
-    })?;
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "sources")
-        {
-            let text = fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            if let Some(sources) = with_suite(&text, suite) {
-                return Ok(sources);
-            }
+    for file in source_files()? {
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        if let Some(sources) = with_suite(&text, suite) {
+            return Ok(sources);
         }
     }
-    anyhow::bail!(
+    bail!(
         "no Debian archive in {SOURCES}/*.sources: write one stanza with URIs, Suites, \
          Components: main and Signed-By there"
     )

@@ -14,7 +14,7 @@ const INIT: &str = include_str!("init.sh");
 
 /// How much of the work of a test is done in a guest, where everything takes twenty times as long:
 /// less of it, but held to the same exactness.
-const SCALE: &str = "0.02";
+const SCALE: &str = "0.01";
 /// How many times longer a guest may take for what has a limit.
 const PATIENCE: &str = "20";
 
@@ -54,6 +54,7 @@ fn environment(filter: Option<&str>) -> String {
         ("SESSIONSCOPE_TEST_PATIENCE", PATIENCE),
         ("SESSIONSCOPE_TEST_WORKLOAD", "/bin/workload"),
         ("SESSIONSCOPE_TEST_DISK", "/disk"),
+        ("SESSIONSCOPE_TEST_SLOW_DISK", "/dev/vdb"),
         ("SESSIONSCOPE_BIN", "/bin/sessionscope"),
         ("SESSIONSCOPE_BPF_DIR", "/bpf"),
         ("FILTER", filter.unwrap_or_default()),

@@ -20,6 +20,10 @@ use crate::command;
 /// Debian's packages of the two emulators.
 const PACKAGES: [&str; 2] = ["qemu-system-x86", "qemu-system-arm"];
 
+/// QEMU 7.2 emulates cmpxchg16b wrongly: 6.12 crashes, and without the instruction kernels from 7.0
+/// on have no memory for BPF task storage in the scheduler (`kmalloc_nolock`, mm/slub.c).
+const LEAST_VERSION: u32 = 10;
+
 /// An installation of QEMU.
 pub(super) struct Qemu {
     /// Where its packages are unpacked; none when it is installed.
@@ -32,6 +36,8 @@ pub(super) struct Guest<'a> {
     pub(super) image: &'a Path,
     pub(super) archive: &'a Path,
     pub(super) disk: &'a Path,
+    /// A disk that takes 10 ms for each request, whatever the host's takes.
+    pub(super) slow_disk: &'a Path,
     /// What it prints goes here too.
     pub(super) log: &'a Path,
     pub(super) limit: Duration,
@@ -41,15 +47,13 @@ impl Qemu {
     /// Finds QEMU, or unpacks it below `work`: its packages cannot be installed beside a
     /// `qemu-utils` of another version.
     pub(super) fn find(work: &Path) -> Result<Self> {
-        let installed =
-            |architecture: &Architecture| command::find_program(&program(*architecture)).is_some();
-        if Architecture::ALL.iter().all(installed) {
+        if Architecture::ALL.into_iter().all(is_installed) {
             return Ok(Self { unpacked: None });
         }
         let folder = work.join("tools/qemu");
         if !folder.is_dir() {
             eprintln!("fetching QEMU");
-            archive::unpack_with_dependencies(work, &PACKAGES, &folder)?;
+            archive::unpack_backport(work, &PACKAGES, &folder)?;
         }
         Ok(Self {
             unpacked: Some(folder),
@@ -77,17 +81,17 @@ impl Qemu {
             .with_context(|| format!("cannot write {}", guest.log.display()))?;
         let mut command = self.command(guest.architecture);
         let (console, machine): (_, &[&str]) = match guest.architecture {
-            // Without cx16: QEMU 7.2 emulates cmpxchg16b wrongly, and kernels from 6.12 on crash.
-            Architecture::X86 => ("ttyS0", &["-M", "pc", "-cpu", "max,-cx16"]),
+            Architecture::X86 => ("ttyS0", &["-M", "pc", "-cpu", "max"]),
             // The kernel's own way of pointer authentication is ten times slower to emulate.
             Architecture::Arm64 => ("ttyAMA0", &["-M", "virt", "-cpu", "max,pauth-impdef=on"]),
         };
         // Messages below errors would interleave with what the tests print; a panic is shown
         // whatever the level.
-        let arguments = format!("console={console} panic=-1 loglevel=2");
+        // Debian's kernels account for pressure only when told to.
+        let arguments = format!("console={console} panic=-1 loglevel=2 psi=1");
         command
             .args(machine)
-            .args(["-accel", "tcg,thread=single", "-smp", "2", "-m", "2048"])
+            .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "2048"])
             .args([
                 "-nodefaults",
                 "-display",
@@ -100,16 +104,16 @@ impl Qemu {
             .arg(guest.image)
             .arg("-initrd")
             .arg(guest.archive)
-            .args([
-                "-append",
-                &arguments,
-                "-device",
-                "virtio-blk-pci,drive=disk",
-                "-drive",
-            ])
+            .args(["-append", &arguments])
+            .args(["-device", "virtio-blk-pci,drive=disk", "-drive"])
             .arg(format!(
                 "id=disk,if=none,format=raw,file={}",
                 guest.disk.display()
+            ))
+            .args(["-device", "virtio-blk-pci,drive=slow", "-drive"])
+            .arg(format!(
+                "id=slow,if=none,format=raw,throttling.iops-total=100,file={}",
+                guest.slow_disk.display()
             ))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
@@ -158,6 +162,24 @@ impl Drop for Running {
         let _ended = self.0.kill();
         let _status = self.0.wait();
     }
+}
+
+/// Whether the machine has a QEMU that is new enough.
+fn is_installed(architecture: Architecture) -> bool {
+    let Some(program) = command::find_program(&program(architecture)) else {
+        return false;
+    };
+    let output = Command::new(program).arg("--version").output();
+    let said = output.map_or_else(|_| Vec::new(), |output| output.stdout);
+    let said = String::from_utf8_lossy(&said);
+    let version = said
+        .split_once("version ")
+        .map_or("", |(_, version)| version);
+    let major = version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse().ok());
+    major.is_some_and(|major: u32| major >= LEAST_VERSION)
 }
 
 fn program(architecture: Architecture) -> String {
