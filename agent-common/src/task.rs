@@ -23,8 +23,10 @@ pub struct TaskState {
     pub census_exec_ns: u64,
     /// `nivcsw`, to tell the kind of the next switch.
     pub involuntary_switches: u64,
-    /// `maj_flt`.
-    pub major_faults: u64,
+    /// `maj_flt`, its lower half: only differences are taken.
+    pub major_faults: u32,
+    /// 1 once the thread's exit has been dealt with.
+    pub ended: u32,
     /// Session of the cgroup.
     pub slot: Slot,
     /// Generation of the cgroup-to-slot map at which `slot` was looked up.

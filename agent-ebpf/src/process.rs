@@ -8,7 +8,7 @@ use agent_common::{
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     btf_maps::{Array, LruHashMap},
-    helpers::bpf_ktime_get_boot_ns,
+    helpers::{bpf_ktime_get_boot_ns, generated::bpf_get_current_task},
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
 };
@@ -18,17 +18,18 @@ use crate::{
     cgroup,
     emit::{self, Urgency},
     kernel::{KernelPtr, SIGNAL_GROUP_EXIT, Task, chained, offset},
-    record, session,
+    record, session, task,
 };
 
 const SIGKILL: u32 = 9;
+/// What an insertion of what is there already returns.
+const EEXIST: i32 = -17;
 
 /// Per slot; resized to the number of slots when loaded.
 #[btf_map]
 static PROCESS_STATS: Array<ProcessStats, 1> = Array::new();
 
-/// Ends of multi-threaded processes that are counted already. Only threads that exit at the same moment
-/// meet here, so the least recently used entry is long past its use.
+/// Processes whose end is counted already. Only threads that exit at the same moment meet here, so the least recently used entry is long past its use.
 #[btf_map]
 static EXITED_PROCESSES: LruHashMap<ExitedProcess, u8, 4096> = LruHashMap::new();
 
@@ -52,17 +53,20 @@ macro_rules! count {
     };
 }
 
-/// `sched_process_fork(task_struct *parent, task_struct *child)`, kernel/fork.c: after the child has its
-/// cgroup and before it can run, so its accounts start at nothing.
-#[btf_tracepoint(function = "sched_process_fork")]
-fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
-    let parent = Task(ctx.arg::<KernelPtr>(0));
-    let child = Task(ctx.arg::<KernelPtr>(1));
-    let (slot, same_cgroup) = session::enrol_child(parent, child);
+/// `sched_wakeup_new(task_struct *p)`, kernel/sched/core.c `wake_up_new_task`: in the parent, before the child
+/// can run, so its accounts start at nothing. Not `sched_process_fork`: from 7.0 on tracepoints run
+/// preemptible, a program that is preempted is not run for the next task on that CPU, and forks go
+/// uncounted; here the run-queue lock is held.
+#[btf_tracepoint(function = "sched_wakeup_new")]
+fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
+    let child = Task(ctx.arg::<KernelPtr>(0));
+    let slot = session::enrol(child);
     if child.pid() != child.tgid() {
         return 0;
     }
-    if !same_cgroup {
+    // SAFETY: takes no arguments.
+    let parent = unsafe { bpf_get_current_task() } as KernelPtr;
+    if chained(parent, offset!(task_cgroups)) != Some(child.css_set()) {
         // CLONE_INTO_CGROUP (5.7): born into a cgroup without ever being moved there.
         cgroup::stamp_first_process_of(child);
     }
@@ -83,25 +87,50 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// `sched_process_exit(task_struct *p, …)`, kernel/exit.c: once per thread, after the thread has left
-/// the count of live ones.
+/// the count of live ones. Where tracepoints are preemptible (7.0) it can be passed over: then
+/// `sched_switch` finds the dead thread, which is switched out once more.
 #[btf_tracepoint(function = "sched_process_exit")]
 fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg::<KernelPtr>(0));
-    let slot = session::slot_of_task(task);
-    if slot != NO_SESSION && ends_its_process(task) {
-        process_exited(&ctx, slot, task);
+    let slot = match task::known(task) {
+        Some(state) => {
+            let slot = session::slot_of_state(task, state);
+            if state.ended != 0 {
+                return 0;
+            }
+            state.ended = 1;
+            slot
+        }
+        None => session::slot_of_task(task),
+    };
+    if slot != NO_SESSION {
+        thread_ended(task, slot);
+        debug!(
+            &ctx,
+            "thread {} of process {} ended in slot {}",
+            task.pid(),
+            task.tgid(),
+            slot
+        );
     }
     0
+}
+
+/// Counts the end of the process that the thread was the last of, if it was.
+#[inline(never)]
+pub(crate) fn thread_ended(task: Task, slot: Slot) {
+    if ends_its_process(task) {
+        process_exited(slot, task);
+    }
 }
 
 /// Whether this thread's exit is the end of its process, true for one thread of each process only.
 #[inline(always)]
 fn ends_its_process(task: Task) -> bool {
-    let signal = task.signal();
-    if chained::<u32>(signal, offset!(signal_live)) != Some(0) {
+    if chained::<u32>(task.signal(), offset!(signal_live)) != Some(0) {
         return false;
     }
-    let last = chained::<u32>(signal, offset!(signal_nr_threads)) == Some(1);
+    // Several threads may have left the count before the first of them gets here.
     let Some(start_ns) = chained(task.group_leader(), offset!(task_start_boottime)) else {
         return true;
     };
@@ -109,19 +138,11 @@ fn ends_its_process(task: Task) -> bool {
         pid: task.tgid().into(),
         start_ns,
     };
-    if last {
-        // SAFETY: only whether there is one.
-        return unsafe { EXITED_PROCESSES.get(&key) }.is_none();
-    }
-    // Several threads have left the count of live ones, and not all of them are here yet: the first one
-    // counts, and tells the others.
-    EXITED_PROCESSES
-        .insert(&key, &1, BPF_NOEXIST.into())
-        .is_ok()
+    EXITED_PROCESSES.insert(&key, &1, BPF_NOEXIST.into()) != Err(EEXIST)
 }
 
 #[inline(always)]
-fn process_exited(ctx: &BtfTracePointContext, slot: Slot, task: Task) {
+fn process_exited(slot: Slot, task: Task) {
     let signal = task.signal();
     // As wait_task_zombie (kernel/exit.c) builds the status for the parent.
     let group_exit =
@@ -146,13 +167,6 @@ fn process_exited(ctx: &BtfTracePointContext, slot: Slot, task: Task) {
         count!(slot, exits_success);
         return;
     }
-    debug!(
-        ctx,
-        "process {} of slot {} ended with status {}",
-        task.tgid(),
-        slot,
-        status
-    );
     emit::send(
         PROCESS_FAILED,
         &ExitEvent {

@@ -18,7 +18,7 @@ use aya_ebpf::{
 
 use crate::{
     kernel::{KernelPtr, Task},
-    record, session, task,
+    process, record, session, task,
 };
 
 /// Per CPU and slot; resized to the number of slots when loaded.
@@ -53,7 +53,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let run_delay_ns = prev.run_delay_ns();
     let exec_runtime_ns = prev.exec_runtime_ns();
     let involuntary_switches = prev.involuntary_switches();
-    let major_faults = prev.major_faults();
+    let major_faults = prev.major_faults() as u32;
     let wait_ns = run_delay_ns.wrapping_sub(state.run_delay_ns);
     let cpu_ns = exec_runtime_ns.wrapping_sub(state.exec_runtime_ns);
     let new_major_faults = major_faults.wrapping_sub(state.major_faults);
@@ -66,6 +66,10 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if slot == NO_SESSION {
         return 0;
     }
+    if prev.exit_state() != 0 && state.ended == 0 {
+        state.ended = 1;
+        process::thread_ended(prev, slot);
+    }
     let Some(stats) = SCHED_STATS.get_ptr_mut(slot) else {
         return 0;
     };
@@ -73,7 +77,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let stats = unsafe { &mut *stats };
     record::observe(&mut stats.runqueue_wait, wait_ns);
     stats.cpu_ns += cpu_ns;
-    stats.major_faults += new_major_faults;
+    stats.major_faults += u64::from(new_major_faults);
     if involuntary {
         stats.involuntary_switches += 1;
         preempted(stats, slot, Task(ctx.arg::<KernelPtr>(2)));

@@ -106,16 +106,3 @@ pub(crate) fn enrol(task: Task) -> Slot {
     task::begin(task, slot, generation);
     slot
 }
-
-/// Starts the accounts of a thread just born: in its parent's session if it shares its `css_set`.
-/// Returns the slot, and whether the two are in the same `css_set`.
-#[inline(always)]
-pub(crate) fn enrol_child(parent: Task, child: Task) -> (Slot, bool) {
-    let same = parent.css_set() == child.css_set();
-    if same && let Some(state) = task::known(parent) {
-        let slot = slot_of_state(parent, state);
-        task::begin(child, slot, state.generation);
-        return (slot, true);
-    }
-    (enrol(child), same)
-}

@@ -265,7 +265,7 @@ impl Agent {
         if self.registry.has_room_for_waiting() {
             self.reconcile();
         }
-        self.snapshot()
+        self.snapshot(now)
     }
 
     fn read_accounts(&mut self) {
@@ -277,7 +277,7 @@ impl Agent {
         });
     }
 
-    fn snapshot(&mut self) -> Snapshot {
+    fn snapshot(&mut self, taken: Instant) -> Snapshot {
         let names: BTreeMap<u32, String> = self
             .registry
             .sessions()
@@ -296,7 +296,7 @@ impl Agent {
             list.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         }
         Snapshot {
-            taken: Instant::now(),
+            taken,
             sessions: self
                 .registry
                 .sessions()

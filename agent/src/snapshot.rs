@@ -19,7 +19,7 @@ use crate::{
 /// The agent's state at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// When it was made.
+    /// When its making began: nothing in it is older.
     pub taken: Instant,
     /// Sessions, live and lingering, oldest first.
     pub sessions: Vec<SessionView>,

@@ -4,12 +4,12 @@
 use std::{
     fs::File,
     io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
 };
 
-// `enum bpf_cmd` and `enum bpf_attach_type`.
-const BPF_LINK_CREATE: libc::c_long = 28;
-const BPF_ITER_CREATE: libc::c_long = 33;
+use super::syscall::{self, BPF_ITER_CREATE, BPF_LINK_CREATE};
+
+/// `enum bpf_attach_type`.
 const BPF_TRACE_ITER: u32 = 28;
 
 /// `union bpf_attr` of `BPF_LINK_CREATE`, as far as an iterator needs it.
@@ -47,7 +47,7 @@ impl MapIterator {
             info_length: size_of_val(&map) as u32,
             ..LinkCreate::default()
         };
-        bpf(BPF_LINK_CREATE, &attributes).map(|link| Self { link })
+        syscall::descriptor(BPF_LINK_CREATE, &attributes).map(|link| Self { link })
     }
 
     /// Begins a walk: each read runs the program on further entries.
@@ -56,26 +56,6 @@ impl MapIterator {
             link: self.link.as_raw_fd() as u32,
             flags: 0,
         };
-        bpf(BPF_ITER_CREATE, &attributes).map(File::from)
-    }
-}
-
-/// A command of `bpf(2)` that gives a descriptor.
-fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the attributes outlive the call, and so does what they point to; the kernel checks the size
-    // and gives a new descriptor or an error.
-    #[expect(unsafe_code, reason = "the system call has no wrapper for this")]
-    unsafe {
-        let result = libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attributes),
-            size_of::<T>(),
-        );
-        if result < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(OwnedFd::from_raw_fd(result as libc::c_int))
-        }
+        syscall::descriptor(BPF_ITER_CREATE, &attributes).map(File::from)
     }
 }

@@ -3,7 +3,8 @@
 //! Facts about the node are gathered by [`preflight`]; [`btf`] and [`layout`] find and prove the member
 //! offsets; [`object`] holds the compiled programs; [`programs`] is the table of them; the names of the
 //! maps are in `maps`; [`accounts`] reads the
-//! kernel's own files of a cgroup; `map_iterator` walks one of them; [`ring`] decodes the events.
+//! kernel's own files of a cgroup; `map_iterator` walks one of them; [`ring`] decodes the events; `syscall` is what aya
+//! lacks.
 
 pub mod accounts;
 pub mod btf;
@@ -14,6 +15,7 @@ pub mod object;
 pub mod preflight;
 pub mod programs;
 pub mod ring;
+mod syscall;
 
 use std::{fs, io::Read, os::fd::AsFd, path::PathBuf};
 
@@ -257,9 +259,14 @@ impl Kernel {
     /// How the programs are doing.
     pub fn statuses(&mut self) -> Vec<ProgramStatus> {
         let mut statuses = self.statuses.clone();
-        if self.statistics.is_some() {
-            for status in &mut statuses {
-                let info = self.ebpf.program(status.name).and_then(|p| p.info().ok());
+        for status in statuses.iter_mut().filter(|status| status.up) {
+            let Some(program) = self.ebpf.program(status.name) else {
+                continue;
+            };
+            let descriptor = program.fd().ok();
+            status.missed = descriptor.and_then(|fd| syscall::missed_runs(fd.as_fd()).ok());
+            if self.statistics.is_some() {
+                let info = program.info().ok();
                 status.runs = info.as_ref().map(aya::programs::ProgramInfo::run_count);
                 status.seconds = info.map(|i| i.run_time().as_secs_f64());
             }

@@ -84,7 +84,7 @@ pub const PROGRAMS: &[ProgramSpec] = &[
     ProgramSpec::required("self_check", Iterator("task")),
     // Scheduler and processes.
     ProgramSpec::required("sched_switch", Tracepoint("sched_switch")),
-    ProgramSpec::required("sched_process_fork", Tracepoint("sched_process_fork")),
+    ProgramSpec::required("sched_wakeup_new", Tracepoint("sched_wakeup_new")),
     ProgramSpec::required("sched_process_exec", Tracepoint("sched_process_exec")),
     ProgramSpec::required("sched_process_exit", Tracepoint("sched_process_exit")),
     ProgramSpec::optional(
@@ -231,6 +231,9 @@ pub struct ProgramStatus {
     pub up: bool,
     /// Why not.
     pub reason: Option<String>,
+    /// Times that it was passed over because it was running on that CPU already; from 7.0 on that is when it
+    /// was preempted.
+    pub missed: Option<u64>,
     /// Runs since BPF statistics were turned on; absent while they are off.
     pub runs: Option<u64>,
     /// Seconds in the program since then.
@@ -277,6 +280,7 @@ pub(super) fn attach_all(
             stands_in_for: spec.stands_in_for,
             up: reason.is_none(),
             reason,
+            missed: None,
             runs: None,
             seconds: None,
         });

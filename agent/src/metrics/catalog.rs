@@ -223,7 +223,7 @@ pub const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[],
-        source: Source::Program("sched_process_fork"),
+        source: Source::Program("sched_wakeup_new"),
         samples: PerSession(|s, out| out.number(&[], s.counts.process.forks as f64)),
     },
     Family {
@@ -594,6 +594,21 @@ pub const FAMILIES: &[Family] = &[
                     &[("probe", program.name), ("reason", reason)],
                     f64::from(u8::from(program.up)),
                 );
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_probe_missed",
+        help: "Times that the kernel passed a program over because it was running on that CPU already",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[("probe", "name of the program")],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for program in &state.snapshot.programs {
+                if let Some(missed) = program.missed {
+                    out.number(&[("probe", program.name)], missed as f64);
+                }
             }
         }),
     },
