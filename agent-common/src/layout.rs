@@ -102,9 +102,9 @@ layout! {
     tcp_bytes_retransmitted: "tcp_sock"."bytes_retrans", Optional, "Data bytes sent again (4.19).";
     tcp_bytes_received: "tcp_sock"."bytes_received", Optional, "Bytes received in order, a FIN counting as one.";
     tcp_total_retransmits: "tcp_sock"."total_retrans", Optional, "Segments sent again.";
-    request_flags: "request"."cmd_flags", Optional, "Operation in the lowest eight bits (include/linux/blk_types.h, `REQ_OP_MASK`).";
+    request_flags: "request"."cmd_flags", Optional, "Operation in the lowest eight bits (`include/linux/blk_types.h`, `REQ_OP_MASK`).";
     request_length: "request"."__data_len", Optional, "Bytes still to be completed.";
-    request_made: "request"."start_time_ns", Optional, "When the request was made, ns of CLOCK_MONOTONIC; 0 where neither statistics nor a scheduler want it (block/blk-mq.c, `blk_mq_need_time_stamp`).";
+    request_made: "request"."start_time_ns", Optional, "When the request was made, ns of `CLOCK_MONOTONIC`; 0 where neither statistics nor a scheduler want it (block/blk-mq.c, `blk_mq_need_time_stamp`).";
     request_issued: "request"."io_start_time_ns", Optional, "When it was given to the driver; 0 unless statistics want it.";
     request_bio: "request"."bio", Optional, "First `bio` that is not completed.";
     bio_blkg: "bio"."bi_blkg", Optional, "Who issued the I/O: a cgroup on a device.";

@@ -10,6 +10,7 @@
 //! Data flows left to right. One thing flows back: the registry tells the kernel which cgroup belongs to
 //! which slot, and clears a slot before it is used. [`app`] wires it; read it first.
 
+pub mod allocator;
 pub mod app;
 pub mod cli;
 pub mod clock;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sessionscope::{
-    app,
+    allocator, app,
     cli::{CheckFormat, Cli, Command, MetricsFormat},
     config::{self, Config},
     error::Error,
@@ -54,6 +54,7 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
         }
         return preflight::require(&facts).map(drop);
     }
+    allocator::keep_little();
     logging::init(&config.log)?;
     tokio::runtime::Builder::new_multi_thread()
         // One for the sampling task, one for scrapes: neither waits for the other.

@@ -6,7 +6,7 @@
 use std::{fs, path::Path};
 
 /// What a cgroup's files say.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CgroupAccounts {
     /// Memory; `None` without the memory controller.
     pub memory: Option<Memory>,

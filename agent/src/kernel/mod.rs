@@ -43,7 +43,7 @@ use self::{
     programs::{Hook, PROGRAMS, ProgramStatus},
     ring::Ring,
 };
-use crate::error::Error;
+use crate::{allocator, error::Error};
 
 /// What a session has once, not per CPU.
 const PER_SLOT_BYTES: usize = size_of::<ProcessStats>()
@@ -134,7 +134,7 @@ impl Kernel {
         };
         let loaded = Self::load_first(options, &candidates, &layout, &btf, pid_max);
         drop(btf);
-        give_memory_back();
+        allocator::give_back();
         loaded
     }
 
@@ -488,9 +488,8 @@ impl Kernel {
     ) -> Result<&MapIterator, Box<dyn std::error::Error>> {
         if self.connections.is_none() {
             let program = self.ebpf.program(program).ok_or("no such program")?;
-            let map = match self.ebpf.map(map) {
-                Some(Map::HashMap(map)) => map,
-                _ => return Err("no such map".into()),
+            let Some(Map::HashMap(map)) = self.ebpf.map(map) else {
+                return Err("no such map".into());
             };
             self.connections = Some(MapIterator::attach(
                 program.fd()?.as_fd(),
@@ -507,18 +506,4 @@ impl Kernel {
 fn controllers(cgroup2: &Cgroup2Mount) -> Vec<String> {
     let text = fs::read_to_string(cgroup2.path.join("cgroup.controllers")).unwrap_or_default();
     text.split_whitespace().map(str::to_owned).collect()
-}
-
-/// Parsing BTF takes 25 MB that the allocator would keep for good: with it the agent has 28 MB resident at
-/// start, without it 10 MB.
-fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointers; the allocator locks itself.
-    #[expect(
-        unsafe_code,
-        reason = "the C library's allocator has no safe wrapper for this"
-    )]
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }

@@ -11,14 +11,15 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// A top-level module and what it may use besides itself and [`EVERYWHERE`].
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
+    ("allocator", &[]),
     ("error", &[]),
     // Rules and log filters are compiled where the configuration is checked, so that a bad one is refused
     // with its line; neither knows the configuration.
     ("config", &["discover::rules", "logging"]),
     ("logging", &[]),
     ("clock", &[]),
-    ("kernel", &[]),
+    ("kernel", &["allocator"]),
     ("discover", &["kernel"]),
     ("gpu", &[]),
     ("session", &["kernel", "discover", "gpu"]),
