@@ -24,7 +24,7 @@ pub fn folder() -> TempDir {
         .unwrap_or_else(|error| panic!("cannot make a folder in {}: {error}", parent.display()))
 }
 
-/// A disk on which every request takes about ten milliseconds, whatever the machine; guests of the kernel
+/// A disk on which every request takes tens of milliseconds, whatever the machine; guests of the kernel
 /// matrix have one.
 pub fn slow() -> Option<PathBuf> {
     env::var_os("SESSIONSCOPE_TEST_SLOW_DISK").map(PathBuf::from)

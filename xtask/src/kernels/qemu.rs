@@ -36,7 +36,7 @@ pub(super) struct Guest<'a> {
     pub(super) image: &'a Path,
     pub(super) archive: &'a Path,
     pub(super) disk: &'a Path,
-    /// A disk that takes 10 ms for each request, whatever the host's takes.
+    /// A disk that takes 40 ms for each request: the milliseconds of emulation are little to that.
     pub(super) slow_disk: &'a Path,
     /// What it prints goes here too.
     pub(super) log: &'a Path,
@@ -112,7 +112,7 @@ impl Qemu {
             ))
             .args(["-device", "virtio-blk-pci,drive=slow", "-drive"])
             .arg(format!(
-                "id=slow,if=none,format=raw,throttling.iops-total=100,file={}",
+                "id=slow,if=none,format=raw,throttling.iops-total=25,file={}",
                 guest.slow_disk.display()
             ))
             .stdin(Stdio::null())
