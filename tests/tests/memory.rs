@@ -1,6 +1,10 @@
 //! Page faults, stalls, limits and pressure of a session, against the kernel's own accounts.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use integration_tests::{
     agent::{Agent, Configuration},
@@ -74,27 +78,24 @@ fn reclaim_at_a_memory_limit_is_a_stall_of_the_session_that_has_it() {
     let mut arguments = vec!["script".into(), "--hungry".into(), "1".into()];
     arguments.extend(["--memory-cgroup".into(), limited.path().into()]);
     let mut hungry = Workload::start_with(WORKLOAD, &desk, arguments);
+    let began = Instant::now();
     hungry.run();
+    let took = began.elapsed();
     let metrics = agent.fresh_metrics();
     let stalls = |part: &str| {
         let name = format!("vdi_session_reclaim_stall_seconds_{part}");
         of(&metrics, &name, &[]).unwrap_or(0.0)
     };
-    let pressure = [("resource", "memory"), ("kind", "some")];
-    let pressure = of(&metrics, "vdi_session_pressure_seconds_total", &pressure);
-    eprintln!(
-        "{} stalls of {} s; {pressure:?} s of pressure",
-        stalls("count"),
-        stalls("sum")
-    );
-    assert!(stalls("count") >= 1.0 && stalls("sum") > 0.0);
-    // Of one thread the kernel accounts the same time as pressure, and what else delays a page as well.
-    if let Some(pressure) = pressure {
-        assert!(
-            stalls("sum") <= 1.05 * pressure + 0.002,
-            "{} s of {pressure} s",
-            stalls("sum")
-        );
+    let (count, sum) = (stalls("count"), stalls("sum"));
+    eprintln!("{count} stalls of {sum} s in {took:?}");
+    assert!(count >= 1.0 && sum > 0.0 && sum <= took.as_secs_f64());
+    // Each time that a charge would have been over the limit the kernel reclaims; v1 does not count them.
+    if desk.path().join("memory.events").exists() {
+        let events = desk.read("memory.events");
+        let truth = events.lines().find_map(|line| line.strip_prefix("max "));
+        let truth: f64 = truth.unwrap().parse().unwrap();
+        eprintln!("the kernel was at the limit {truth} times");
+        assert!((count - truth).abs() <= (0.01 * truth).max(1.0));
     }
     let other = [("session", "other")];
     assert!(
@@ -178,7 +179,8 @@ fn memory_and_throttled_time_are_those_of_the_cgroups_files() {
         (said - current).abs() <= 1_048_576.0,
         "{said} where the kernel has {current}"
     );
-    assert!(memory("anon").unwrap() > 0.0 && memory("file").is_some());
+    // Not how much: before 5.16 the kernel sums them up every two seconds or every 64 pages of a CPU.
+    assert!(memory("anon").is_some() && memory("file").is_some());
 
     // Of the fifth of a CPU that it may have it used all.
     let utilization = |part: &str| {
