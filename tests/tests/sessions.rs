@@ -129,7 +129,7 @@ fn the_cpu_time_of_a_thread_that_nothing_switches_is_divided_where_it_moved() {
     );
     // Until the agent has heard of the move, where all takes longer.
     let moment = Duration::from_millis(5);
-    let unheard = (wait::patient(moment) - moment).as_secs_f64();
+    let unheard = wait::patient(moment).saturating_sub(moment).as_secs_f64();
     for (said, truth) in [(charged[0], before), (charged[1], whole - before)] {
         assert!(
             (said - truth).abs() <= 0.01 * whole + unheard,
