@@ -73,6 +73,7 @@ layout! {
     task_start_boottime: "task_struct"."start_boottime", Required, "Start of the thread, ns since boot; since 5.5.";
     task_nivcsw: "task_struct"."nivcsw", Required, "Involuntary switches; the kernel counts before the tracepoint (kernel/sched/core.c, `__schedule`).";
     task_major_faults: "task_struct"."maj_flt", Required, "Page faults that waited for I/O.";
+    task_exec_id: "task_struct"."self_exec_id", Required, "Raised by each execve that replaces the program (fs/exec.c, `begin_new_exec`), inherited by children.";
     task_run_delay: "task_struct"."sched_info.run_delay", Required, "Time runnable and waiting, ns (kernel/sched/stats.h, `sched_info_arrive`).";
     task_exec_runtime: "task_struct"."se.sum_exec_runtime", Required, "Time on a CPU, ns.";
     signal_live: "signal_struct"."live.counter", Required, "Threads that have not begun to exit.";

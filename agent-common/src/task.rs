@@ -21,8 +21,10 @@ pub struct TaskState {
     /// `se.sum_exec_runtime` as the task iterator last reported it: up to here the agent has already
     /// shown the thread's time in the session of `slot`.
     pub census_exec_ns: u64,
-    /// `nivcsw`, to tell the kind of the next switch.
-    pub involuntary_switches: u64,
+    /// `nivcsw`, its lower half, to tell the kind of the next switch.
+    pub involuntary_switches: u32,
+    /// `self_exec_id`, its lower half: up to here the programs that the thread executed are counted.
+    pub exec_id: u32,
     /// `maj_flt`, its lower half: only differences are taken.
     pub major_faults: u32,
     /// 1 once the thread's exit has been dealt with.

@@ -87,6 +87,8 @@ task_members! {
     start_boottime_ns: u64 = task_start_boottime;
     /// Involuntary switches.
     involuntary_switches: u64 = task_nivcsw;
+    /// Programs executed, by the thread and those it was forked from.
+    exec_id: u64 = task_exec_id;
     /// Major page faults.
     major_faults: u64 = task_major_faults;
     /// Time runnable and waiting, nanoseconds.

@@ -76,14 +76,33 @@ fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `sched_process_exec(task_struct *p, pid_t old_pid, linux_binprm *bprm)`, fs/exec.c.
+/// `sched_process_exec(task_struct *p, pid_t old_pid, linux_binprm *bprm)`, fs/exec.c. Only to count it at
+/// once: the kernel numbers a thread's programs, and `sched_switch` counts what has not been counted yet.
 #[btf_tracepoint(function = "sched_process_exec")]
 fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
-    let slot = session::slot_of_task(Task(ctx.arg::<KernelPtr>(0)));
+    let task = Task(ctx.arg::<KernelPtr>(0));
+    let exec_id = task.exec_id() as u32;
+    let slot = match task::known(task) {
+        Some(state) => {
+            let slot = session::slot_of_state(task, state);
+            if state.exec_id == exec_id {
+                return 0;
+            }
+            state.exec_id = exec_id;
+            slot
+        }
+        None => session::slot_of_task(task),
+    };
     if slot != NO_SESSION {
-        count!(slot, execs);
+        executed(slot);
     }
     0
+}
+
+/// Counts a program that was executed.
+#[inline(never)]
+pub(crate) fn executed(slot: Slot) {
+    count!(slot, execs);
 }
 
 /// `sched_process_exit(task_struct *p, …)`, kernel/exit.c: once per thread, after the thread has left

@@ -52,7 +52,8 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let slot = session::slot_of_state(prev, state);
     let run_delay_ns = prev.run_delay_ns();
     let exec_runtime_ns = prev.exec_runtime_ns();
-    let involuntary_switches = prev.involuntary_switches();
+    let involuntary_switches = prev.involuntary_switches() as u32;
+    let exec_id = prev.exec_id() as u32;
     let major_faults = prev.major_faults() as u32;
     let wait_ns = run_delay_ns.wrapping_sub(state.run_delay_ns);
     let cpu_ns = exec_runtime_ns.wrapping_sub(state.exec_runtime_ns);
@@ -65,6 +66,11 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 
     if slot == NO_SESSION {
         return 0;
+    }
+    // What the tracepoints of their own have been passed over for.
+    if exec_id != state.exec_id {
+        state.exec_id = exec_id;
+        process::executed(slot);
     }
     if prev.exit_state() != 0 && state.ended == 0 {
         state.ended = 1;

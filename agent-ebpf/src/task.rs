@@ -121,7 +121,8 @@ pub(crate) fn begin(task: Task, slot: agent_common::Slot, generation: u32) {
             (*state).run_delay_ns = task.run_delay_ns();
             (*state).exec_runtime_ns = task.exec_runtime_ns();
             (*state).census_exec_ns = 0;
-            (*state).involuntary_switches = task.involuntary_switches();
+            (*state).involuntary_switches = task.involuntary_switches() as u32;
+            (*state).exec_id = task.exec_id() as u32;
             (*state).major_faults = task.major_faults() as u32;
             (*state).ended = 0;
             (*state).css_set = task.css_set() as u64;

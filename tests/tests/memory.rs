@@ -89,13 +89,15 @@ fn reclaim_at_a_memory_limit_is_a_stall_of_the_session_that_has_it() {
     let (count, sum) = (stalls("count"), stalls("sum"));
     eprintln!("{count} stalls of {sum} s in {took:?}");
     assert!(count >= 1.0 && sum > 0.0 && sum <= took.as_secs_f64());
-    // Each time that a charge would have been over the limit the kernel reclaims; v1 does not count them.
+    // Each time that a charge would have been over the limit the kernel counts it and reclaims, except for
+    // one that may not wait, which it lets over the limit (mm/memcontrol.c, `try_charge_memcg`). v1 does not
+    // count them.
     if desk.path().join("memory.events").exists() {
         let events = desk.read("memory.events");
         let truth = events.lines().find_map(|line| line.strip_prefix("max "));
         let truth: f64 = truth.unwrap().parse().unwrap();
         eprintln!("the kernel was at the limit {truth} times");
-        assert!((count - truth).abs() <= (0.01 * truth).max(1.0));
+        assert!(count <= truth, "{count} stalls at {truth} times");
     }
     let other = [("session", "other")];
     assert!(
