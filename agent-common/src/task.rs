@@ -23,7 +23,8 @@ pub struct TaskState {
     pub census_exec_ns: u64,
     /// `nivcsw`, its lower half, to tell the kind of the next switch.
     pub involuntary_switches: u32,
-    /// `self_exec_id`, its lower half: up to here the programs that the thread executed are counted.
+    /// `self_exec_id`, its lower 31 bits: up to here the programs that the thread executed are counted. With
+    /// [`EXEC_COUNTED`] the last one was counted at a switch, before its own tracepoint.
     pub exec_id: u32,
     /// `maj_flt`, its lower half: only differences are taken.
     pub major_faults: u32,
@@ -34,6 +35,9 @@ pub struct TaskState {
     /// Generation of the cgroup-to-slot map at which `slot` was looked up.
     pub generation: u32,
 }
+
+/// See [`TaskState::exec_id`].
+pub const EXEC_COUNTED: u32 = 1 << 31;
 
 const _: () = assert!(size_of::<TaskState>() == 8 * 8);
 

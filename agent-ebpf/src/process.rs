@@ -4,6 +4,7 @@ use agent_common::{
     NO_SESSION, Slot,
     event::{EventHeader, ExitEvent, PROCESS_FAILED},
     process::{ExitedProcess, ProcessStats},
+    task::EXEC_COUNTED,
 };
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -81,14 +82,17 @@ fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_exec")]
 fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg::<KernelPtr>(0));
-    let exec_id = task.exec_id() as u32;
+    let exec_id = task.exec_id() as u32 & !EXEC_COUNTED;
     let slot = match task::known(task) {
         Some(state) => {
             let slot = session::slot_of_state(task, state);
-            if state.exec_id == exec_id {
+            // It was switched out on its way here. (A thread other than the first that executes takes the
+            // first one's id on that way, and may have been met as a new one: that is not counted yet.)
+            let counted = state.exec_id == exec_id | EXEC_COUNTED;
+            state.exec_id = exec_id;
+            if counted {
                 return 0;
             }
-            state.exec_id = exec_id;
             slot
         }
         None => session::slot_of_task(task),

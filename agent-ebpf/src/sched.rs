@@ -8,6 +8,7 @@
 use agent_common::{
     MAX_PREEMPTION_PAIRS, NO_SESSION, Slot,
     sched::{PreemptionPair, SchedStats},
+    task::EXEC_COUNTED,
 };
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
@@ -53,7 +54,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let run_delay_ns = prev.run_delay_ns();
     let exec_runtime_ns = prev.exec_runtime_ns();
     let involuntary_switches = prev.involuntary_switches() as u32;
-    let exec_id = prev.exec_id() as u32;
+    let exec_id = prev.exec_id() as u32 & !EXEC_COUNTED;
     let major_faults = prev.major_faults() as u32;
     let wait_ns = run_delay_ns.wrapping_sub(state.run_delay_ns);
     let cpu_ns = exec_runtime_ns.wrapping_sub(state.exec_runtime_ns);
@@ -68,8 +69,8 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     // What the tracepoints of their own have been passed over for.
-    if exec_id != state.exec_id {
-        state.exec_id = exec_id;
+    if exec_id != state.exec_id & !EXEC_COUNTED {
+        state.exec_id = exec_id | EXEC_COUNTED;
         process::executed(slot);
     }
     if prev.exit_state() != 0 && state.ended == 0 {

@@ -8,7 +8,7 @@
 //! A kernel without the storage map refuses the whole object, so there is an object for each, and the
 //! agent chooses before it loads (`kernel.task_state`).
 
-use agent_common::task::TaskState;
+use agent_common::task::{EXEC_COUNTED, TaskState};
 #[cfg(feature = "pid-array")]
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
 
@@ -122,7 +122,7 @@ pub(crate) fn begin(task: Task, slot: agent_common::Slot, generation: u32) {
             (*state).exec_runtime_ns = task.exec_runtime_ns();
             (*state).census_exec_ns = 0;
             (*state).involuntary_switches = task.involuntary_switches() as u32;
-            (*state).exec_id = task.exec_id() as u32;
+            (*state).exec_id = task.exec_id() as u32 & !EXEC_COUNTED;
             (*state).major_faults = task.major_faults() as u32;
             (*state).ended = 0;
             (*state).css_set = task.css_set() as u64;
