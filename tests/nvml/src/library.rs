@@ -1,0 +1,69 @@
+//! For tests: finds the cdylib that was built with this crate, and puts copies of it where an agent or
+//! a test is to load one from.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Functions that a driver of the 470 branch does not have, of those that matter to a sampler: version
+/// 3 of the process lists, version 2 of the memory, and what came after.
+pub const MISSING_IN_470: &[&str] = &[
+    "nvmlDeviceGetComputeRunningProcesses_v3",
+    "nvmlDeviceGetGraphicsRunningProcesses_v3",
+    "nvmlDeviceGetMPSComputeRunningProcesses_v3",
+    "nvmlDeviceGetMemoryInfo_v2",
+    "nvmlDeviceGetProcessesUtilizationInfo",
+    "nvmlDeviceGetCurrentClocksEventReasons",
+    "nvmlDeviceGetSupportedClocksEventReasons",
+];
+
+/// The cdylib, which is built beside the tests of every package that depends on this crate.
+pub fn built() -> io::Result<PathBuf> {
+    let executable = env::current_exe()?;
+    executable
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .flat_map(|folder| [folder.to_owned(), folder.join("deps")])
+        .map(|folder| folder.join("libnvml_scenario.so"))
+        .find(|path| path.exists())
+        .ok_or_else(|| {
+            let place = executable.display();
+            io::Error::other(format!(
+                "no libnvml_scenario.so beside {place}; build nvml-scenario"
+            ))
+        })
+}
+
+/// Puts a copy into a folder as `libnvidia-ml.so.1`, without some of its symbols, as an old driver has
+/// them missing; for the loader they are not there. Each copy has a state of its own.
+pub fn install(folder: &Path, missing: &[&str]) -> io::Result<PathBuf> {
+    let mut image = fs::read(built()?)?;
+    hide(&mut image, missing)?;
+    let path = folder.join("libnvidia-ml.so.1");
+    fs::write(&path, image)?;
+    Ok(path)
+}
+
+/// Changes the names of symbols in the string tables. The hash table still leads to the entry of one,
+/// but the name no longer compares equal, so it does not resolve.
+fn hide(image: &mut [u8], symbols: &[&str]) -> io::Result<()> {
+    let mut hidden = vec![false; symbols.len()];
+    for text in image
+        .split_mut(|byte| *byte == 0)
+        .filter(|text| text.starts_with(b"nvml"))
+    {
+        if let Some(number) = symbols.iter().position(|symbol| symbol.as_bytes() == text) {
+            text[0] = b'-';
+            hidden[number] = true;
+        }
+    }
+    match hidden.iter().position(|hidden| !hidden) {
+        Some(number) => Err(io::Error::other(format!(
+            "the library has no symbol {}",
+            symbols[number]
+        ))),
+        None => Ok(()),
+    }
+}
