@@ -11,15 +11,16 @@ const PERIOD_SECONDS: f64 = 1.0;
 /// Counts since the library was loaded.
 pub(crate) struct Calls {
     counts: BTreeMap<&'static str, u64>,
-    path: Option<Option<PathBuf>>,
+    path: Option<PathBuf>,
     written: Option<Instant>,
 }
 
 impl Calls {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        let path = std::env::var_os(crate::CALLS).map(PathBuf::from);
         Self {
             counts: BTreeMap::new(),
-            path: None,
+            path,
             written: None,
         }
     }
@@ -36,16 +37,13 @@ impl Calls {
     }
 
     fn write(&mut self) {
-        let path = self
-            .path
-            .get_or_insert_with(|| std::env::var_os(crate::CALLS).map(Into::into));
-        let Some(path) = path else { return };
+        let Some(path) = &self.path else { return };
         let mut table = String::new();
         for (function, count) in &self.counts {
             let _ = writeln!(table, "{function} {count}");
         }
         let beside = path.with_extension("new");
-        if let Err(error) = fs::write(&beside, table).and_then(|()| fs::rename(&beside, &*path)) {
+        if let Err(error) = fs::write(&beside, table).and_then(|()| fs::rename(&beside, path)) {
             eprintln!("nvml scenario: {}: {error}", path.display());
         }
     }

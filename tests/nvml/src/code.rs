@@ -18,7 +18,7 @@ enum Written {
 
 macro_rules! codes {
     ($($name:ident = $number:literal,)*) => {
-        #[allow(missing_docs)] // Named and explained in nvml.h.
+        #[expect(missing_docs, reason = "named and explained in nvml.h")]
         impl Code {
             $(pub const $name: Self = Self($number);)*
         }

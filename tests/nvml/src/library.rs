@@ -3,6 +3,7 @@
 
 use std::{
     env, fs, io,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -46,16 +47,15 @@ pub fn install(folder: &Path, missing: &[&str]) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Changes the names of symbols in the string tables. The hash table still leads to the entry of one,
-/// but the name no longer compares equal, so it does not resolve.
+/// Changes the names of symbols where the loader looks for them. The hash table still leads to the
+/// entry of one, but the name no longer compares equal, so it does not resolve.
 fn hide(image: &mut [u8], symbols: &[&str]) -> io::Result<()> {
+    let names = dynamic_names(image).and_then(|names| image.get_mut(names));
+    let names = names.ok_or_else(|| io::Error::other("the library is no ELF file of 64 bits"))?;
     let mut hidden = vec![false; symbols.len()];
-    for text in image
-        .split_mut(|byte| *byte == 0)
-        .filter(|text| text.starts_with(b"nvml"))
-    {
-        if let Some(number) = symbols.iter().position(|symbol| symbol.as_bytes() == text) {
-            text[0] = b'-';
+    for name in names.split_mut(|byte| *byte == 0) {
+        if let Some(number) = symbols.iter().position(|symbol| symbol.as_bytes() == name) {
+            name[0] = b'-';
             hidden[number] = true;
         }
     }
@@ -66,4 +66,21 @@ fn hide(image: &mut [u8], symbols: &[&str]) -> io::Result<()> {
         ))),
         None => Ok(()),
     }
+}
+
+/// Where the names of the dynamic symbols are: the section that the one of type `SHT_DYNSYM` links to.
+fn dynamic_names(image: &[u8]) -> Option<Range<usize>> {
+    const SHT_DYNSYM: u64 = 11;
+    let number = |offset: usize, length: usize| {
+        let mut bytes = [0; 8];
+        bytes[..length].copy_from_slice(image.get(offset..offset + length)?);
+        Some(u64::from_le_bytes(bytes))
+    };
+    // Offset, size of one, and number of the section headers.
+    let (first, size, count) = (number(0x28, 8)?, number(0x3a, 2)?, number(0x3c, 2)?);
+    let header = |section: u64| (first + section * size) as usize;
+    let symbols = (0..count).find(|section| number(header(*section) + 4, 4) == Some(SHT_DYNSYM))?;
+    let names = header(number(header(symbols) + 40, 4)?);
+    let offset = number(names + 24, 8)? as usize;
+    Some(offset..offset + number(names + 32, 8)? as usize)
 }

@@ -17,7 +17,7 @@ use crate::{
 
 static STATE: LazyLock<Mutex<State>> = LazyLock::new(|| Mutex::new(State::new()));
 
-/// The library's state, which calls hold one at a time, but not while they hang or wait.
+/// The library's state, which calls hold one at a time, but not while they hang or wait for events.
 pub(crate) fn lock() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }

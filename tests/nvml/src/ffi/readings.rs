@@ -23,7 +23,7 @@ use crate::{
 /// What the encoder and decoder readings say they were measured over.
 const SAMPLING_PERIOD_US: c_uint = 167_000;
 
-/// For how long the driver measures one direction of PCIe.
+/// For how long the driver measures one direction of the bus.
 const PCIE_INTERVAL: Duration = Duration::from_millis(20);
 
 macro_rules! readings {

@@ -63,9 +63,9 @@ pub struct Device {
     pub ecc: Option<Ecc>,
     /// KiB per second.
     pub pcie_throughput: Option<PcieThroughput>,
-    /// How often a PCIe packet was sent again.
+    /// How often a packet on the PCI Express bus was sent again.
     pub pcie_replays: Option<u32>,
-    /// Current generation and width of the PCIe link.
+    /// Current generation and width of the PCI Express link.
     pub pcie_link: Option<(u32, u32)>,
     /// `nvmlGpuVirtualizationMode_t`: 0 none, 1 pass-through, 2 vGPU guest, 3 host of vGPUs, 4 host
     /// with vSGA.
@@ -149,7 +149,7 @@ impl Default for Device {
 /// Percent; above 100 is handed out as it stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)] // The names say it.
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Utilization {
     pub gpu: u32,
     pub memory: u32,
@@ -158,7 +158,7 @@ pub struct Utilization {
 /// Bytes. Version 1 of the call counts what is reserved as used, version 2 does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs)] // The names say it.
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Memory {
     pub total: u64,
     pub used: u64,
@@ -169,7 +169,7 @@ pub struct Memory {
 /// MHz by clock domain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs)] // The names say it.
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Clocks {
     pub graphics: Option<u32>,
     pub sm: Option<u32>,
@@ -180,7 +180,7 @@ pub struct Clocks {
 /// Nanoseconds by `nvmlPerfPolicyType_t`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs)] // The names say it.
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Violations {
     pub power: Option<u64>,
     pub thermal: Option<u64>,
@@ -207,7 +207,7 @@ pub struct Ecc {
 /// Error counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs)] // The names say it.
+#[expect(missing_docs, reason = "the names say it")]
 pub struct ErrorCounts {
     pub corrected: u64,
     pub uncorrected: u64,
@@ -216,7 +216,7 @@ pub struct ErrorCounts {
 /// KiB per second; each direction takes the 20 ms that the driver measures for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs)] // The names say it.
+#[expect(missing_docs, reason = "the names say it")]
 pub struct PcieThroughput {
     pub transmitted: u32,
     pub received: u32,

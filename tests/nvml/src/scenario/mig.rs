@@ -29,7 +29,7 @@ pub struct MigDevice {
 /// `nvmlDeviceAttributes_t`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs)] // The names say it.
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Attributes {
     pub multiprocessors: u32,
     pub copy_engines: u32,

@@ -4,7 +4,7 @@
 //! where the scenario is.
 
 #![expect(unsafe_code, reason = "hands the library a path")]
-#![allow(dead_code)] // Each file of tests uses a part.
+#![allow(dead_code, reason = "each file of tests uses a part")]
 
 use std::{
     ffi::{CString, c_char, c_uint},
