@@ -22,7 +22,7 @@ use crate::{
 };
 
 use Kind::{Counter, Gauge, Histogram};
-use Samples::{Node, PerSession};
+use Samples::{Node, Occasional, PerSession};
 
 const NS: f64 = 1e-9;
 const US: f64 = 1e-6;
@@ -242,7 +242,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::None,
         labels: &[("reason", "success, error, signal, oom_killed")],
         source: Source::Program("sched_process_exit"),
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             let process = &s.counts.process;
             for (reason, exits) in [
                 ("success", process.exits_success),
@@ -320,7 +320,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::None,
         labels: SIDE,
         source: Source::Program("connections"),
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             by_side(s, |labels, side| {
                 if let Some(connections) = side.connections {
                     out.number(labels, connections as f64);
@@ -335,7 +335,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::None,
         labels: SIDE,
         source: Source::Program("inet_sock_set_state"),
-        samples: PerSession(|s, out| by_side(s, |l, side| out.number(l, side.opened as f64))),
+        samples: Occasional(|s, out| by_side(s, |l, side| out.number(l, side.opened as f64))),
     },
     Family {
         stem: "vdi_session_tcp_connect_failures",
@@ -344,7 +344,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::None,
         labels: &[("side", "outbound")],
         source: Source::Program("inet_sock_set_state"),
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             let failures = s
                 .counts
                 .net
@@ -362,7 +362,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::None,
         labels: SIDE,
         source: Source::Program("tcp_receive_reset"),
-        samples: PerSession(|s, out| by_side(s, |l, side| out.number(l, side.resets as f64))),
+        samples: Occasional(|s, out| by_side(s, |l, side| out.number(l, side.resets as f64))),
     },
     Family {
         stem: "vdi_session_tcp_retransmits",
@@ -371,7 +371,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::None,
         labels: SIDE,
         source: Source::Program("inet_sock_set_state"),
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             by_side(s, |l, side| out.number(l, side.traffic.retransmits as f64));
         }),
     },
@@ -382,7 +382,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::Seconds,
         labels: SIDE,
         source: Source::Program("connections"),
-        samples: PerSession(|s, out| by_side(s, |l, side| observed(out, l, &side.rtt))),
+        samples: Occasional(|s, out| by_side(s, |l, side| observed(out, l, &side.rtt))),
     },
     Family {
         stem: "vdi_session_tcp_connect",
@@ -391,7 +391,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::Seconds,
         labels: &[("side", "outbound")],
         source: Source::Program("inet_sock_set_state"),
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             if let Some(net) = &s.counts.net {
                 observed(out, &[("side", "outbound")], &net.tcp[OUTBOUND].connect);
             }
@@ -404,7 +404,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::Seconds,
         labels: SIDE,
         source: Source::Program("inet_sock_set_state"),
-        samples: PerSession(|s, out| by_side(s, |l, side| observed(out, l, &side.duration))),
+        samples: Occasional(|s, out| by_side(s, |l, side| observed(out, l, &side.duration))),
     },
     Family {
         stem: "vdi_session_udp_datagrams",
@@ -413,7 +413,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::None,
         labels: &[("direction", "transmit, receive")],
         source: Source::Program("sock_send_length"),
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             if let Some([transmit, receive]) = s.counts.net.as_ref().and_then(Net::used_udp) {
                 out.number(&[("direction", "transmit")], transmit.datagrams as f64);
                 out.number(&[("direction", "receive")], receive.datagrams as f64);
@@ -427,7 +427,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::None,
         labels: &[("direction", "receive")],
         source: Source::Program("udp_fail_queue_rcv_skb"),
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             if let Some([_, receive]) = s.counts.net.as_ref().and_then(Net::used_udp) {
                 out.number(&[("direction", "receive")], receive.drops as f64);
             }
@@ -441,7 +441,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::Seconds,
         labels: OPERATION,
         source: Source::Program("block_rq_complete"),
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             if let Some(block) = &s.counts.block {
                 observed(
                     out,
@@ -463,7 +463,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::Bytes,
         labels: &[("operation", "read, write")],
         source: Source::Program("block_rq_complete"),
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             if let Some(block) = &s.counts.block {
                 let [read, write] = &block.operations;
                 out.number(&[("operation", "read")], read.bytes as f64);
@@ -479,7 +479,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::Bytes,
         labels: &[("kind", "current, limit, anon, file")],
         source: Source::CgroupFiles,
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             let Some(memory) = accounts(s).and_then(|a| a.memory) else {
                 return;
             };
@@ -498,7 +498,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::Seconds,
         labels: &[],
         source: Source::Program("cgroup_reclaim_end"),
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             if let Some(memory) = &s.counts.memory {
                 observed(out, &[], &memory.reclaim_stall);
             }
@@ -511,7 +511,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::Seconds,
         labels: &[],
         source: Source::CgroupFiles,
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             if let Some(us) = accounts(s).and_then(|a| a.throttled_us) {
                 out.number(&[], us as f64 * US);
             }
@@ -524,7 +524,7 @@ pub const FAMILIES: &[Family] = &[
         unit: Unit::Ratio,
         labels: &[],
         source: Source::Program("sched_switch"),
-        samples: PerSession(|s, out| observed(out, &[], &s.counts.utilization.histogram)),
+        samples: Occasional(|s, out| observed(out, &[], &s.counts.utilization.histogram)),
     },
     Family {
         stem: "vdi_session_pressure",
@@ -536,7 +536,7 @@ pub const FAMILIES: &[Family] = &[
             ("kind", "some, full; of cpu some only"),
         ],
         source: Source::CgroupFiles,
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             let Some(accounts) = accounts(s) else { return };
             let mut number = |resource, kind, us: Option<u64>| {
                 if let Some(us) = us {

@@ -160,7 +160,7 @@ impl Exposition {
             samples: Vec::new(),
         };
         match family.samples {
-            Samples::PerSession(read) => {
+            Samples::PerSession(read) | Samples::Occasional(read) => {
                 for session in &self.snapshot.sessions {
                     let identity = &session.identity;
                     out.scope = vec![

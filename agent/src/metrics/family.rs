@@ -120,6 +120,8 @@ pub enum Source {
 pub enum Samples {
     /// For each session, under `session`, `namespace` and `template`.
     PerSession(fn(&SessionView, &mut dyn Out)),
+    /// The same, for what a session has only once it has happened to it, or where its cgroup has the file.
+    Occasional(fn(&SessionView, &mut dyn Out)),
     /// For the node.
     Node(fn(&State<'_>, &mut dyn Out)),
 }

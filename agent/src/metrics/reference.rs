@@ -28,9 +28,9 @@ fn labels(family: &Family) -> String {
         .map(|(name, values)| format!("`{name}` ({values})"))
         .collect();
     match (&family.samples, own.is_empty()) {
-        (Samples::PerSession(_), true) => SESSION_LABELS.to_owned(),
-        (Samples::PerSession(_), false) => format!("{SESSION_LABELS}, {}", own.join(", ")),
         (Samples::Node(_), _) => own.join(", "),
+        (_, true) => SESSION_LABELS.to_owned(),
+        (_, false) => format!("{SESSION_LABELS}, {}", own.join(", ")),
     }
 }
 
@@ -121,7 +121,8 @@ pub fn json() -> Value {
                 "type": family.kind.name(),
                 "unit": family.unit.suffix(),
                 "help": family.help,
-                "scope": match family.samples { Samples::PerSession(_) => "session", Samples::Node(_) => "node" },
+                "scope": match family.samples { Samples::Node(_) => "node", _ => "session" },
+                "occasional": matches!(family.samples, Samples::Occasional(_)),
                 "labels": family.labels.iter().map(|l| l.0).collect::<Vec<_>>(),
                 "program": match family.source { Source::Program(name) => Some(name), _ => None },
             })
