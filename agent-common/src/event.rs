@@ -13,13 +13,20 @@ pub const CGROUP_REMOVED: u32 = 2;
 pub const PROCESS_FAILED: u32 = 3;
 /// A process was moved from or into a session; the record is an [`EventHeader`] alone.
 pub const PROCESS_MOVED: u32 = 4;
+/// The NVIDIA driver has reported an error of a GPU; the record is a [`GpuXidEvent`].
+pub const GPU_XID: u32 = 5;
 /// One more than the largest kind.
-pub const KINDS: u32 = 5;
+pub const KINDS: u32 = 6;
 
 /// Longest cgroup name with its NUL (`NAME_MAX` + 1).
 pub const NAME_BYTES: usize = 256;
 /// Length of `task_struct.comm`.
 pub const COMM_BYTES: usize = 16;
+/// Longest PCI name with its NUL; `0000:3b:00.0` takes 13.
+pub const XID_PCI_BYTES: usize = 32;
+/// Longest message of an Xid error with its NUL: a page fault's, which is among the long ones, takes 180.
+/// The rest of a longer one is cut off.
+pub const XID_MESSAGE_BYTES: usize = 256;
 
 /// What every record opens with.
 #[repr(C)]
@@ -65,8 +72,25 @@ pub struct ExitEvent {
     pub comm: [u8; COMM_BYTES],
 }
 
+/// The NVIDIA driver reported an error of a GPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GpuXidEvent {
+    /// Kind and time; never a session, because the driver may report from an interrupt.
+    pub header: EventHeader,
+    /// Number of the error: the Xid.
+    pub error_code: u32,
+    /// Zero; keeps the structure free of padding.
+    pub reserved: u32,
+    /// PCI name of the GPU, as in `0000:3b:00.0`, NUL-terminated.
+    pub pci: [u8; XID_PCI_BYTES],
+    /// What the driver says, NUL-terminated.
+    pub message: [u8; XID_MESSAGE_BYTES],
+}
+
 const _: () = assert!(size_of::<EventHeader>() == 16);
 const _: () = assert!(size_of::<CgroupEvent>() == 16 + 16 + NAME_BYTES);
 const _: () = assert!(size_of::<ExitEvent>() == 16 + 16 + COMM_BYTES);
+const _: () = assert!(size_of::<GpuXidEvent>() == 16 + 8 + XID_PCI_BYTES + XID_MESSAGE_BYTES);
 
-crate::pod!(EventHeader, CgroupEvent, ExitEvent);
+crate::pod!(EventHeader, CgroupEvent, ExitEvent, GpuXidEvent);

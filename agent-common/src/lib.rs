@@ -15,6 +15,7 @@
 //! * [`event`]: the records of the ring buffer
 //! * [`self_check`]: what the kernel programs read of the agent itself, to prove the layout
 //! * [`layout`]: member offsets of kernel structures, resolved by the agent from the kernel's BTF
+//! * [`xid`]: field offsets of the NVIDIA driver's tracepoint, from its format file
 #![no_std]
 
 pub mod block;
@@ -29,6 +30,7 @@ pub mod process;
 pub mod sched;
 pub mod self_check;
 pub mod task;
+pub mod xid;
 
 /// The dense number of a session: an index into every per-session map.
 ///

@@ -19,9 +19,17 @@ pub struct ProcessStats {
     pub exits_oom_killed: u64,
     /// CPU time of threads that left the session without having been switched first, nanoseconds.
     pub moved_cpu_ns: u64,
+    /// How the process that ended last did: its wait status with [`LAST_EXIT_KNOWN`] and perhaps
+    /// [`LAST_EXIT_OOM_KILLED`]; 0 before the first. One word, so that it is never half of two.
+    pub last_exit: u64,
 }
 
-const _: () = assert!(size_of::<ProcessStats>() == 7 * 8);
+const _: () = assert!(size_of::<ProcessStats>() == 8 * 8);
+
+/// Set in [`ProcessStats::last_exit`] once a process has ended.
+pub const LAST_EXIT_KNOWN: u64 = 1 << 63;
+/// Set in [`ProcessStats::last_exit`] when the out-of-memory killer chose the process.
+pub const LAST_EXIT_OOM_KILLED: u64 = 1 << 32;
 
 /// Key of the set of multi-threaded processes whose end has been counted. Two threads can be the last
 /// to exit at the same moment, and only one of them may count; the start time makes the key unique.

@@ -8,7 +8,7 @@
 //! * [`iterator`]: the only writer of an iterator's records
 //! * [`socket`]: a socket, and whose it is
 //! * [`sched`], [`process`], [`cgroup`], [`census`], [`tcp`], [`connections`], [`udp`], [`block`],
-//!   [`memory`]: the programs, each with the maps it owns
+//!   [`memory`], [`xid`]: the programs, each with the maps it owns
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)] // `record.rs` needs two lines of assembly
@@ -33,6 +33,7 @@ mod socket;
 mod task;
 mod tcp;
 mod udp;
+mod xid;
 
 /// The kernel gives task storage, and the helpers that read kernel memory, to GPL programs only;
 /// "Dual MIT/GPL" is the string it accepts for code under both.

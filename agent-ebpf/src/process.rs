@@ -3,7 +3,7 @@
 use agent_common::{
     NO_SESSION, Slot,
     event::{EventHeader, ExitEvent, PROCESS_FAILED},
-    process::{ExitedProcess, ProcessStats},
+    process::{ExitedProcess, LAST_EXIT_KNOWN, LAST_EXIT_OOM_KILLED, ProcessStats},
     task::EXEC_COUNTED,
 };
 use aya_ebpf::{
@@ -30,9 +30,10 @@ const EEXIST: i32 = -17;
 #[btf_map]
 static PROCESS_STATS: Array<ProcessStats, 1> = Array::new();
 
-/// Processes whose end is counted already. Only threads that exit at the same moment meet here, so the least recently used entry is long past its use.
+/// Processes whose end is counted already, with the session that they were in. Threads that exit at the same
+/// moment meet here; and who hears of a process only after its end finds its session.
 #[btf_map]
-static EXITED_PROCESSES: LruHashMap<ExitedProcess, u8, 4096> = LruHashMap::new();
+static EXITED_PROCESSES: LruHashMap<ExitedProcess, Slot, 4096> = LruHashMap::new();
 
 /// Charges CPU time to a session that a thread has left.
 #[inline(always)]
@@ -142,14 +143,14 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 /// Counts the end of the process that the thread was the last of, if it was.
 #[inline(never)]
 pub(crate) fn thread_ended(task: Task, slot: Slot) {
-    if ends_its_process(task) {
+    if ends_its_process(task, slot) {
         process_exited(slot, task);
     }
 }
 
 /// Whether this thread's exit is the end of its process, true for one thread of each process only.
 #[inline(always)]
-fn ends_its_process(task: Task) -> bool {
+fn ends_its_process(task: Task, slot: Slot) -> bool {
     if chained::<u32>(task.signal(), offset!(signal_live)) != Some(0) {
         return false;
     }
@@ -161,7 +162,7 @@ fn ends_its_process(task: Task) -> bool {
         pid: task.tgid().into(),
         start_ns,
     };
-    EXITED_PROCESSES.insert(&key, &1, BPF_NOEXIST.into()) != Err(EEXIST)
+    EXITED_PROCESSES.insert(&key, &slot, BPF_NOEXIST.into()) != Err(EEXIST)
 }
 
 #[inline(always)]
@@ -180,6 +181,11 @@ fn process_exited(slot: Slot, task: Task) {
     let oom_killed = signal_number == SIGKILL
         && chained::<u64>(signal, offset!(signal_oom_mm)).is_some_and(|mm| mm != 0);
 
+    if let Some(stats) = PROCESS_STATS.get_ptr_mut(slot) {
+        let chosen = if oom_killed { LAST_EXIT_OOM_KILLED } else { 0 };
+        // SAFETY: a map value; a store of one word.
+        unsafe { (*stats).last_exit = LAST_EXIT_KNOWN | chosen | u64::from(status) };
+    }
     if oom_killed {
         count!(slot, exits_oom_killed);
     } else if signal_number != 0 {

@@ -1,8 +1,8 @@
 //! Wires the agent: the file to read first.
 //!
 //! One task owns the kernel side, the hierarchy and the registry, so nothing needs a lock. It waits for
-//! the ring buffer, for the next sample, for the next scan and for signals, and leaves an immutable
-//! snapshot after each sample. The HTTP side only reads snapshots.
+//! the ring buffer, for the GPUs' sampler, for the next sample, for the next scan and for signals, and leaves
+//! an immutable snapshot after each sample. The HTTP side only reads snapshots.
 
 use std::{
     collections::BTreeMap,
@@ -24,13 +24,20 @@ use crate::{
     config::{Config, Inputs, TaskState},
     discover::{cgroup::Hierarchy, rules::Rules},
     error::Error,
+    gpu::{self, Monitor, model::Report},
     kernel::{
         self, Kernel, accounts::CgroupAccounts, object::TaskStore, preflight, ring::Event,
         ring::Ring,
     },
     serve::{self, AppState},
-    session::{model::OomKill, registry::Registry, slots::slots_for},
-    snapshot::{AgentView, Reconciles, SessionView, Snapshot},
+    session::{
+        gpu::XidError,
+        model::OomKill,
+        registry::Registry,
+        remembered::{Entry, Remembered},
+        slots::slots_for,
+    },
+    snapshot::{AgentView, GpuView, Reconciles, SessionView, Snapshot},
 };
 
 /// Runs the agent until SIGTERM or SIGINT. `inputs` is what `config` was made from, for SIGHUP.
@@ -58,11 +65,7 @@ pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
     })?;
 
     let (publish, snapshots) = watch::channel(None);
-    let state = AppState::new(
-        snapshots,
-        config.sampling.period,
-        config.metrics.classic_buckets,
-    );
+    let state = AppState::new(snapshots, config.sampling.period, config.metrics.clone());
     tracing::info!(address = %listener.local_addr().unwrap_or(config.listen), "listening");
     let server = async { axum::serve(listener, serve::app(state)).await };
     let agent = Agent::start(config, inputs, &cgroup2, facts.kernel_release, kernel)?;
@@ -96,7 +99,12 @@ struct Agent {
     hierarchy: Hierarchy,
     rules: Rules,
     registry: Registry,
+    gpus: Monitor,
+    /// The last round of the GPUs' sampler.
+    gpu_report: Option<Arc<Report>>,
     reconciles: Reconciles,
+    /// What is in the file of `sessions.state`.
+    remembered: Option<Vec<Entry>>,
     /// Events lost so far; more means that a cgroup may have been missed.
     events_lost: u64,
 }
@@ -113,7 +121,13 @@ impl Agent {
         let hierarchy = Hierarchy::scan(&cgroup2.path)
             .map_err(Error::io(format!("scan of {}", cgroup2.path.display())))?;
         let rules = Rules::new(&config.rules, config.sessions.builtin_rules);
-        let registry = Registry::new(config.sessions.max_sessions, config.sessions.linger);
+        let registry = Registry::new(&config.sessions, config.metrics.max_templates);
+        let gpus = Monitor::start(&config.gpu)?;
+        if config.gpu.enabled && !gpu::sees_host_pids() {
+            tracing::warn!(
+                "not in the host's pid namespace: processes on GPUs cannot be told (hostPID)"
+            );
+        }
         let mut agent = Self {
             config,
             inputs,
@@ -123,13 +137,48 @@ impl Agent {
             hierarchy,
             rules,
             registry,
+            gpus,
+            gpu_report: None,
             reconciles: Reconciles::default(),
+            remembered: None,
             events_lost: 0,
         };
         agent.reconcile();
+        agent.recall();
         // Starts the accounts of the threads that are there already.
         agent.kernel.census();
         Ok(agent)
+    }
+
+    /// Takes up what the agent knew before its restart.
+    fn recall(&mut self) {
+        let path = &self.config.sessions.state;
+        match Remembered::read(path) {
+            Ok(Some(before)) => {
+                let same_boot = before.is_of_this_boot(&Remembered::now(Vec::new()));
+                self.registry.recall(&before, same_boot);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(
+                path = %path.display(),
+                %error,
+                "sessions.state not read: what ended while the agent was away is not counted"
+            ),
+        }
+    }
+
+    /// Keeps what the next start must know, when it has changed.
+    fn remember(&mut self) {
+        let living = self.registry.living();
+        if self.remembered.as_ref() == Some(&living) {
+            return;
+        }
+        let path = &self.config.sessions.state;
+        if let Err(error) = Remembered::now(living.clone()).write(path) {
+            // Once for each change, which is rare: a restart would count wrongly.
+            tracing::warn!(path = %path.display(), %error, "sessions.state not written");
+        }
+        self.remembered = Some(living);
     }
 
     async fn work(
@@ -155,12 +204,16 @@ impl Agent {
                     self.drain(ready.get_inner_mut());
                     ready.clear_ready();
                 }
+                report = self.gpus.next_report() => self.take_gpus(report),
                 _ = sample.tick() => {
                     self.drain(ring.get_mut());
                     let snapshot = self.sample();
                     publish.send_replace(Some(Arc::new(snapshot)));
                 }
-                _ = rescan.tick() => self.rescan(),
+                _ = rescan.tick() => {
+                    self.kernel.attach_driver_tracepoints();
+                    self.rescan();
+                }
                 _ = hangup.recv() => self.reload(),
             }
         }
@@ -204,11 +257,25 @@ impl Agent {
                     command,
                 } => {
                     self.log_failure(slot, pid, status, oom_killed, &command);
-                    if oom_killed {
-                        let at = SystemTime::now();
-                        self.registry.oom_killed(slot, OomKill { pid, command, at });
-                    }
+                    let at = SystemTime::now();
+                    let oom_kill = oom_killed.then_some(OomKill { pid, command, at });
+                    self.registry.process_failed(slot, pid, oom_kill);
                 }
+                Event::GpuXid {
+                    pci,
+                    code,
+                    pid,
+                    message,
+                    at_ns: _,
+                } => self.registry.gpu_error(
+                    &XidError {
+                        pci,
+                        code,
+                        pid,
+                        message,
+                    },
+                    &self.kernel,
+                ),
             }
         }
         self.registry.publish(&mut self.kernel);
@@ -249,6 +316,17 @@ impl Agent {
         }
     }
 
+    fn take_gpus(&mut self, report: Report) {
+        self.registry.take_gpus(&report, &self.kernel);
+        // The driver tells of each error in both ways; the tracepoint names the process.
+        if !self.kernel.is_up("nvidia_dev_xid") {
+            for event in &report.xids {
+                self.registry.gpu_error_event(event.gpu, event.xid);
+            }
+        }
+        self.gpu_report = Some(Arc::new(report));
+    }
+
     fn sample(&mut self) -> Snapshot {
         let now = Instant::now();
         let lost: u64 = self.kernel.events_lost().iter().map(|(_, n)| n).sum();
@@ -261,6 +339,7 @@ impl Agent {
             self.rescan();
         }
         self.registry.sample(&mut self.kernel, now);
+        self.remember();
         self.read_accounts();
         if self.registry.has_room_for_waiting() {
             self.reconcile();
@@ -277,7 +356,25 @@ impl Agent {
         });
     }
 
+    fn gpu_view(&mut self) -> GpuView {
+        let status = self.gpus.status();
+        if !status.up {
+            self.gpu_report = None;
+            self.registry.forget_gpus();
+        }
+        let join = self.registry.gpu();
+        GpuView {
+            status,
+            host_pids: gpu::sees_host_pids(),
+            report: self.gpu_report.clone(),
+            remainders: join.remainders().clone(),
+            xids: join.xids().clone(),
+            calls: self.gpus.calls(),
+        }
+    }
+
     fn snapshot(&mut self, taken: Instant) -> Snapshot {
+        let gpu = self.gpu_view();
         let names: BTreeMap<u32, String> = self
             .registry
             .sessions()
@@ -309,16 +406,19 @@ impl Agent {
                 })
                 .collect(),
             programs: self.kernel.statuses(),
+            gpu,
             agent: AgentView {
                 kernel_release: self.kernel_release.clone(),
                 task_store: self.kernel.store(),
                 max_sessions: self.config.sessions.max_sessions,
                 live_sessions: self.registry.live(),
                 overflowed_total: self.registry.overflowed_total(),
+                templates_overflowed_total: self.registry.templates_overflowed_total(),
                 events_lost: self.kernel.events_lost().to_vec(),
                 map_bytes: self.kernel.map_bytes(),
                 adoption: *self.registry.adoption(),
                 startup: self.registry.startup().clone(),
+                ended: self.registry.ended().clone(),
                 reconciles: BTreeMap::from([("cgroup", self.reconciles.clone())]),
             },
         }

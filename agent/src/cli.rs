@@ -7,7 +7,10 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::Inputs;
+use crate::{
+    client::{ExplainOptions, SessionsOptions},
+    config::Inputs,
+};
 
 /// Per-session kernel and GPU telemetry for VDI and notebook nodes.
 #[derive(Debug, Clone, Parser)]
@@ -57,6 +60,10 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: CheckFormat,
     },
+    /// List the sessions of a running agent.
+    Sessions(SessionsOptions),
+    /// Explain one session of a running agent on one page.
+    Explain(ExplainOptions),
     /// Print the metrics that the agent exposes.
     Metrics {
         /// Form of the list.

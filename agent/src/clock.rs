@@ -14,3 +14,9 @@ pub fn boot_ns() -> u64 {
 pub fn wall_of_boot(ns: u64) -> Option<SystemTime> {
     SystemTime::now().checked_sub(Duration::from_nanos(boot_ns().saturating_sub(ns)))
 }
+
+/// Nanoseconds since boot of a time of day; 0 for one before.
+pub fn boot_of_wall(time: SystemTime) -> u64 {
+    let ago = SystemTime::now().duration_since(time).unwrap_or_default();
+    boot_ns().saturating_sub(ago.as_nanos() as u64)
+}

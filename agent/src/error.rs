@@ -1,4 +1,4 @@
-//! Why the agent cannot start or go on.
+//! Why the agent cannot start or go on, or a subcommand cannot answer.
 //!
 //! Every kind has its own exit code, so that a unit file or a pod's log tells a wrong
 //! configuration from an unfit node without parsing text. Every message is one line that names what
@@ -18,6 +18,8 @@ const NO_CGROUP2: u8 = 6;
 const CANNOT_LISTEN: u8 = 7;
 const PROGRAM: u8 = 8;
 const LAYOUT: u8 = 9;
+const UNREACHABLE: u8 = 10;
+const NO_SESSION: u8 = 11;
 
 /// The exit codes and what they mean.
 pub const EXIT_CODES: &[(u8, &str)] = &[
@@ -43,9 +45,17 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
         LAYOUT,
         "the kernel's layout could not be resolved from BTF, or the self-check failed",
     ),
+    (
+        UNREACHABLE,
+        "`sessions`, `explain`: no agent answers at the address",
+    ),
+    (
+        NO_SESSION,
+        "`explain`: no session has the name, or more than one",
+    ),
 ];
 
-/// What ends the agent.
+/// What ends the agent, or a subcommand.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration is not acceptable.
@@ -119,6 +129,26 @@ pub enum Error {
         reason: String,
     },
 
+    /// There is nobody to ask for the sessions.
+    #[error(
+        "no agent answers at {address}: {reason}; start it, or say with --address where it listens"
+    )]
+    Unreachable {
+        /// Where it was looked for.
+        address: String,
+        /// What happened instead.
+        reason: String,
+    },
+
+    /// There is no one session of a name.
+    #[error("session \"{name}\": {reason}")]
+    NoSession {
+        /// The name.
+        name: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+
     /// Anything from the operating system that has no kind of its own.
     #[error("{context}: {source}")]
     Io {
@@ -144,6 +174,8 @@ impl Error {
             Self::Listen { .. } => CANNOT_LISTEN,
             Self::Program { .. } => PROGRAM,
             Self::Layout { .. } => LAYOUT,
+            Self::Unreachable { .. } => UNREACHABLE,
+            Self::NoSession { .. } => NO_SESSION,
             Self::Io { .. } | Self::Other(_) => OTHER,
         }
     }
@@ -210,6 +242,14 @@ mod tests {
                 reason: text(),
             },
             Error::Layout { reason: text() },
+            Error::Unreachable {
+                address: "127.0.0.1:9709".to_owned(),
+                reason: text(),
+            },
+            Error::NoSession {
+                name: "desk".to_owned(),
+                reason: text(),
+            },
             Error::Io {
                 context: text(),
                 source: io(io::ErrorKind::Other),

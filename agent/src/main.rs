@@ -6,6 +6,7 @@ use clap::Parser;
 use sessionscope::{
     allocator, app,
     cli::{CheckFormat, Cli, Command, MetricsFormat},
+    client,
     config::{self, Config},
     error::Error,
     kernel::preflight,
@@ -37,13 +38,18 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
             print!("{}", config::reference_markdown());
             return Ok(());
         }
-        Command::Run | Command::Check { .. } => {}
+        Command::Run | Command::Check { .. } | Command::Sessions(_) | Command::Explain(_) => {}
     }
     let inputs = cli.inputs(std::env::vars_os());
     let config = Config::load(&inputs)?;
     if cli.print_config {
         print!("{}", config.to_toml());
         return Ok(());
+    }
+    match cli.action() {
+        Command::Sessions(options) => return client::sessions(&options, config.listen),
+        Command::Explain(options) => return client::explain(&options, config.listen),
+        _ => {}
     }
     if let Command::Check { format } = cli.action() {
         let facts = preflight::Facts::gather(&config.kernel);

@@ -2,16 +2,24 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Instant, SystemTime},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use agent_common::histogram::Histogram;
 
 use crate::{
-    discover::rules::Identity,
+    discover::{platform::EndReason, rules::Identity},
+    gpu::{
+        Status,
+        model::{Calls, Report},
+    },
     kernel::{object::TaskStore, programs::ProgramStatus},
     session::{
-        model::{Counts, Phase, RecentView, Session},
+        ended::AllEnded,
+        gpu::{Remainder, XidCount},
+        model::{Counts, Milestone, RecentView, Session},
+        phase::Phase,
         registry::StartupKey,
     },
 };
@@ -25,8 +33,27 @@ pub struct Snapshot {
     pub sessions: Vec<SessionView>,
     /// The kernel programs.
     pub programs: Vec<ProgramStatus>,
+    /// The GPUs.
+    pub gpu: GpuView,
     /// The agent itself.
     pub agent: AgentView,
+}
+
+/// The GPUs of the node.
+#[derive(Clone, Debug)]
+pub struct GpuView {
+    /// Whether the driver answers.
+    pub status: Status,
+    /// Whether the driver tells of the processes of the node.
+    pub host_pids: bool,
+    /// The last round of the sampler, while the driver answers.
+    pub report: Option<Arc<Report>>,
+    /// What no session explains, by device.
+    pub remainders: BTreeMap<u32, Remainder>,
+    /// Xid errors, by the device's label and number.
+    pub xids: BTreeMap<(String, u32), XidCount>,
+    /// What the driver has been asked.
+    pub calls: Calls,
 }
 
 /// One session.
@@ -38,8 +65,18 @@ pub struct SessionView {
     pub cgroup: String,
     /// The phase; `None` when it has ended and its series linger.
     pub phase: Option<Phase>,
+    /// Since when it is in that phase; `None` where the agent has not seen it begin.
+    pub phase_since: Option<SystemTime>,
     /// When it began.
     pub started: Option<SystemTime>,
+    /// When it ended.
+    pub ended: Option<SystemTime>,
+    /// How it ended; `None` while that is not decided.
+    pub end_reason: Option<EndReason>,
+    /// How long nobody has used it; `None` when it has ended.
+    pub idle_for: Option<Duration>,
+    /// From its beginning to each milestone of its start.
+    pub startup: BTreeMap<Milestone, Duration>,
     /// What has been counted.
     pub counts: Counts,
     /// The last ten seconds; `None` when it has ended.
@@ -54,8 +91,15 @@ impl SessionView {
         Self {
             identity: session.identity.clone(),
             cgroup: session.cgroup.clone(),
-            phase: session.is_live().then(|| session.phase()),
+            phase: session.is_live().then_some(session.phase),
+            phase_since: session.phase_since.filter(|_| session.is_live()),
             started: session.started,
+            ended: session
+                .ended
+                .and_then(|at| SystemTime::now().checked_sub(at.elapsed())),
+            end_reason: session.end_reason,
+            idle_for: session.is_live().then(|| session.activity.idle_for()),
+            startup: session.startup(),
             counts: session.counts.clone(),
             recent: if session.is_live() {
                 session.recent.view()
@@ -80,6 +124,8 @@ pub struct AgentView {
     pub live_sessions: usize,
     /// Sessions that did not fit.
     pub overflowed_total: u64,
+    /// Sessions whose template was one too many.
+    pub templates_overflowed_total: u64,
     /// Events lost because the ring was full, by kind.
     pub events_lost: Vec<(&'static str, u64)>,
     /// Kernel memory of the maps, bytes.
@@ -88,6 +134,8 @@ pub struct AgentView {
     pub adoption: Histogram,
     /// Time from a session's cgroup to each milestone of its start.
     pub startup: BTreeMap<StartupKey, Histogram>,
+    /// Sessions that have ended, by reason.
+    pub ended: AllEnded,
     /// Comparisons of what is there with what is known, by source.
     pub reconciles: BTreeMap<&'static str, Reconciles>,
 }

@@ -86,6 +86,14 @@ impl Configuration {
         self
     }
 
+    /// The same, unless it is set already.
+    #[must_use]
+    pub fn set_default(mut self, key: &str, value: &str) -> Self {
+        let entry = self.keys.entry(key.to_owned());
+        entry.or_insert_with(|| value.to_owned());
+        self
+    }
+
     /// Adds a rule; `more` are further lines of it.
     #[must_use]
     pub fn rule(mut self, name: &str, pattern: &str, more: &str) -> Self {
@@ -116,11 +124,23 @@ pub struct Agent {
 impl Agent {
     /// Starts the agent and waits until it is ready.
     pub fn start(configuration: &Configuration) -> Self {
-        Self::try_start(configuration).unwrap_or_else(|error| panic!("{error}"))
+        Self::start_with(configuration, &[])
     }
 
-    /// The same; an error is what an agent that has ended instead has said.
+    /// The same with environment variables.
+    pub fn start_with(configuration: &Configuration, environment: &[(&str, PathBuf)]) -> Self {
+        Self::try_start_with(configuration, environment).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts the agent; an error is what one that has ended instead has said.
     pub fn try_start(configuration: &Configuration) -> Result<Self, String> {
+        Self::try_start_with(configuration, &[])
+    }
+
+    fn try_start_with(
+        configuration: &Configuration,
+        environment: &[(&str, PathBuf)],
+    ) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("sessionscope.toml");
         fs::write(&file, configuration.text()).expect("the configuration can be written");
@@ -136,6 +156,12 @@ impl Agent {
                 "--config",
             ])
             .arg(&file)
+            // Of its own: what another test's agent left is not to be counted here.
+            .env(
+                "SESSIONSCOPE_SESSIONS_STATE",
+                folder.path().join("sessions.json"),
+            )
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(log.try_clone().expect("the log can be shared"))
             .stderr(log)
             .spawn()

@@ -4,13 +4,13 @@
 //! developer without root can run the rest, and reads `skipped:` with the reason.
 //!
 //! There is one exception: what the machine's own kernel was built without, as a network that can delay
-//! packets. That is skipped on CI too, because the guests of `cargo xtask test --kernels` have it all:
-//! there (`SESSIONSCOPE_TEST_MATRIX=1`) nothing may be skipped.
+//! packets, or a driver. That is skipped on CI too, because the guests of `cargo xtask test --kernels` have
+//! it: there (`SESSIONSCOPE_TEST_MATRIX=1`) nothing may be skipped.
 
 use std::{
     env, fs,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::cgroup;
@@ -51,6 +51,16 @@ pub fn controller(name: &str) -> bool {
         return true;
     }
     skip_on_this_kernel(&format!("the {name} controller is not in cgroup v2"))
+}
+
+/// The module with the tracepoint of NVIDIA's driver (`tests/xid-module`), which is loaded into guests of
+/// the matrix only.
+pub fn xid_module() -> Option<PathBuf> {
+    let module = env::var_os("SESSIONSCOPE_TEST_XID_MODULE").map(PathBuf::from);
+    if module.is_none() {
+        skip_on_this_kernel("the module of tests/xid-module is for guests of the kernel matrix");
+    }
+    module
 }
 
 /// Says that a test is skipped because this machine's kernel was built without something. Panics in the

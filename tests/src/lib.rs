@@ -13,12 +13,18 @@ pub mod capability;
 pub mod cgroup;
 pub mod disk;
 pub mod exposition;
+pub mod gpu;
+pub mod gpu_node;
 pub mod http;
 pub mod netns;
+pub mod nvml_library;
+pub mod operations;
+pub mod private_dev;
 pub mod process;
 pub mod prometheus;
 pub mod rtnetlink;
 pub mod sockets;
+pub mod tools;
 pub mod wait;
 pub mod workload;
 

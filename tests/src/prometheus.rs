@@ -35,10 +35,21 @@ impl Prometheus {
     /// Starts `binary` with flags and with further lines of the scrape job, and waits until it is ready.
     /// It scrapes `target` each second.
     pub fn start(binary: &Path, flags: &[&str], job: &str, target: SocketAddr) -> Self {
+        Self::launch(binary, flags, "", job, target)
+    }
+
+    /// Starts `binary` with rules, which it evaluates each second.
+    pub fn start_with_rules(binary: &Path, rules: &Path, target: SocketAddr) -> Self {
+        let rules = format!("rule_files: ['{}']\n", rules.display());
+        Self::launch(binary, &[], &rules, "  honor_labels: true\n", target)
+    }
+
+    fn launch(binary: &Path, flags: &[&str], rules: &str, job: &str, target: SocketAddr) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("prometheus.yml");
         let text = format!(
-            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n\
+            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  evaluation_interval: 1s\n\
+             {rules}scrape_configs:\n\
              - job_name: sessionscope\n{job}  static_configs:\n  - targets: ['{target}']\n"
         );
         fs::write(&file, text).expect("the configuration can be written");
@@ -73,6 +84,11 @@ impl Prometheus {
         prometheus
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn api(&self, path: &str) -> Value {
         let response = http::get(self.address, path, &[]).expect("Prometheus answers");
         let (status, text) = (response.status, response.text());
@@ -98,6 +114,20 @@ impl Prometheus {
         results.iter().map(one).collect()
     }
 
+    /// Every value of one series over a range such as `60s`, with its time.
+    pub fn values(&self, series: &str, range: &str) -> Vec<(f64, f64)> {
+        let expression = http::encode(&format!("{series}[{range}]"));
+        let answer = self.api(&format!("/api/v1/query?query={expression}"));
+        let results = answer["data"]["result"].as_array().expect("a matrix");
+        assert!(results.len() < 2, "{series} is more than one series");
+        let pairs = results.iter().filter_map(|one| one["values"].as_array());
+        let one = |pair: &Value| {
+            let value = pair[1].as_str().and_then(|value| value.parse().ok());
+            (pair[0].as_f64().expect("a time"), value.expect("a number"))
+        };
+        pairs.flatten().map(one).collect()
+    }
+
     /// The value of a query with one result; `None` without any.
     pub fn value(&self, expression: &str) -> Option<f64> {
         let results = self.query(expression);
@@ -113,6 +143,16 @@ impl Prometheus {
         wait::until(&format!("{expression} is {value}"), SCRAPE_LIMIT, || {
             (self.value(expression) == Some(value)).then_some(())
         });
+    }
+
+    /// Every rule, as `/api/v1/rules` has it.
+    pub fn rules(&self) -> Vec<Value> {
+        let answer = self.api("/api/v1/rules");
+        let groups = answer["data"]["groups"].as_array().expect("groups");
+        let rules = groups
+            .iter()
+            .map(|group| group["rules"].as_array().expect("rules"));
+        rules.flatten().cloned().collect()
     }
 
     /// The error of the last scrape, empty when there was none.
@@ -150,13 +190,17 @@ pub fn installed(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// `promtool` as installed.
+pub fn promtool() -> Command {
+    Command::new(installed("promtool").expect("promtool is installed by `cargo xtask setup`"))
+}
+
 /// What `promtool check metrics` says of a text; empty when nothing is wrong.
 pub fn check_metrics(text: &[u8]) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let file = folder.path().join("metrics");
     fs::write(&file, text).expect("a file can be written");
-    let promtool = installed("promtool").expect("promtool is installed by `cargo xtask setup`");
-    let output = Command::new(promtool)
+    let output = promtool()
         .args(["check", "metrics"])
         .stdin(File::open(file).expect("the file is there"))
         .output()

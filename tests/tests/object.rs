@@ -63,7 +63,7 @@ fn no_object_has_a_program_that_is_not_in_the_table() {
             let section = file.section_by_index(index).expect("a section");
             let section = section.name().expect("a name");
             if symbol.kind() == SymbolKind::Text
-                && ["tp_btf/", "iter/"]
+                && ["tp_btf/", "iter/", "tracepoint/"]
                     .iter()
                     .any(|hook| section.starts_with(hook))
             {

@@ -131,7 +131,7 @@ fn a_newer_prometheus_computes_the_same_from_native_histograms() {
     let binary = match newer::binary() {
         Ok(binary) => binary,
         Err(reason) => {
-            capability::skip(&format!("no newer Prometheus: {reason}"));
+            capability::skip(&format!("no newer Prometheus: {reason:#}"));
             return;
         }
     };

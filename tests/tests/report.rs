@@ -12,7 +12,7 @@ use integration_tests::{
 use serde_json::json;
 use sessionscope::{
     kernel::programs::PROGRAMS,
-    metrics::{catalog::FAMILIES, family::Source},
+    metrics::{catalog::families, family::Source},
 };
 
 /// The stores, by the name of their configuration.
@@ -58,7 +58,7 @@ fn every_program_is_up_or_says_why_and_its_families_are_absent_then() {
             })
     };
     let mut absent = Vec::new();
-    for family in FAMILIES {
+    for family in families() {
         if let Source::Program(program) = family.source
             && !is_up(program)
         {

@@ -8,7 +8,7 @@ use std::fs::{self, DirBuilder, File};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -45,6 +45,28 @@ impl Agent {
         configuration_text: &str,
         interrupted: &Receiver<()>,
     ) -> Result<Self> {
+        Self::start_with(owner, configuration_text, &[], interrupted)
+    }
+
+    /// The same with variables in its environment.
+    pub(crate) fn start_with(
+        owner: &str,
+        configuration_text: &str,
+        environment: &[(&str, PathBuf)],
+        interrupted: &Receiver<()>,
+    ) -> Result<Self> {
+        let mut binary = Command::new(command::agent_binary());
+        binary.envs(environment.iter().cloned());
+        Self::start_binary(binary, owner, configuration_text, interrupted)
+    }
+
+    /// The same with a binary from elsewhere, and what is in its environment.
+    pub(crate) fn start_binary(
+        mut agent: Command,
+        owner: &str,
+        configuration_text: &str,
+        interrupted: &Receiver<()>,
+    ) -> Result<Self> {
         let address = free_address()?;
         let folder = Folder::create(owner)?;
         let configuration = folder.path.join("sessionscope.toml");
@@ -54,10 +76,14 @@ impl Agent {
         let output =
             File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
 
-        let mut agent = Command::new(command::agent_binary());
         agent
             .args(["run", "--listen", &address.to_string(), "--config"])
             .arg(&configuration)
+            // Of its own: what an earlier run left is not to be counted.
+            .env(
+                "SESSIONSCOPE_SESSIONS_STATE",
+                folder.path.join("sessions.json"),
+            )
             .stdin(Stdio::null())
             .stdout(output.try_clone().context("cannot share the log file")?)
             .stderr(output)
@@ -172,14 +198,15 @@ impl Drop for Agent {
     }
 }
 
-/// A folder for configuration and log; dropping it removes it unless the log is evidence.
-struct Folder {
+/// A temporary folder, for configuration and log for one; dropping it removes it unless the log is
+/// evidence.
+pub(crate) struct Folder {
     path: PathBuf,
     keep: bool,
 }
 
 impl Folder {
-    fn create(owner: &str) -> Result<Self> {
+    pub(crate) fn create(owner: &str) -> Result<Self> {
         let path = env::temp_dir().join(format!("sessionscope-{owner}-{}", process::id()));
         // Root writes there, so it must be new and nobody else's.
         DirBuilder::new()
@@ -187,6 +214,10 @@ impl Folder {
             .create(&path)
             .with_context(|| format!("cannot make the folder {}", path.display()))?;
         Ok(Self { path, keep: false })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn log(&self) -> PathBuf {

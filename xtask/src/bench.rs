@@ -15,18 +15,20 @@ mod costs;
 mod disk;
 #[cfg(test)]
 mod example;
+mod exporters;
 mod exposition;
-mod figures;
 mod fork;
+mod gpu;
+mod gpu_node;
+mod gpu_prices;
+mod gpu_report;
+mod gpu_rhythms;
 mod inside;
 mod iperf;
 mod load;
-mod machine;
 mod memory;
 mod memory_report;
 mod net;
-mod numbers;
-mod page;
 mod peers;
 mod perf;
 mod program_tables;
@@ -37,7 +39,6 @@ mod scrape_report;
 mod sessions;
 mod shells;
 mod staging;
-mod table;
 mod tables;
 mod waiting;
 
@@ -51,9 +52,12 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::waiting::Interrupted;
+use crate::interrupt::Interrupted;
 use crate::setup::{self, Purpose};
-use crate::{build_ebpf, command, interrupt};
+use crate::{build_ebpf, command, interrupt, page};
+
+/// The page with the tables.
+const PAGE: &str = "docs/cost.md";
 
 /// The options of `bench`.
 #[derive(Args)]
@@ -79,6 +83,8 @@ enum Benchmark {
     Scrape,
     /// What the agent takes of memory with 1, 50 and 250 sessions.
     Memory,
+    /// What the GPU sampler takes with 1 and 8 GPUs, and what it asks the driver, beside other exporters.
+    Gpu,
     /// All of them.
     All,
     /// How a benchmark enters its cgroup.
@@ -87,6 +93,9 @@ enum Benchmark {
     /// Both ends of the short connections of `net`.
     #[command(hide = true)]
     Connections(connections::Options),
+    /// What another exporter asks the driver, for `gpu`.
+    #[command(hide = true)]
+    Exporter(exporters::Options),
 }
 
 /// What all benchmarks understand.
@@ -118,7 +127,7 @@ impl Bench<'_> {
     /// The command that repeats a benchmark.
     fn command(&self, name: &str, arguments: &[String]) -> String {
         let mut words = vec!["cargo xtask bench".to_owned(), name.to_owned()];
-        if !["scrape", "memory"].contains(&name) {
+        if !["scrape", "memory", "gpu"].contains(&name) {
             words.push(format!("--rounds {}", self.rounds));
         }
         words.extend_from_slice(arguments);
@@ -144,6 +153,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let benchmark = match &options.benchmark {
         Some(Benchmark::Inside(options)) => return inside::run(options),
         Some(Benchmark::Connections(options)) => return connections::run(options),
+        Some(Benchmark::Exporter(options)) => return exporters::run(options),
         Some(benchmark) => benchmark.clone(),
         None => Benchmark::All,
     };
@@ -153,6 +163,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         build_ebpf::build()?;
         build_ebpf::build_floor()?;
         command::build_agent()?;
+        command::build_scenario_library()?;
     }
     let bench = Bench {
         rounds: common.rounds,
@@ -170,6 +181,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Benchmark::Fork,
         Benchmark::Scrape,
         Benchmark::Memory,
+        Benchmark::Gpu,
     ] {
         let Err(error) = conduct(&benchmark, common, &bench) else {
             continue;
@@ -200,8 +212,12 @@ fn conduct(benchmark: &Benchmark, common: &Common, bench: &Bench<'_>) -> Result<
         Benchmark::Fork => take(common, &[], || fork::measure(bench)),
         Benchmark::Scrape => take(common, &[], || scrape::measure(bench)),
         Benchmark::Memory => take(common, &[], || memory::measure(bench)),
+        Benchmark::Gpu => take(common, &[], || gpu::measure(bench)),
         // These are no measurements; `run` has dealt with them.
-        Benchmark::All | Benchmark::Inside(_) | Benchmark::Connections(_) => Ok(()),
+        Benchmark::All
+        | Benchmark::Inside(_)
+        | Benchmark::Connections(_)
+        | Benchmark::Exporter(_) => Ok(()),
     }
 }
 
@@ -253,8 +269,7 @@ fn publish<M: Measurements>(measurements: &M, write_docs: bool) -> Result<()> {
         .with_context(|| format!("cannot write {}", file.display()))?;
     eprintln!("wrote {}", file.display());
     if write_docs {
-        page::write(M::NAME, &markdown)?;
-        eprintln!("wrote {}", page::PATH);
+        page::write(PAGE, &format!("bench:{}", M::NAME), &markdown)?;
     }
     Ok(())
 }

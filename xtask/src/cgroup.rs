@@ -47,11 +47,15 @@ impl Tree {
         // From here on an error removes what has been made.
         let tree = Self { root };
         for child in children {
-            let path = tree.child(child.as_ref());
-            fs::create_dir(&path)
-                .with_context(|| format!("cannot make the cgroup {}", path.display()))?;
+            tree.add(child.as_ref())?;
         }
         Ok(tree)
+    }
+
+    /// Makes one more child.
+    pub(crate) fn add(&self, name: &str) -> Result<()> {
+        let path = self.child(name);
+        fs::create_dir(&path).with_context(|| format!("cannot make the cgroup {}", path.display()))
     }
 
     /// The path of a child.

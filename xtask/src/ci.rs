@@ -21,7 +21,7 @@ const STEPS: [Step; 4] = [
     ("docs --check", || docs::generate(true)),
     ("test", || test::run_tests(None)),
     ("kernels", || {
-        kernels::run(&kernels::MatrixOptions::default(), None)
+        kernels::run(&kernels::MatrixOptions::default(), None, false)
     }),
 ];
 

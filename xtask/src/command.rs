@@ -29,6 +29,11 @@ pub(crate) fn agent_binary() -> PathBuf {
     target_directory().join("release/sessionscope")
 }
 
+/// The library that answers in the driver's place, whether or not it is built.
+pub(crate) fn scenario_library() -> PathBuf {
+    target_directory().join("release/libnvml_scenario.so")
+}
+
 /// The cargo that runs this program, started in the repository.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -38,14 +43,22 @@ pub(crate) fn cargo() -> Command {
 
 /// Builds the agent's release binary and returns its path.
 pub(crate) fn build_agent() -> Result<PathBuf> {
-    run(cargo().args(["build", "--release", "--package", "sessionscope"]))?;
-    let binary = agent_binary();
+    build_release("sessionscope", agent_binary())
+}
+
+/// Builds the library that answers in the driver's place, as fast as it gets, and returns its path.
+pub(crate) fn build_scenario_library() -> Result<PathBuf> {
+    build_release("nvml-scenario", scenario_library())
+}
+
+fn build_release(package: &str, product: PathBuf) -> Result<PathBuf> {
+    run(cargo().args(["build", "--release", "--package", package]))?;
     ensure!(
-        binary.is_file(),
-        "cargo built the package sessionscope but there is no {}: is build.target-dir set?",
-        binary.display()
+        product.is_file(),
+        "cargo built the package {package} but there is no {}: is build.target-dir set?",
+        product.display()
     );
-    Ok(binary)
+    Ok(product)
 }
 
 /// Runs a command to its end and fails unless it succeeds.

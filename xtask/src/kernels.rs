@@ -5,12 +5,12 @@
 //! machine at hand has one. The test programs are those that run there too, linked statically; what
 //! they find about each kernel is `docs/kernels.md`.
 
-mod archive;
 mod binaries;
 mod cpio;
 mod fetch;
 mod guest;
 mod list;
+mod module;
 mod outcome;
 mod page;
 mod qemu;
@@ -53,13 +53,10 @@ pub(crate) struct MatrixOptions {
     /// Fetch the newest kernels though others are there already.
     #[arg(long, requires = "kernels")]
     refresh: bool,
-    /// Write docs/kernels.md from what the kernels said, those that are not chosen in their last run.
-    #[arg(long, requires = "kernels")]
-    write_docs: bool,
 }
 
 /// Runs the tests, or those whose name contains `filter`, on the chosen kernels.
-pub(crate) fn run(options: &MatrixOptions, filter: Option<&str>) -> Result<()> {
+pub(crate) fn run(options: &MatrixOptions, filter: Option<&str>, write_docs: bool) -> Result<()> {
     let chosen = choose(options.kernel.as_deref())?;
     if let Some(filter) = filter {
         let plain = |one: char| one.is_ascii_alphanumeric() || "_:-".contains(one);
@@ -69,13 +66,13 @@ pub(crate) fn run(options: &MatrixOptions, filter: Option<&str>) -> Result<()> {
         );
     }
     ensure!(
-        !options.write_docs || filter.is_none(),
+        !write_docs || filter.is_none(),
         "--write-docs needs a run of all tests"
     );
     setup::prepare(Purpose::Kernels)?;
     build_ebpf::build()?;
     let work = command::repository().join("target/kernels");
-    archive::create(&work)?;
+    fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
     let matrix = Matrix::prepare(&work, &chosen, options.refresh)?;
 
     let queue = Mutex::new(chosen.into_iter());
@@ -98,7 +95,7 @@ pub(crate) fn run(options: &MatrixOptions, filter: Option<&str>) -> Result<()> {
         .into_inner()
         .map_err(|_| anyhow!("a thread of the matrix has ended in the middle"))?;
     let (outcomes, faulty) = summarise(outcomes);
-    if options.write_docs {
+    if write_docs {
         page::write(&with_last_runs(&work, outcomes)?)?;
     }
     ensure!(
@@ -184,7 +181,13 @@ struct Matrix {
     work: PathBuf,
     qemu: Qemu,
     parts: BTreeMap<Architecture, (Binaries, Vec<u8>)>,
-    kernels: BTreeMap<&'static str, Fetched>,
+    kernels: BTreeMap<&'static str, Prepared>,
+}
+
+/// A kernel that is there, with the module that is built for it.
+struct Prepared {
+    fetched: Fetched,
+    xid_module: Option<Vec<u8>>,
 }
 
 impl Matrix {
@@ -192,7 +195,15 @@ impl Matrix {
         let qemu = Qemu::find(work)?;
         let mut kernels = BTreeMap::new();
         for kernel in chosen {
-            kernels.insert(kernel.name, fetch::fetch(kernel, work, refresh)?);
+            let fetched = fetch::fetch(kernel, work, refresh)?;
+            let xid_module = module::build(kernel, &fetched.image, work)?;
+            kernels.insert(
+                kernel.name,
+                Prepared {
+                    fetched,
+                    xid_module,
+                },
+            );
         }
         let mut parts = BTreeMap::new();
         for architecture in Architecture::ALL {
@@ -215,7 +226,10 @@ impl Matrix {
 
     /// Boots a kernel and lets the tests run there.
     fn test(&self, kernel: &Kernel, filter: Option<&str>) -> Result<Outcome> {
-        let fetched = self
+        let Prepared {
+            fetched,
+            xid_module,
+        } = self
             .kernels
             .get(kernel.name)
             .context("a kernel that is not fetched")?;
@@ -226,7 +240,7 @@ impl Matrix {
         let file = |extension: &str| self.work.join(format!("{}.{extension}", kernel.name));
         let (archive, log) = (file("cpio"), file("log"));
         let (disk, slow_disk) = (file("disk"), file("slow-disk"));
-        let content = guest::archive(fetched, busybox, binaries, filter)?;
+        let content = guest::archive(fetched, xid_module.as_deref(), busybox, binaries, filter)?;
         fs::write(&archive, content)
             .with_context(|| format!("cannot write {}", archive.display()))?;
         make_file_system(&disk)?;

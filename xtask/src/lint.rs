@@ -1,4 +1,5 @@
-//! `cargo xtask lint`: formatting, clippy, the kernel programs' warnings and the agent's layers.
+//! `cargo xtask lint`: formatting, clippy, the kernel programs' warnings, the agent's layers, and the files
+//! that are generated without the agent.
 //!
 //! The compiler of the kernel programs has no clippy, so their check is that they build with
 //! warnings denied. Building them comes first because the agent's build script embeds them.
@@ -8,7 +9,7 @@ mod layers;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::{build_ebpf, command};
+use crate::{build_ebpf, command, dashboards, manifests};
 
 /// The options of `lint`.
 #[derive(Args)]
@@ -23,6 +24,8 @@ pub(crate) fn run(_options: &Options) -> Result<()> {
 pub(crate) fn check() -> Result<()> {
     command::run(command::cargo().args(["fmt", "--all", "--check"]))?;
     check_layers()?;
+    dashboards::generate(true)?;
+    manifests::generate(true, "")?;
     build_ebpf::build()?;
     command::run(
         command::cargo()

@@ -9,14 +9,24 @@ mod build_ebpf;
 mod cgroup;
 mod ci;
 mod command;
+mod dashboards;
 mod demo;
 mod docs;
+mod figures;
+mod generated;
+mod gpu;
 mod http;
 mod interrupt;
 mod kernels;
 mod lint;
+mod machine;
+mod manifests;
+mod numbers;
+mod page;
+mod python;
 mod run;
 mod setup;
+mod table;
 mod test;
 mod toolchain;
 mod workload;
@@ -47,10 +57,15 @@ enum Command {
     Run(run::Options),
     /// Check the code and the documentation, then run all tests.
     Test(test::Options),
-    /// Check formatting, clippy's findings, the kernel programs' warnings and the layers.
+    /// Check formatting, clippy's findings, the kernel programs' warnings, the layers, and that dashboards
+    /// and manifests are up to date.
     Lint(lint::Options),
     /// Write the generated pages of docs/, or compare them with --check.
     Docs(docs::Options),
+    /// Write the Grafana dashboards of dashboards/, or compare them with --check.
+    Dashboards(dashboards::Options),
+    /// Write the generated manifests of deploy/kubernetes/, or compare them with --check.
+    Manifests(manifests::Options),
     /// Run the agent beside three small workloads and show what it sees.
     Demo(demo::Options),
     /// Measure what the agent costs; the tables of docs/cost.md.
@@ -60,6 +75,9 @@ enum Command {
     /// What the demo and the benchmarks run inside their cgroups.
     #[command(hide = true)]
     Workload(workload::Options),
+    /// What `test --gpu` runs inside its cgroups.
+    #[command(hide = true)]
+    GpuLoad(gpu::load::Options),
 }
 
 fn main() -> ExitCode {
@@ -70,10 +88,13 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Lint(options) => lint::run(&options),
         Command::Docs(options) => docs::run(&options),
+        Command::Dashboards(options) => dashboards::run(&options),
+        Command::Manifests(options) => manifests::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Ci(options) => ci::run(&options),
         Command::Workload(options) => workload::run(&options),
+        Command::GpuLoad(options) => gpu::load::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

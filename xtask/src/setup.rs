@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::{command, toolchain};
+use crate::{command, python, toolchain};
 
 /// The options of `setup`.
 #[derive(Args)]
@@ -29,7 +29,7 @@ pub(crate) struct Options {
 pub(crate) enum Purpose {
     /// Compilers and linker.
     Build,
-    /// The programs that tests compare the agent with, and the compilers.
+    /// The programs that tests compare the agent with, the checkers of manifests, and the compilers.
     Test,
     /// What the guests of the kernel matrix are made with, and the compilers. QEMU itself is not
     /// installed but unpacked below target/.
@@ -76,7 +76,11 @@ const BENCH: [Need; 5] = [
         package: "fio",
     },
 ];
-const KERNELS: [Need; 3] = [
+const KERNELS: [Need; 4] = [
+    Need {
+        program: "make",
+        package: "make",
+    },
     Need {
         program: "mkfs.ext4",
         package: "e2fsprogs",
@@ -133,8 +137,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Installs what is missing for one purpose.
 pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
     let mut packages = missing_build_packages();
-    if matches!(purpose, Purpose::Test | Purpose::All) {
+    let for_tests = matches!(purpose, Purpose::Test | Purpose::All);
+    if for_tests {
         packages.extend(missing(&TEST));
+        if !python::is_usable() {
+            packages.push(python::DEBIAN_PACKAGE);
+        }
     }
     if matches!(purpose, Purpose::Bench | Purpose::All) {
         packages.extend(missing(&BENCH));
@@ -148,6 +156,9 @@ pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
     let new = |(package, _): &&(&str, &str)| packages.contains(package);
     let services: Vec<&str> = SERVICES.iter().filter(new).map(|(_, name)| *name).collect();
     install(&packages, &services)?;
+    if for_tests {
+        python::prepare()?;
+    }
     if toolchain::has_debian_compiler() && toolchain::find_linker().is_none() {
         toolchain::install_linker()?;
     }

@@ -7,13 +7,15 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::setup::{self, Purpose};
-use crate::{build_ebpf, ci, command, kernels};
+use crate::{build_ebpf, ci, command, gpu, kernels};
 
 /// The options of `test`.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
+#[command(group = ArgGroup::new("page").args(["kernels", "gpu"]))]
 pub(crate) struct Options {
     /// Run only the tests whose name contains this, and no lint.
     filter: Option<String>,
@@ -23,14 +25,30 @@ pub(crate) struct Options {
     /// Run the integration tests on every kernel of the list, booted in QEMU, and nothing else.
     #[arg(long)]
     kernels: bool,
+    /// Compare the agent with nvidia-smi on this machine's NVIDIA GPU, and do nothing else.
+    #[arg(long, conflicts_with_all = ["kernels", "filter", "no_lint"])]
+    gpu: bool,
+    /// Write docs/kernels.md, or docs/gpu.md, from what the run showed; of kernels that were not chosen,
+    /// from their last run.
+    #[arg(long, requires = "page")]
+    write_docs: bool,
     #[command(flatten)]
     matrix: kernels::MatrixOptions,
+    #[command(flatten)]
+    comparison: gpu::GpuOptions,
 }
 
 /// Runs `cargo xtask test`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.kernels {
-        return kernels::run(&options.matrix, options.filter.as_deref());
+        return kernels::run(
+            &options.matrix,
+            options.filter.as_deref(),
+            options.write_docs,
+        );
+    }
+    if options.gpu {
+        return gpu::run(&options.comparison, options.write_docs);
     }
     if options.no_lint || options.filter.is_some() {
         return run_tests(options.filter.as_deref());

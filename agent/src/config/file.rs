@@ -276,9 +276,9 @@ mod tests {
             "config.toml:1: unknown key \"lisen\"; did you mean \"listen\"?"
         );
         assert_eq!(
-            refused("[gpu]\nx = 1\n"),
-            "config.toml:1: unknown key \"gpu\"; expected one of listen, log, sessions, sampling, \
-             metrics, kernel, rules"
+            refused("[graphics]\nx = 1\n"),
+            "config.toml:1: unknown key \"graphics\"; expected one of listen, log, sessions, sampling, \
+             metrics, kernel, gpu, rules"
         );
     }
 

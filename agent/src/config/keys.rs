@@ -147,6 +147,29 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        path: "sessions.idle_after",
+        flag: None,
+        doc: "How long a session must go without data from a client, GPU use and more than 5 % of a CPU to be idle.",
+        field: Field::Duration {
+            range: Duration::from_secs(1)..=FOREVER,
+            get: |config| config.sessions.idle_after,
+            set: |config, value| config.sessions.idle_after = value,
+        },
+    },
+    Key {
+        path: "sessions.state",
+        flag: None,
+        doc: "File in which the living sessions are kept, so that those that end while the agent is away are counted when it is back. One for each agent; in memory is enough.",
+        field: Field::Text {
+            form: "absolute path",
+            get: |config| Some(path_text(&config.sessions.state)),
+            set: |config, text| {
+                config.sessions.state = absolute(text)?;
+                Ok(())
+            },
+        },
+    },
+    Key {
         path: "sessions.builtin_rules",
         flag: None,
         doc: "Recognise the cgroups of the common runtimes (see the table of built-in rules) after the configured rules.",
@@ -197,6 +220,26 @@ pub const KEYS: &[Key] = &[
                     choose(text, &ClassicBuckets::ALL, ClassicBuckets::name)?;
                 Ok(())
             },
+        },
+    },
+    Key {
+        path: "metrics.max_series",
+        flag: None,
+        doc: "The most series of an exposition, counted in classic buckets. Beyond it optional families are left out, then the details of idle and young sessions; vdi_agent_series_dropped_total says which.",
+        field: Field::Integer {
+            range: 1_000..=10_000_000,
+            get: |config| config.metrics.max_series,
+            set: |config, value| config.metrics.max_series = value,
+        },
+    },
+    Key {
+        path: "metrics.max_templates",
+        flag: None,
+        doc: "The most different templates, each with its namespace, that the labels tell apart. Sessions of further ones are of the template overflow.",
+        field: Field::Integer {
+            range: 1..=10_000,
+            get: |config| config.metrics.max_templates,
+            set: |config, value| config.metrics.max_templates = value,
         },
     },
     Key {
@@ -260,6 +303,78 @@ pub const KEYS: &[Key] = &[
         field: Field::Boolean {
             get: |config| config.kernel.statistics,
             set: |config, value| config.kernel.statistics = value,
+        },
+    },
+    Key {
+        path: "gpu.enabled",
+        flag: None,
+        doc: "Measure NVIDIA GPUs. Where there is none the agent says so once and looks again every minute.",
+        field: Field::Boolean {
+            get: |config| config.gpu.enabled,
+            set: |config, value| config.gpu.enabled = value,
+        },
+    },
+    Key {
+        path: "gpu.library",
+        flag: None,
+        doc: "The driver's library libnvidia-ml.so.1. Without it, the usual places are searched, here and in the host's file system: the loader's path, the driver container, GKE's installer, the distributions' folders.",
+        field: Field::Text {
+            form: "absolute path",
+            get: |config| config.gpu.library.as_ref().map(|path| path_text(path)),
+            set: |config, text| {
+                config.gpu.library = Some(absolute(text)?);
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "gpu.period",
+        flag: None,
+        doc: "How often utilisation and memory are read. The driver keeps few utilisation samples: with more than 5s some are lost.",
+        field: Field::Duration {
+            range: Duration::from_millis(200)..=Duration::from_mins(10),
+            get: |config| config.gpu.period,
+            set: |config, value| config.gpu.period = value,
+        },
+    },
+    Key {
+        path: "gpu.streams",
+        flag: None,
+        doc: "How often encoder and frame-capture sessions are read; 0s never.",
+        field: Field::Duration {
+            range: Duration::ZERO..=Duration::from_mins(10),
+            get: |config| config.gpu.streams,
+            set: |config, value| config.gpu.streams = value,
+        },
+    },
+    Key {
+        path: "gpu.processes",
+        flag: None,
+        doc: "How often the processes on each GPU are listed, and its MIG instances; 0s never. A list was measured at 4.5 ms with the driver's global lock held, so not often; a change of the memory in use brings one reading forward.",
+        field: Field::Duration {
+            range: Duration::ZERO..=Duration::from_mins(10),
+            get: |config| config.gpu.processes,
+            set: |config, value| config.gpu.processes = value,
+        },
+    },
+    Key {
+        path: "gpu.health",
+        flag: None,
+        doc: "How often temperature, power, clocks, throttling and errors are read; 0s never.",
+        field: Field::Duration {
+            range: Duration::ZERO..=Duration::from_mins(10),
+            get: |config| config.gpu.health,
+            set: |config, value| config.gpu.health = value,
+        },
+    },
+    Key {
+        path: "gpu.pcie",
+        flag: None,
+        doc: "How often PCI Express throughput is measured; 0s never. The driver takes 20 ms for each direction.",
+        field: Field::Duration {
+            range: Duration::ZERO..=Duration::from_mins(10),
+            get: |config| config.gpu.pcie,
+            set: |config, value| config.gpu.pcie = value,
         },
     },
 ];

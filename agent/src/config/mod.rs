@@ -39,6 +39,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The kernel border.
     pub kernel: Kernel,
+    /// The GPUs.
+    pub gpu: Gpu,
     /// Configured rules, in the order in which they are asked.
     pub rules: Vec<Rule>,
 }
@@ -68,6 +70,10 @@ pub struct Sessions {
     pub max_sessions: u32,
     /// How long an ended session's series stay.
     pub linger: Duration,
+    /// Not used for this long, a session is idle.
+    pub idle_after: Duration,
+    /// Where the living sessions are kept for a restart.
+    pub state: PathBuf,
     /// Whether the built-in rules follow the configured ones.
     pub builtin_rules: bool,
 }
@@ -88,6 +94,10 @@ pub struct Sampling {
 pub struct Metrics {
     /// How many classic buckets the histograms of sessions have.
     pub classic_buckets: ClassicBuckets,
+    /// The most series of an exposition.
+    pub max_series: u32,
+    /// The most different templates, each with its namespace, that labels tell apart.
+    pub max_templates: u32,
 }
 
 /// How many classic buckets the histograms of sessions have. Native histograms have all of them always.
@@ -112,6 +122,25 @@ pub struct Kernel {
     pub debug_log: bool,
     /// Whether the kernel's BPF statistics are on while the agent runs.
     pub statistics: bool,
+}
+
+/// The GPUs. A period of zero is never.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gpu {
+    /// Whether they are measured.
+    pub enabled: bool,
+    /// The driver's library; `None` looks for it.
+    pub library: Option<PathBuf>,
+    /// Time between two rounds: utilisation and memory.
+    pub period: Duration,
+    /// Time between two readings of the encoder and capture sessions.
+    pub streams: Duration,
+    /// Time between two readings of the lists of processes and of the MIG instances.
+    pub processes: Duration,
+    /// Time between two readings of temperature, power, clocks and errors.
+    pub health: Duration,
+    /// Time between two measurements of PCI Express throughput.
+    pub pcie: Duration,
 }
 
 /// Where the programs keep their state of each thread.
@@ -174,6 +203,8 @@ impl Default for Config {
             sessions: Sessions {
                 max_sessions: 256,
                 linger: Duration::from_mins(5),
+                idle_after: Duration::from_mins(15),
+                state: PathBuf::from("/run/sessionscope/sessions.json"),
                 builtin_rules: true,
             },
             sampling: Sampling {
@@ -183,6 +214,8 @@ impl Default for Config {
             },
             metrics: Metrics {
                 classic_buckets: ClassicBuckets::Few,
+                max_series: 50_000,
+                max_templates: 200,
             },
             kernel: Kernel {
                 btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
@@ -190,6 +223,15 @@ impl Default for Config {
                 task_state: TaskState::Auto,
                 debug_log: false,
                 statistics: false,
+            },
+            gpu: Gpu {
+                enabled: true,
+                library: None,
+                period: Duration::from_secs(1),
+                streams: Duration::from_secs(1),
+                processes: Duration::from_secs(5),
+                health: Duration::from_secs(5),
+                pcie: Duration::ZERO,
             },
             rules: Vec::new(),
         }

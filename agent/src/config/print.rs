@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        ClassicBuckets, Kernel, Log, LogFormat, Metrics, Sampling, Sessions, TaskState, file,
+        ClassicBuckets, Gpu, Kernel, Log, LogFormat, Metrics, Sampling, Sessions, TaskState, file,
     };
 
     fn parse(text: &str) -> Config {
@@ -103,6 +103,8 @@ mod tests {
             sessions: Sessions {
                 max_sessions: 7,
                 linger: Duration::from_millis(90_500),
+                idle_after: Duration::from_hours(1),
+                state: "/x/state".into(),
                 builtin_rules: false,
             },
             sampling: Sampling {
@@ -112,6 +114,8 @@ mod tests {
             },
             metrics: Metrics {
                 classic_buckets: ClassicBuckets::Full,
+                max_series: 7_000,
+                max_templates: 9,
             },
             kernel: Kernel {
                 btf: "/x/\"btf\"".into(),
@@ -119,6 +123,15 @@ mod tests {
                 task_state: TaskState::PidArray,
                 debug_log: true,
                 statistics: true,
+            },
+            gpu: Gpu {
+                enabled: false,
+                library: Some("/x/libnvidia-ml.so.1".into()),
+                period: Duration::from_secs(2),
+                streams: Duration::from_secs(3),
+                processes: Duration::ZERO,
+                health: Duration::from_secs(4),
+                pcie: Duration::from_mins(1),
             },
             rules: parse(rules).rules,
         };

@@ -2,6 +2,8 @@
 //!
 //! * [`cgroup`]: the v2 hierarchy, by scan and by the kernel's events
 //! * [`rules`]: which cgroup is a session, and what it is called
+//! * [`platform`]: what the platforms' own sources say, and how they say it
 
 pub mod cgroup;
+pub mod platform;
 pub mod rules;

@@ -6,7 +6,7 @@ use agent_common::{
     cgroup::CgroupBirth,
     memory::MemoryStats,
     net::NetStats,
-    process::ProcessStats,
+    process::{ExitedProcess, ProcessStats},
     sched::{PreemptionPair, SchedStats},
     self_check::SelfCheck,
 };
@@ -17,7 +17,7 @@ use aya::{
 
 use crate::error::Error;
 
-/// Name of the map whose size follows `kernel.pid_max` (pid-array object only).
+/// Name of the map with the state of each thread; its size follows `kernel.pid_max` in the pid-array object.
 pub(super) const TASK_STATES: &str = "TASK_STATES";
 /// Names of the maps whose size follows the number of slots.
 pub(super) const PER_SLOT: [&str; 5] = [
@@ -27,6 +27,9 @@ pub(super) const PER_SLOT: [&str; 5] = [
     "BLOCK_STATS",
     "MEMORY_STATS",
 ];
+
+/// Name of the map that is written when a driver is loaded, so that it stays with the programs.
+pub(super) const XID_FIELDS: &str = "XID_FIELDS";
 
 /// The maps that the agent reads and writes.
 pub(super) struct Maps {
@@ -39,6 +42,7 @@ pub(super) struct Maps {
     pub(super) memory_stats: Array<MapData, MemoryStats>,
     pub(super) preemption_pairs: HashMap<MapData, PreemptionPair, u64>,
     pub(super) cgroup_births: HashMap<MapData, u64, CgroupBirth>,
+    pub(super) exited_processes: HashMap<MapData, ExitedProcess, Slot>,
     pub(super) events_lost: Array<MapData, u64>,
     pub(super) self_check: Array<MapData, SelfCheck>,
     pub(super) events: Option<RingBuf<MapData>>,
@@ -56,6 +60,7 @@ impl Maps {
             memory_stats: take(ebpf, "MEMORY_STATS")?,
             preemption_pairs: take(ebpf, "PREEMPTION_PAIRS")?,
             cgroup_births: take(ebpf, "CGROUP_BIRTHS")?,
+            exited_processes: take(ebpf, "EXITED_PROCESSES")?,
             events_lost: take(ebpf, "EVENTS_LOST")?,
             self_check: take(ebpf, "SELF_CHECK")?,
             events: Some(take(ebpf, "EVENTS")?),

@@ -3,8 +3,8 @@
 //! Facts about the node are gathered by [`preflight`]; [`btf`] and [`layout`] find and prove the member
 //! offsets; [`object`] holds the compiled programs; [`programs`] is the table of them; the names of the
 //! maps are in `maps`; [`accounts`] reads the
-//! kernel's own files of a cgroup; `map_iterator` walks one of them; [`ring`] decodes the events; `syscall` is what aya
-//! lacks.
+//! kernel's own files of a cgroup; `map_iterator` walks one of them; [`ring`] decodes the events; `xid` finds the NVIDIA driver's
+//! tracepoint; `syscall` is what aya lacks.
 
 pub mod accounts;
 pub mod btf;
@@ -16,8 +16,14 @@ pub mod preflight;
 pub mod programs;
 pub mod ring;
 mod syscall;
+mod xid;
 
-use std::{fs, io::Read, os::fd::AsFd, path::PathBuf};
+use std::{
+    fs,
+    io::Read,
+    os::fd::{AsFd, AsRawFd},
+    path::PathBuf,
+};
 
 use agent_common::{
     MAX_CGROUPS, NO_SESSION, Slot,
@@ -29,6 +35,7 @@ use agent_common::{
     net::{ConnectionRecord, NetStats},
     process::ProcessStats,
     sched::{PreemptionPair, SchedStats},
+    task::TaskState,
 };
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -36,6 +43,7 @@ use aya::{
     programs::{Iter, Program},
     sys::{Stats, enable_stats},
 };
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use self::{
     map_iterator::MapIterator,
@@ -251,6 +259,13 @@ impl Kernel {
         }
     }
 
+    /// Attaches the programs of drivers that have been loaded since the last call; returns whether there
+    /// was one. They need no detaching: the kernel does not unload a driver while a program is attached
+    /// to its tracepoint (`perf_trace_init` in `kernel/trace/trace_event_perf.c`).
+    pub fn attach_driver_tracepoints(&mut self) -> bool {
+        programs::attach_drivers(&mut self.ebpf, &mut self.statuses)
+    }
+
     /// The events, once: the ring has one reader.
     pub fn take_ring(&mut self) -> Option<Ring> {
         self.maps.events.take().map(Ring::new)
@@ -409,6 +424,41 @@ impl Kernel {
         self.maps.cgroup_births.get(&cgroup_id, 0).ok()
     }
 
+    /// The slot of a process, by its id in the initial pid namespace: of a live one, and of one of a session
+    /// that has ended lately. `None` when nothing is known of it.
+    pub fn slot_of_process(&self, pid: u32) -> Option<Slot> {
+        self.task_state(pid)
+            .map(|state| state.slot)
+            .or_else(|| self.slot_of_exited(pid))
+    }
+
+    /// The state of a thread. The array has that of a dead one until the pid is used again.
+    fn task_state(&self, pid: u32) -> Option<TaskState> {
+        // Of the two stores, aya knows the array.
+        let (Map::Array(map) | Map::Unsupported(map)) = self.ebpf.map(TASK_STATES)? else {
+            return None;
+        };
+        let state = match self.store {
+            TaskStore::PidArray => syscall::value_at::<TaskState>(map.fd().as_fd(), pid),
+            TaskStore::TaskStorage => {
+                // The storage's keys are pid descriptors (kernel/bpf/bpf_task_storage.c).
+                let process = Pid::from_raw(pid as i32)?;
+                let process = pidfd_open(process, PidfdFlags::empty()).ok()?;
+                syscall::value_at(map.fd().as_fd(), process.as_raw_fd() as u32)
+            }
+        };
+        state.ok().flatten().filter(|state| state.task != 0)
+    }
+
+    fn slot_of_exited(&self, pid: u32) -> Option<Slot> {
+        let exited = self.maps.exited_processes.iter().flatten();
+        exited
+            .filter(|(process, _)| process.pid == u64::from(pid))
+            // A pid may have been used twice.
+            .max_by_key(|(process, _)| process.start_ns)
+            .map(|(_, slot)| slot)
+    }
+
     /// Threads and processes by slot; `None` without the iterator.
     pub fn census(&mut self) -> Option<Vec<Census>> {
         let records: Vec<CensusRecord> = self.records("census")?;
@@ -429,12 +479,13 @@ impl Kernel {
     }
 
     /// Events lost because the ring was full, by kind.
-    pub fn events_lost(&self) -> [(&'static str, u64); 4] {
+    pub fn events_lost(&self) -> [(&'static str, u64); 5] {
         [
             ("cgroup_made", event::CGROUP_MADE),
             ("cgroup_removed", event::CGROUP_REMOVED),
             ("process_failed", event::PROCESS_FAILED),
             ("process_moved", event::PROCESS_MOVED),
+            ("gpu_xid", event::GPU_XID),
         ]
         .map(|(name, kind)| (name, value(&self.maps.events_lost, kind)))
     }
@@ -445,9 +496,7 @@ impl Kernel {
         let slots = u64::from(self.slots);
         let cpus = self.cpus as u64;
         let states = match self.store {
-            TaskStore::PidArray => {
-                u64::from(object::pid_max()) * size_of::<agent_common::task::TaskState>() as u64
-            }
+            TaskStore::PidArray => u64::from(object::pid_max()) * size_of::<TaskState>() as u64,
             TaskStore::TaskStorage => 0,
         };
         slots * cpus * size_of::<SchedStats>() as u64

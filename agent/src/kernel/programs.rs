@@ -8,6 +8,7 @@ use aya::{
 };
 use serde::Serialize;
 
+use super::xid;
 use crate::error::Error;
 
 /// What a program is attached to.
@@ -23,6 +24,13 @@ pub enum Hook {
     Iterator(&'static str),
     /// A BPF iterator over the entries of a map of the object.
     MapIterator(&'static str),
+    /// A tracepoint that a driver brings with it (`tracepoint`), attached when it is there.
+    DriverTracepoint {
+        /// The driver's folder among the events of tracefs.
+        category: &'static str,
+        /// The tracepoint in it.
+        name: &'static str,
+    },
 }
 
 impl Hook {
@@ -34,6 +42,16 @@ impl Hook {
             Self::FunctionExit(name) => format!("fexit/{name}"),
             Self::Iterator(name) => format!("iter/{name}"),
             Self::MapIterator(_) => "iter/bpf_map_elem".to_owned(),
+            Self::DriverTracepoint { category, name } => format!("tracepoint/{category}/{name}"),
+        }
+    }
+
+    /// Whether the driver that it belongs to is not loaded, which is not worth a warning: most nodes do
+    /// not have it.
+    fn awaits_driver(self) -> bool {
+        match self {
+            Self::DriverTracepoint { category, name } => !xid::is_there(category, name),
+            _ => false,
         }
     }
 }
@@ -77,7 +95,7 @@ impl ProgramSpec {
     }
 }
 
-use Hook::{FunctionEntry, FunctionExit, Iterator, MapIterator, Tracepoint};
+use Hook::{DriverTracepoint, FunctionEntry, FunctionExit, Iterator, MapIterator, Tracepoint};
 
 /// Every program of the object. Tests compare the list with the object.
 pub const PROGRAMS: &[ProgramSpec] = &[
@@ -209,6 +227,15 @@ pub const PROGRAMS: &[ProgramSpec] = &[
         Tracepoint("mm_vmscan_memcg_reclaim_end"),
         "stalls at the memory limit of a cgroup are not measured",
     ),
+    // GPUs.
+    ProgramSpec::optional(
+        "nvidia_dev_xid",
+        DriverTracepoint {
+            category: "nvidia",
+            name: "nvidia_dev_xid",
+        },
+        "Xid errors are read as NVML events",
+    ),
 ];
 
 /// Whether a program, or one that stands in for it, runs.
@@ -272,7 +299,7 @@ pub(super) fn attach_all(
                     reason: reason.clone(),
                 });
             }
-            tracing::warn!(program = spec.name, %reason, fallback = spec.fallback, "program is off");
+            say_off(spec, reason);
         }
         statuses.push(ProgramStatus {
             name: spec.name,
@@ -286,6 +313,46 @@ pub(super) fn attach_all(
         });
     }
     Ok(statuses)
+}
+
+/// Attaches the programs of drivers that have been loaded since, and says whether there was one. For a
+/// driver that is not there this costs two `stat`s.
+pub(super) fn attach_drivers(ebpf: &mut Ebpf, statuses: &mut [ProgramStatus]) -> bool {
+    let mut any = false;
+    for status in statuses.iter_mut().filter(|status| !status.up) {
+        let Some(spec) = PROGRAMS.iter().find(|spec| spec.name == status.name) else {
+            continue;
+        };
+        let DriverTracepoint { category, name } = spec.hook else {
+            continue;
+        };
+        if !xid::is_there(category, name) {
+            continue;
+        }
+        let result = xid::attach(ebpf, spec.name, category, name);
+        let reason = result.err().map(|e| one_line(e.as_ref()));
+        match &reason {
+            None => {
+                tracing::info!(program = spec.name, "program is on: the driver is loaded");
+                any = true;
+            }
+            Some(new) if status.reason.as_ref() != Some(new) => say_off(spec, new),
+            Some(_) => {}
+        }
+        status.up = reason.is_none();
+        status.reason = reason;
+    }
+    any
+}
+
+/// Logs that a program is off, and what that means.
+fn say_off(spec: &ProgramSpec, reason: &str) {
+    let (program, fallback) = (spec.name, spec.fallback);
+    if spec.hook.awaits_driver() {
+        tracing::info!(program, reason, fallback, "program is off");
+    } else {
+        tracing::warn!(program, reason, fallback, "program is off");
+    }
 }
 
 /// Whether the work of a program is done by stand-ins: then all of them are wanted.
@@ -329,6 +396,7 @@ fn attach(
             let program: &mut Iter = program.try_into()?;
             program.load("bpf_map_elem", btf)?;
         }
+        DriverTracepoint { category, name } => xid::attach(ebpf, spec.name, category, name)?,
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::os::fd::{AsRawFd, RawFd};
 
 use agent_common::event::{
-    CGROUP_MADE, CGROUP_REMOVED, COMM_BYTES, CgroupEvent, EventHeader, ExitEvent, PROCESS_FAILED,
-    PROCESS_MOVED,
+    CGROUP_MADE, CGROUP_REMOVED, CgroupEvent, EventHeader, ExitEvent, GPU_XID, GpuXidEvent,
+    PROCESS_FAILED, PROCESS_MOVED,
 };
 use aya::{
     Pod,
@@ -12,6 +12,7 @@ use aya::{
 };
 use tokio::io::unix::AsyncFd;
 
+use super::xid;
 use crate::error::Error;
 
 /// What the kernel programs tell the agent.
@@ -45,6 +46,20 @@ pub enum Event {
         oom_killed: bool,
         /// Command name.
         command: String,
+    },
+    /// The NVIDIA driver has reported an error of a GPU.
+    GpuXid {
+        /// PCI name of the GPU, as in `0000:3b:00.0`.
+        pci: String,
+        /// Number of the error.
+        code: u32,
+        /// Process that the message blames, in the initial pid namespace; `None` where the driver knows of
+        /// none. It may have ended.
+        pid: Option<u32>,
+        /// What the driver says, without the end of the line.
+        message: String,
+        /// When, nanoseconds since boot (`CLOCK_BOOTTIME`).
+        at_ns: u64,
     },
 }
 
@@ -94,16 +109,10 @@ fn decode(bytes: &[u8]) -> Option<Event> {
     match header.kind {
         CGROUP_MADE => {
             let event: CgroupEvent = record(bytes)?;
-            let name = event
-                .name
-                .split(|&b| b == 0)
-                .next()
-                .unwrap_or_default()
-                .to_vec();
             Some(Event::CgroupMade {
                 id: event.cgroup_id,
                 parent: event.parent_id,
-                name,
+                name: until_nul(&event.name).to_vec(),
             })
         }
         CGROUP_REMOVED => {
@@ -119,17 +128,33 @@ fn decode(bytes: &[u8]) -> Option<Event> {
                 pid: event.pid,
                 status: event.status,
                 oom_killed: event.oom_killed != 0,
-                command: command(&event.comm),
+                command: text(&event.comm),
             })
         }
         PROCESS_MOVED => Some(Event::ProcessMoved),
+        GPU_XID => {
+            let event: GpuXidEvent = record(bytes)?;
+            let message = text(&event.message).trim_end().to_owned();
+            Some(Event::GpuXid {
+                pci: text(&event.pci),
+                code: event.error_code,
+                pid: xid::blamed(&message),
+                message,
+                at_ns: event.header.at_ns,
+            })
+        }
         _ => None,
     }
 }
 
-fn command(comm: &[u8; COMM_BYTES]) -> String {
-    let end = comm.iter().position(|&b| b == 0).unwrap_or(COMM_BYTES);
-    String::from_utf8_lossy(&comm[..end]).into_owned()
+/// The bytes of a C string.
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&b| b == 0).next().unwrap_or_default()
+}
+
+/// A C string as text.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(until_nul(bytes)).into_owned()
 }
 
 /// Bytes from the kernel as the structure they are.
@@ -181,5 +206,33 @@ mod tests {
         assert_eq!(decode(&bytes[..40]), None);
         event.header.kind = 99;
         assert_eq!(decode(&bytes_of(&event)), None);
+    }
+
+    #[test]
+    fn an_error_of_a_gpu_ends_where_its_strings_do() {
+        let mut event = GpuXidEvent {
+            header: EventHeader {
+                kind: GPU_XID,
+                slot: 0,
+                at_ns: 5,
+            },
+            error_code: 31,
+            reserved: 0,
+            pci: [0; 32],
+            // What an earlier message has left behind its end.
+            message: [b'x'; 256],
+        };
+        event.pci[..12].copy_from_slice(b"0000:3b:00.0");
+        event.message[..15].copy_from_slice(b"pid=7, name=a\n\0");
+        assert_eq!(
+            decode(&bytes_of(&event)),
+            Some(Event::GpuXid {
+                pci: "0000:3b:00.0".to_owned(),
+                code: 31,
+                pid: Some(7),
+                message: "pid=7, name=a".to_owned(),
+                at_ns: 5,
+            })
+        );
     }
 }

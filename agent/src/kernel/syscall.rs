@@ -5,7 +5,10 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
+use aya::Pod;
+
 // `enum bpf_cmd` (include/uapi/linux/bpf.h).
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 pub(super) const BPF_LINK_CREATE: libc::c_long = 28;
 pub(super) const BPF_ITER_CREATE: libc::c_long = 33;
@@ -20,6 +23,33 @@ struct GetInfo {
     descriptor: u32,
     length: u32,
     info: u64,
+}
+
+/// `union bpf_attr` of `BPF_MAP_LOOKUP_ELEM`.
+#[repr(C)]
+struct Lookup {
+    map: u32,
+    reserved: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// A value of a map of any kind whose keys are 32 bits; `None` when it is not there.
+pub(super) fn value_at<V: Pod + Default>(map: BorrowedFd<'_>, key: u32) -> io::Result<Option<V>> {
+    let mut value = V::default();
+    let attributes = Lookup {
+        map: map.as_raw_fd() as u32,
+        reserved: 0,
+        key: (&raw const key) as u64,
+        value: (&raw mut value) as u64,
+        flags: 0,
+    };
+    match bpf(BPF_MAP_LOOKUP_ELEM, &attributes) {
+        Ok(_) => Ok(Some(value)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A command that gives a descriptor.

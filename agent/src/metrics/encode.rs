@@ -8,7 +8,10 @@
 
 use std::{
     fmt::{self, Write},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use agent_common::histogram::{Histogram, MIN_OCTAVE, PER_OCTAVE, native_index};
@@ -23,7 +26,8 @@ use prometheus_client::{
 };
 
 use super::{
-    catalog::FAMILIES,
+    budget::{Cut, Dropped, Size},
+    catalog::families,
     family::{Buckets, Family, Kind, Out, Samples, State, Unit},
     process::OwnProcess,
 };
@@ -53,30 +57,103 @@ impl Format {
     }
 }
 
-/// Writes the exposition of a snapshot.
-pub fn encode(
-    snapshot: Arc<Snapshot>,
-    scrapes: Histogram,
-    format: Format,
-    classic: ClassicBuckets,
-) -> Result<Vec<u8>, String> {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Exposition {
-        snapshot,
-        scrapes,
-        classic,
-        process: OwnProcess::read(),
-    }));
-    if format == Format::Protobuf {
-        return prometheus_protobuf::encode_to_vec(&registry).map_err(|e| e.to_string());
+/// What an exposition is made of.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The agent's last sample.
+    pub snapshot: Arc<Snapshot>,
+    /// How long scrapes took.
+    pub scrapes: Histogram,
+    /// How it is written.
+    pub format: Format,
+    /// How many classic buckets the sessions' histograms have.
+    pub classic: ClassicBuckets,
+    /// The most series.
+    pub max_series: u64,
+}
+
+/// Writes an exposition. What its budget leaves out is added to `dropped`, which is in it.
+pub fn encode(request: &Request, dropped: &mut Dropped) -> Result<Vec<u8>, String> {
+    let (body, series) = Exposition::write(request, dropped.clone(), Cut::default())?;
+    if series <= request.max_series {
+        return Ok(body);
     }
-    let mut open_metrics = String::new();
-    text::encode(&mut open_metrics, &registry).map_err(|e| e.to_string())?;
-    Ok(if format == Format::OpenMetrics {
-        open_metrics.into_bytes()
-    } else {
-        to_text_format(&open_metrics).into_bytes()
-    })
+    // Rare enough to be written twice.
+    let sizes = sizes(request);
+    // What is left out is told by a series for each family.
+    let told = sizes.iter().filter(|size| !size.of_sessions.is_empty());
+    let most = request.max_series.saturating_sub(told.count() as u64);
+    let cut = Cut::choose(&request.snapshot, &sizes, most);
+    cut.count(&sizes, dropped);
+    Exposition::write(request, dropped.clone(), cut).map(|(body, _)| body)
+}
+
+/// How many series each family has.
+fn sizes(request: &Request) -> Vec<Size> {
+    let snapshot = &request.snapshot;
+    let process = OwnProcess::read();
+    let state = State {
+        snapshot,
+        process: process.as_ref(),
+        scrapes: &request.scrapes,
+        series: 0,
+        dropped: &Dropped::new(),
+    };
+    let size = |family: &'static Family| {
+        let count = |read: &dyn Fn(&mut dyn Out)| {
+            let mut counted = Counted {
+                family,
+                classic: request.classic,
+                series: 0,
+            };
+            read(&mut counted);
+            counted.series
+        };
+        let of_sessions: Vec<u64> = match family.samples {
+            Samples::PerSession(read) | Samples::Occasional(read) => {
+                let sessions = snapshot.sessions.iter();
+                sessions.map(|s| count(&|out| read(s, out))).collect()
+            }
+            Samples::Node(_) => Vec::new(),
+        };
+        let series = match family.samples {
+            Samples::Node(read) => count(&|out| read(&state, out)),
+            _ => of_sessions.iter().sum(),
+        };
+        Size {
+            family,
+            series,
+            of_sessions,
+        }
+    };
+    families()
+        .filter(|f| f.exists_in(snapshot))
+        .map(size)
+        .collect()
+}
+
+/// Only counts.
+struct Counted {
+    family: &'static Family,
+    classic: ClassicBuckets,
+    series: u64,
+}
+
+impl Out for Counted {
+    fn number(&mut self, _: &[(&str, &str)], _: f64) {
+        self.series += 1;
+    }
+
+    fn histogram(&mut self, _: &[(&str, &str)], _: &Histogram) {
+        if let Kind::Histogram(buckets) = self.family.kind {
+            // The last bucket, the sum and the count.
+            self.series += buckets.classic(self.classic).len() as u64 + 3;
+        }
+    }
+
+    fn bounded_histogram(&mut self, _: &[(&str, &str)], bounds: &[f64], _: &[u64], _: f64) {
+        self.series += bounds.len() as u64 + 3;
+    }
 }
 
 /// Text 0.0.4 of an OpenMetrics text: a counter's comments carry the name of its samples, and there are
@@ -113,10 +190,12 @@ fn to_text_format(open_metrics: &str) -> String {
 }
 
 struct Exposition {
-    snapshot: Arc<Snapshot>,
-    scrapes: Histogram,
-    classic: ClassicBuckets,
+    request: Request,
     process: Option<OwnProcess>,
+    dropped: Dropped,
+    cut: Cut,
+    /// Series written.
+    series: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Exposition {
@@ -128,7 +207,7 @@ impl fmt::Debug for Exposition {
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut series = 0;
-        for family in FAMILIES.iter().filter(|f| f.exists_in(&self.snapshot)) {
+        for family in families().filter(|f| f.exists_in(&self.request.snapshot)) {
             let samples = self.samples(family, series);
             // A family without samples is absent, comments and all.
             if samples.is_empty() {
@@ -142,18 +221,43 @@ impl Collector for Exposition {
                 match family.kind {
                     Kind::Counter => MetricType::Counter,
                     Kind::Gauge => MetricType::Gauge,
-                    Kind::Histogram(_) => MetricType::Histogram,
+                    Kind::Histogram(_) | Kind::BoundedHistogram => MetricType::Histogram,
                 },
             )?;
             for sample in &samples {
-                series += sample.write(&mut metric, family.kind, self.classic)?;
+                series += sample.write(&mut metric, family.kind, self.request.classic)?;
             }
         }
+        self.series.store(series, Ordering::Relaxed);
         Ok(())
     }
 }
 
 impl Exposition {
+    /// The text or the bytes, and the number of series in it.
+    fn write(request: &Request, dropped: Dropped, cut: Cut) -> Result<(Vec<u8>, u64), String> {
+        let series = Arc::new(AtomicU64::new(0));
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Self {
+            request: request.clone(),
+            process: OwnProcess::read(),
+            dropped,
+            cut,
+            series: Arc::clone(&series),
+        }));
+        let body = if request.format == Format::Protobuf {
+            prometheus_protobuf::encode_to_vec(&registry).map_err(|e| e.to_string())?
+        } else {
+            let mut open_metrics = String::new();
+            text::encode(&mut open_metrics, &registry).map_err(|e| e.to_string())?;
+            match request.format {
+                Format::Text => to_text_format(&open_metrics).into_bytes(),
+                _ => open_metrics.into_bytes(),
+            }
+        };
+        Ok((body, series.load(Ordering::Relaxed)))
+    }
+
     fn samples(&self, family: &Family, series: u64) -> Vec<Sample<'_>> {
         let mut out = Collected {
             scope: Vec::new(),
@@ -161,7 +265,10 @@ impl Exposition {
         };
         match family.samples {
             Samples::PerSession(read) | Samples::Occasional(read) => {
-                for session in &self.snapshot.sessions {
+                for (position, session) in self.request.snapshot.sessions.iter().enumerate() {
+                    if self.cut.leaves_out(family, position) {
+                        continue;
+                    }
                     let identity = &session.identity;
                     out.scope = vec![
                         ("session", &identity.session),
@@ -173,10 +280,11 @@ impl Exposition {
             }
             Samples::Node(read) => read(
                 &State {
-                    snapshot: &self.snapshot,
+                    snapshot: &self.request.snapshot,
                     process: self.process.as_ref(),
-                    scrapes: &self.scrapes,
+                    scrapes: &self.request.scrapes,
                     series,
+                    dropped: &self.dropped,
                 },
                 &mut out,
             ),
@@ -190,8 +298,12 @@ fn client_unit(unit: Unit) -> Option<ClientUnit> {
         Unit::None => None,
         Unit::Seconds => Some(ClientUnit::Seconds),
         Unit::Bytes => Some(ClientUnit::Bytes),
-        // The client's own unit would append "ratios".
-        Unit::Ratio => Some(ClientUnit::Other("ratio".to_owned())),
+        Unit::Celsius => Some(ClientUnit::Celsius),
+        Unit::Joules => Some(ClientUnit::Joules),
+        // The client's own unit would append "ratios"; the rest it does not have.
+        Unit::Ratio | Unit::Watts | Unit::Hertz | Unit::Pixels | Unit::BytesPerSecond => unit
+            .suffix()
+            .map(|suffix| ClientUnit::Other(suffix.to_owned())),
     }
 }
 
@@ -209,6 +321,8 @@ struct Sample<'a> {
 enum Value {
     Number(f64),
     Histogram(Box<Histogram>),
+    /// Upper bounds with the counts up to them, not cumulative, and the sum.
+    Bounded(Vec<(f64, u64)>, f64),
 }
 
 impl Collected<'_> {
@@ -232,6 +346,18 @@ impl Out for Collected<'_> {
 
     fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) {
         self.push(labels, Value::Histogram(Box::new(*histogram)));
+    }
+
+    fn bounded_histogram(
+        &mut self,
+        labels: &[(&str, &str)],
+        bounds: &[f64],
+        counts: &[u64],
+        sum: f64,
+    ) {
+        let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+        let buckets = bounds.zip(counts.iter().copied()).collect();
+        self.push(labels, Value::Bounded(buckets, sum));
     }
 }
 
@@ -270,8 +396,13 @@ impl Sample<'_> {
             (Value::Histogram(histogram), Kind::Histogram(buckets)) => {
                 write_histogram(metric, histogram, buckets, classic)
             }
+            (Value::Bounded(buckets, sum), Kind::BoundedHistogram) => {
+                let count = buckets.iter().map(|(_, n)| n).sum();
+                metric.encode_histogram::<NoLabelSet>(*sum, count, buckets, None)?;
+                Ok(buckets.len() as u64 + 2)
+            }
             // A row of the catalogue with the wrong type; a test reads every row.
-            (Value::Histogram(_), _) => Err(fmt::Error),
+            (Value::Histogram(_) | Value::Bounded(..), _) => Err(fmt::Error),
         }
     }
 }

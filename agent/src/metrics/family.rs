@@ -2,7 +2,7 @@
 
 use agent_common::histogram::{Histogram, MAX_OCTAVE, MIN_OCTAVE};
 
-use super::process::OwnProcess;
+use super::{budget::Dropped, process::OwnProcess};
 use crate::{
     config::ClassicBuckets,
     kernel::programs,
@@ -36,6 +36,8 @@ pub enum Kind {
     Gauge,
     /// Classic buckets, and native ones where they are negotiated.
     Histogram(Buckets),
+    /// Classic buckets alone, at bounds that are wanted for themselves.
+    BoundedHistogram,
 }
 
 /// The buckets of a histogram family. All come from the same kernel buckets, at a power of `2^(1/4)`, so
@@ -73,7 +75,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
-            Self::Histogram(_) => "histogram",
+            Self::Histogram(_) | Self::BoundedHistogram => "histogram",
         }
     }
 }
@@ -89,6 +91,18 @@ pub enum Unit {
     Bytes,
     /// 0 to 1.
     Ratio,
+    /// Degrees.
+    Celsius,
+    /// Joules a second.
+    Watts,
+    /// Joules.
+    Joules,
+    /// Times a second.
+    Hertz,
+    /// Points of a picture.
+    Pixels,
+    /// Of what the driver measures as a rate.
+    BytesPerSecond,
 }
 
 impl Unit {
@@ -99,6 +113,12 @@ impl Unit {
             Self::Seconds => Some("seconds"),
             Self::Bytes => Some("bytes"),
             Self::Ratio => Some("ratio"),
+            Self::Celsius => Some("celsius"),
+            Self::Watts => Some("watts"),
+            Self::Joules => Some("joules"),
+            Self::Hertz => Some("hertz"),
+            Self::Pixels => Some("pixels"),
+            Self::BytesPerSecond => Some("bytes_per_second"),
         }
     }
 }
@@ -110,6 +130,8 @@ pub enum Source {
     Program(&'static str),
     /// The files of the session's cgroup.
     CgroupFiles,
+    /// The GPU driver's library.
+    Nvml,
     /// The registry.
     Registry,
     /// The agent itself.
@@ -136,6 +158,8 @@ pub struct State<'a> {
     pub scrapes: &'a Histogram,
     /// Series written so far in this exposition.
     pub series: u64,
+    /// Series that the budget has left out so far.
+    pub dropped: &'a Dropped,
 }
 
 /// Where samples go. The labels are the family's own; those of the scope are added.
@@ -144,6 +168,14 @@ pub trait Out {
     fn number(&mut self, labels: &[(&str, &str)], value: f64);
     /// A histogram of nanoseconds; of a ratio, of billionths.
     fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram);
+    /// A histogram with its own bounds: the counts between them, one more than there are bounds, and the sum.
+    fn bounded_histogram(
+        &mut self,
+        labels: &[(&str, &str)],
+        bounds: &[f64],
+        counts: &[u64],
+        sum: f64,
+    );
 }
 
 impl Family {
@@ -169,7 +201,7 @@ impl Family {
     pub fn exists_in(&self, snapshot: &Snapshot) -> bool {
         match self.source {
             Source::Program(name) => programs::is_up(&snapshot.programs, name),
-            Source::CgroupFiles | Source::Registry | Source::Agent => true,
+            Source::CgroupFiles | Source::Nvml | Source::Registry | Source::Agent => true,
         }
     }
 }

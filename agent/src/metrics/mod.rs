@@ -1,7 +1,8 @@
 //! The metrics: [`catalog`] is the one list of families, [`family`] what a row is made of, [`encode`] the
-//! three exposition formats, [`reference`] what is generated from the list for people, [`process`] the
+//! three exposition formats, [`budget`] how many series there may be, [`reference`] what is generated from the list for people, [`process`] the
 //! agent's own process.
 
+pub mod budget;
 pub mod catalog;
 pub mod encode;
 pub mod family;

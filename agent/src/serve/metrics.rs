@@ -10,7 +10,7 @@ use axum::{
 };
 
 use super::{AppState, negotiate};
-use crate::metrics::encode::encode;
+use crate::metrics::encode::{Request, encode};
 
 pub(super) async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let began = Instant::now();
@@ -24,7 +24,21 @@ pub(super) async fn metrics(State(state): State<AppState>, headers: HeaderMap) -
         .collect();
     let format = negotiate::format(&accept.join(","));
     let scrapes = *state.scrapes.lock().unwrap_or_else(PoisonError::into_inner);
-    let response = match encode(snapshot, scrapes, format, state.classic_buckets) {
+    let request = Request {
+        snapshot,
+        scrapes,
+        format,
+        classic: state.settings.classic_buckets,
+        max_series: state.settings.max_series.into(),
+    };
+    let mut dropped = state
+        .dropped
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let encoded = encode(&request, &mut dropped);
+    *state.dropped.lock().unwrap_or_else(PoisonError::into_inner) = dropped;
+    let response = match encoded {
         Ok(body) => ([(header::CONTENT_TYPE, format.content_type())], body).into_response(),
         Err(error) => {
             tracing::error!(%error, "exposition failed");

@@ -20,7 +20,7 @@ use axum::{Router, routing::get};
 use tokio::sync::watch;
 use tower_http::{CompressionLevel, compression::CompressionLayer};
 
-use crate::{config::ClassicBuckets, snapshot::Snapshot};
+use crate::{config::Metrics, metrics::budget::Dropped, snapshot::Snapshot};
 
 /// What the endpoints read.
 #[derive(Clone)]
@@ -31,8 +31,10 @@ pub struct AppState {
     pub scrapes: Arc<Mutex<Histogram>>,
     /// Sampling period, to tell whether the agent still samples.
     pub period: std::time::Duration,
-    /// How many classic buckets the sessions' histograms have.
-    pub classic_buckets: ClassicBuckets,
+    /// How the exposition is to be.
+    pub settings: Metrics,
+    /// Series that the budget has left out so far.
+    pub dropped: Arc<Mutex<Dropped>>,
 }
 
 impl AppState {
@@ -40,13 +42,14 @@ impl AppState {
     pub fn new(
         snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
         period: std::time::Duration,
-        classic_buckets: ClassicBuckets,
+        settings: Metrics,
     ) -> Self {
         Self {
             snapshots,
             scrapes: Arc::new(Mutex::new(Histogram::default())),
             period,
-            classic_buckets,
+            settings,
+            dropped: Arc::default(),
         }
     }
 

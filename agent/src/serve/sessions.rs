@@ -1,116 +1,161 @@
 //! `GET /api/v1/sessions`: the sessions for people and scripts, with quantiles. A value that is not known is
 //! null.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+mod figures;
+mod gpus;
 
-use agent_common::histogram::Histogram;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
 use axum::{Json, extract::State};
-use serde_json::{Value, json};
 
 use super::AppState;
 use crate::{
-    session::model::quantile,
+    api,
+    kernel::programs::ProgramStatus,
+    session::{
+        model::{Milestone, OomKill},
+        net::Net,
+        phase::Phase,
+    },
     snapshot::{SessionView, Snapshot},
 };
 
-pub(super) async fn sessions(State(state): State<AppState>) -> Json<Value> {
-    Json(
-        state
-            .snapshot()
-            .map_or_else(|| json!({"agent": null, "sessions": []}), |s| render(&s)),
-    )
+pub(super) async fn sessions(State(state): State<AppState>) -> Json<api::Report> {
+    let snapshot = state.snapshot();
+    Json(snapshot.map_or_else(api::Report::default, |s| report(&s)))
 }
 
-fn render(snapshot: &Snapshot) -> Value {
+fn report(snapshot: &Snapshot) -> api::Report {
     let agent = &snapshot.agent;
-    json!({
-        "agent": {
-            "version": env!("CARGO_PKG_VERSION"),
-            "kernel": agent.kernel_release,
-            "task_state": agent.task_store.name(),
-            "sessions_limit": agent.max_sessions,
-            "sessions_tracked": agent.live_sessions,
-            "sessions_overflowed": agent.overflowed_total,
-            "programs": snapshot.programs,
-        },
-        "sessions": snapshot.sessions.iter().map(session).collect::<Vec<_>>(),
-    })
+    api::Report {
+        agent: Some(api::Agent {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: agent.kernel_release.clone(),
+            task_state: agent.task_store.name().to_owned(),
+            sessions_limit: agent.max_sessions,
+            sessions_tracked: agent.live_sessions,
+            sessions_overflowed: agent.overflowed_total,
+            programs: snapshot.programs.iter().map(program).collect(),
+        }),
+        gpus: gpus::of_node(&snapshot.gpu),
+        sessions: snapshot.sessions.iter().map(session).collect(),
+    }
 }
 
-fn session(view: &SessionView) -> Value {
-    let identity = &view.identity;
-    let counts = &view.counts;
+fn program(status: &ProgramStatus) -> api::Program {
+    api::Program {
+        name: status.name.to_owned(),
+        required: status.required,
+        stands_in_for: status.stands_in_for.map(ToOwned::to_owned),
+        up: status.up,
+        reason: status.reason.clone(),
+        missed: status.missed,
+        runs: status.runs,
+        seconds: status.seconds,
+    }
+}
+
+fn session(view: &SessionView) -> api::Session {
+    let (identity, counts) = (&view.identity, &view.counts);
     let (sched, process) = (&counts.sched, &counts.process);
-    json!({
-        "session": identity.session,
-        "namespace": identity.namespace,
-        "template": identity.template,
-        "phase": view.phase.map(crate::session::model::Phase::name),
-        "ended": view.phase.is_none(),
-        "cgroup": view.cgroup,
-        "source": "cgroup",
-        "rule": identity.rule,
-        "runtime": identity.runtime,
-        "pod": identity.pod,
-        "container": identity.container,
-        "start_time": view.started.and_then(seconds_since_epoch),
-        "processes": counts.census.map(|c| c.processes),
-        "threads": counts.census.map(|c| c.threads),
-        "cpu_seconds": counts.cpu_ns as f64 / 1e9,
-        "cpu_ratio": view.recent.as_ref().map(|r| r.cpus),
-        "runqueue_wait": runqueue_wait(view),
-        "context_switches": {
-            "voluntary": sched.voluntary_switches,
-            "involuntary": sched.involuntary_switches,
+    let accounts = counts.accounts.as_ref();
+    let net = counts.net.as_ref();
+    api::Session {
+        session: identity.session.clone(),
+        namespace: identity.namespace.clone(),
+        template: identity.template.clone(),
+        phase: view.phase.map(Phase::name).map(ToOwned::to_owned),
+        phase_start_time: view.phase_since.and_then(seconds_since_epoch),
+        ended: view.phase.is_none(),
+        end_time: view.ended.and_then(seconds_since_epoch),
+        end_reason: view.end_reason.map(|reason| reason.name().to_owned()),
+        cgroup: view.cgroup.clone(),
+        source: "cgroup".to_owned(),
+        rule: identity.rule.clone(),
+        runtime: identity.runtime.clone(),
+        pod: identity.pod.clone(),
+        container: identity.container.clone(),
+        start_time: view.started.and_then(seconds_since_epoch),
+        startup_seconds: startup(&view.startup),
+        idle_seconds: view.idle_for.map(|idle| idle.as_secs_f64()),
+        processes: counts.census.map(|c| c.processes),
+        threads: counts.census.map(|c| c.threads),
+        cpu_seconds: counts.cpu_ns as f64 / 1e9,
+        cpu_ratio: view.recent.as_ref().map(|r| r.cpus),
+        cpu_limit: accounts.and_then(|a| a.cpu_limit),
+        cpu_throttled_seconds: accounts.and_then(|a| a.throttled_us).map(figures::seconds),
+        runqueue_wait: figures::runqueue_wait(view),
+        context_switches: api::ContextSwitches {
+            voluntary: sched.voluntary_switches,
+            involuntary: sched.involuntary_switches,
         },
-        "preemptions": {
-            "self": sched.preempted_by_self,
-            "session": sched.preempted_by_session,
-            "system": sched.preempted_by_system,
+        preemptions: api::Preemptions {
+            own: sched.preempted_by_self,
+            session: sched.preempted_by_session,
+            system: sched.preempted_by_system,
         },
-        "preempted_by": view.preempted_by.iter()
-            .map(|(session, count)| json!({"session": session, "count": count}))
-            .collect::<Vec<_>>(),
-        "last_oom_kill": counts.last_oom_kill.as_ref().map(|kill| json!({
-            "pid": kill.pid,
-            "command": kill.command,
-            "time": seconds_since_epoch(kill.at),
-        })),
-        "process": {
-            "forks": process.forks,
-            "execs": process.execs,
-            "exits": {
-                "success": process.exits_success,
-                "error": process.exits_error,
-                "signal": process.exits_signal,
-                "oom_killed": process.exits_oom_killed,
+        preempted_by: preempted_by(view),
+        pressure_seconds: accounts.map(|a| figures::pressure(a.pressure)),
+        memory_bytes: accounts.and_then(|a| a.memory).map(figures::memory),
+        major_faults: sched.major_faults,
+        reclaim_stall: counts
+            .memory
+            .map(|m| figures::distribution(&m.reclaim_stall)),
+        block_io: counts.block.as_ref().map(figures::block_io),
+        clients: net.and_then(Net::clients),
+        network_bytes: net.map(figures::network_bytes),
+        tcp: net.map(figures::tcp),
+        udp: net.and_then(|n| n.udp.as_ref()).map(figures::udp),
+        gpus: counts.gpu.devices.iter().map(gpus::of_session).collect(),
+        gpu_xid_errors: gpus::xid_errors(&counts.gpu.xids),
+        last_oom_kill: counts.last_oom_kill.as_ref().map(oom_kill),
+        process: api::ProcessCounts {
+            forks: process.forks,
+            execs: process.execs,
+            exits: api::Exits {
+                success: process.exits_success,
+                error: process.exits_error,
+                signal: process.exits_signal,
+                oom_killed: process.exits_oom_killed,
             },
         },
-    })
+    }
+}
+
+fn startup(reached: &BTreeMap<Milestone, Duration>) -> api::Startup {
+    let at = |milestone| reached.get(&milestone).map(Duration::as_secs_f64);
+    api::Startup {
+        scheduled: at(Milestone::Scheduled),
+        first_process: at(Milestone::FirstProcess),
+        first_listener: at(Milestone::FirstListener),
+        first_client: at(Milestone::FirstClient),
+        first_gpu_context: at(Milestone::FirstGpuContext),
+        first_encoder: at(Milestone::FirstEncoder),
+    }
+}
+
+fn preempted_by(view: &SessionView) -> Vec<api::Preemptor> {
+    let preemptors = view.preempted_by.iter();
+    preemptors
+        .map(|(session, count)| api::Preemptor {
+            session: session.clone(),
+            count: *count,
+        })
+        .collect()
+}
+
+fn oom_kill(kill: &OomKill) -> api::OomKill {
+    api::OomKill {
+        pid: kill.pid,
+        command: kill.command.clone(),
+        time: seconds_since_epoch(kill.at),
+    }
 }
 
 fn seconds_since_epoch(time: SystemTime) -> Option<f64> {
     let since = time.duration_since(UNIX_EPOCH).ok()?;
     Some(since.as_secs_f64())
-}
-
-fn runqueue_wait(view: &SessionView) -> Value {
-    let whole = &view.counts.sched.runqueue_wait;
-    let mut value = summary(whole);
-    value["sum_seconds"] = json!(whole.sum_ns as f64 / 1e9);
-    value["recent"] = view.recent.as_ref().map_or(Value::Null, |recent| {
-        let mut value = summary(&recent.runqueue_wait);
-        value["window_seconds"] = json!(recent.window.as_secs_f64());
-        value
-    });
-    value
-}
-
-fn summary(histogram: &Histogram) -> Value {
-    json!({
-        "count": histogram.count(),
-        "p50": quantile(histogram, 0.5),
-        "p95": quantile(histogram, 0.95),
-        "p99": quantile(histogram, 0.99),
-    })
 }

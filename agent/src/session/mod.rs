@@ -1,9 +1,17 @@
 //! Sessions: what they are ([`model`]), which of them there are ([`registry`]), and which slot of the
 //! kernel's maps each has ([`slots`]); [`net`] adds up what its connections
-//! carried, [`utilization`] how much of its CPUs it used.
+//! carried, [`utilization`] how much of its CPUs it used; [`gpu`] joins what its processes do on the GPUs;
+//! [`phase`] is where it is in its life, [`end`] how it ended, [`ended`] how many did,
+//! [`remembered`] what a restart must not forget; [`templates`] bounds what names from outside can do.
 
+pub mod end;
+pub mod ended;
+pub mod gpu;
 pub mod model;
 pub mod net;
+pub mod phase;
 pub mod registry;
+pub mod remembered;
 pub mod slots;
+pub mod templates;
 pub mod utilization;

@@ -1,7 +1,7 @@
 //! What a session is: plain values, and the small arithmetic on them.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -10,75 +10,65 @@ use agent_common::{
     block::BlockStats,
     histogram::{BUCKETS, Histogram, native_index},
     memory::MemoryStats,
-    net::ConnectionRecord,
+    net::{ConnectionRecord, INBOUND},
     process::ProcessStats,
     sched::SchedStats,
 };
 
-use super::{net::Net, utilization::Utilization};
+use super::{
+    gpu::Gpu,
+    net::Net,
+    phase::{self, Activity, Phase, Signs, Work},
+    utilization::Utilization,
+};
 use crate::{
-    discover::rules::Identity,
+    discover::{
+        platform::{EndReason, Facts},
+        rules::Identity,
+    },
     kernel::{Census, SlotCounts, accounts::CgroupAccounts},
 };
 
-/// Where a session is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Phase {
-    /// Its cgroup is there, no process has been in it yet.
-    Pending,
-    /// Told by the platform that it is starting.
-    Starting,
-    /// Has processes.
-    Running,
-    /// Has processes that have had nothing to do for some time.
-    Idle,
-    /// Its processes have ended, its cgroup is still there.
-    Terminating,
-}
+/// Namespaces and templates.
+pub type Templates = HashSet<(String, String)>;
 
-impl Phase {
-    /// Every phase, in the order of a life.
-    pub const ALL: [Self; 5] = [
-        Self::Pending,
-        Self::Starting,
-        Self::Running,
-        Self::Idle,
-        Self::Terminating,
-    ];
-
-    /// The label value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Starting => "Starting",
-            Self::Running => "Running",
-            Self::Idle => "Idle",
-            Self::Terminating => "Terminating",
-        }
-    }
-}
-
-/// A moment of a session's start, stamped in the kernel.
+/// A moment of a session's start: stamped in the kernel, and on the GPU within a period of its sampler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Milestone {
+    /// Its platform found a place for it.
+    Scheduled,
     /// A process was moved or born into its cgroup.
     FirstProcess,
     /// One of its sockets began to listen.
     FirstListener,
     /// A connection to one of its listeners was established.
     FirstClient,
+    /// One of its processes was seen on a GPU.
+    FirstGpuContext,
+    /// One of its processes was seen to encode.
+    FirstEncoder,
 }
 
 impl Milestone {
     /// Every milestone, in the usual order.
-    pub const ALL: [Self; 3] = [Self::FirstProcess, Self::FirstListener, Self::FirstClient];
+    pub const ALL: [Self; 6] = [
+        Self::Scheduled,
+        Self::FirstProcess,
+        Self::FirstListener,
+        Self::FirstClient,
+        Self::FirstGpuContext,
+        Self::FirstEncoder,
+    ];
 
     /// The label value.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Scheduled => "scheduled",
             Self::FirstProcess => "first_process",
             Self::FirstListener => "first_listener",
             Self::FirstClient => "first_client",
+            Self::FirstGpuContext => "first_gpu_context",
+            Self::FirstEncoder => "first_encoder",
         }
     }
 }
@@ -104,6 +94,8 @@ pub struct Counts {
     pub accounts: Option<CgroupAccounts>,
     /// Share of the CPUs that it may use, one observation a second.
     pub utilization: Utilization,
+    /// What its processes did on the GPUs.
+    pub gpu: Gpu,
     /// The last process that the out-of-memory killer killed.
     pub last_oom_kill: Option<OomKill>,
 }
@@ -180,12 +172,29 @@ pub struct Session {
     pub started: Option<SystemTime>,
     /// Its cgroup was made while the agent watched, nanoseconds since boot.
     pub made_ns: Option<u64>,
-    /// Milestones that have been observed; only for one made while the agent watched.
-    pub milestones: Vec<Milestone>,
+    /// Milestones that have been observed, nanoseconds since boot; only for one made while the agent
+    /// watched.
+    pub milestones: BTreeMap<Milestone, u64>,
     /// It has had a process.
     pub had_process: bool,
     /// When its last cgroup went.
     pub ended: Option<Instant>,
+    /// How it ended; `None` until it has been read for the last time.
+    pub end_reason: Option<EndReason>,
+    /// Processes that an Xid error has named, and its number.
+    pub xid_processes: HashMap<u32, u32>,
+    /// The Xid error after which one of them failed.
+    pub gpu_fault: Option<u32>,
+    /// What its platform last said of it.
+    pub platform: Option<Facts>,
+    /// Where it is in its life, at the last sample.
+    pub phase: Phase,
+    /// Since when; `None` while it is in the phase in which the agent found it.
+    pub phase_since: Option<SystemTime>,
+    /// Its phase has been looked at.
+    pub looked: bool,
+    /// When it was last used.
+    pub activity: Activity,
     /// Another session has taken its name, so its series would be there twice.
     pub superseded: bool,
     /// What has been counted.
@@ -200,15 +209,70 @@ impl Session {
         self.ended.is_none()
     }
 
-    /// The phase, for a live session.
-    pub fn phase(&self) -> Phase {
-        match self.counts.census {
-            Some(Census { processes: 0, .. }) if self.had_process => Phase::Terminating,
-            Some(Census { processes: 0, .. }) => Phase::Pending,
-            // Without a census, what is known is only whether there was a process.
-            None if !self.had_process => Phase::Pending,
-            _ => Phase::Running,
+    /// Looks where it is in its life; `listens` are the templates whose sessions do.
+    pub fn look(&mut self, listens: &Templates, idle_after: Duration, now: Instant) {
+        let counts = &self.counts;
+        let (tcp, udp) = (
+            counts
+                .net
+                .as_ref()
+                .map(|n| n.tcp[INBOUND].traffic.received_bytes),
+            counts
+                .net
+                .as_ref()
+                .and_then(|n| Some(n.udp.as_ref()?[1].bytes)),
+        );
+        let work = Work {
+            inbound_bytes: tcp.unwrap_or(0) + udp.unwrap_or(0),
+            gpu_busy_ns: counts.gpu.busy_ns(),
+            cpu_ns: counts.cpu_ns,
+        };
+        self.activity.look(work, now);
+        let has_listened = self.milestones.contains_key(&Milestone::FirstListener);
+        let signs = Signs {
+            processes: counts.census.map(|c| c.processes),
+            had_process: self.had_process,
+            has_listened,
+            template_listens: listens.contains(&self.template()),
+            age: self.made_ns.map(|made_ns| {
+                Duration::from_nanos(crate::clock::boot_ns().saturating_sub(made_ns))
+            }),
+            idle_for: self.activity.idle_for(),
+            platform: self.platform.as_ref(),
+        };
+        let phase = phase::of(&signs, idle_after);
+        let seen = self.looked || self.made_ns.is_some();
+        if phase != self.phase && seen {
+            self.phase_since = Some(SystemTime::now());
         }
+        (self.phase, self.looked) = (phase, true);
+    }
+
+    /// When it began, nanoseconds since boot: when its platform took it on, otherwise when its cgroup was
+    /// made. Only for one made while the agent watched.
+    pub fn began_ns(&self) -> Option<u64> {
+        let made_ns = self.made_ns?;
+        let created = self.platform.as_ref().and_then(|facts| facts.created);
+        let created_ns = created.map(crate::clock::boot_of_wall);
+        Some(created_ns.map_or(made_ns, |created_ns| created_ns.min(made_ns)))
+    }
+
+    /// From its beginning to each milestone that it has reached.
+    pub fn startup(&self) -> BTreeMap<Milestone, Duration> {
+        let Some(began_ns) = self.began_ns() else {
+            return BTreeMap::new();
+        };
+        let since = |at_ns: u64| Duration::from_nanos(at_ns.saturating_sub(began_ns));
+        let reached = self.milestones.iter();
+        reached.map(|(&m, &at_ns)| (m, since(at_ns))).collect()
+    }
+
+    /// Namespace and template.
+    pub fn template(&self) -> (String, String) {
+        (
+            self.identity.namespace.clone(),
+            self.identity.template.clone(),
+        )
     }
 
     /// Takes what the kernel programs have counted, and the live connections.

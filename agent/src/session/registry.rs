@@ -10,92 +10,40 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use agent_common::{
     Slot,
-    cgroup::CgroupBirth,
-    histogram::{Histogram, bucket_of, long_bucket_of},
-    net::{ConnectionRecord, NetMilestones},
+    histogram::{Histogram, bucket_of},
 };
 
 use super::{
-    model::{Counts, Milestone, OomKill, Recent, Session},
+    end,
+    ended::AllEnded,
+    gpu::{Join, Serial},
+    model::{Counts, Milestone, OomKill, Recent, Session, Templates},
+    phase::{Activity, Phase},
+    remembered::{Entry, Remembered},
     slots::{REST, Slots},
+    templates::Bound,
 };
 use crate::{
+    config::Sessions,
     discover::{
         cgroup::Found,
+        platform::{EndReason, Facts},
         rules::{Identity, Verdict},
     },
-    kernel::{Census, Kernel, SlotCounts, accounts::CgroupAccounts},
+    kernel::{SlotCounts, accounts::CgroupAccounts},
 };
 
-/// What the registry needs of the kernel side; tests have one without a kernel.
-pub trait SlotTable {
-    /// Clears everything counted in a slot.
-    fn zero(&mut self, slot: Slot);
-    /// Makes a cgroup belong to a slot, from the next [`SlotTable::publish`] on.
-    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String>;
-    /// Makes a cgroup belong to no slot, from the next [`SlotTable::publish`] on.
-    fn unassign(&mut self, cgroup_id: u64);
-    /// Makes the changes known to every thread.
-    fn publish(&mut self);
-    /// What has been counted in a slot.
-    fn counts(&self, slot: Slot) -> SlotCounts;
-    /// Whether UDP is in them.
-    fn measures_udp(&self) -> bool;
-    /// Enters the connections that newly adopted sessions have already.
-    fn find_open_connections(&mut self);
-    /// Live TCP connections, by slot; `None` when the kernel cannot tell.
-    fn connections(&mut self) -> Option<Vec<ConnectionRecord>>;
-    /// Who is alive, by slot; `None` when the kernel cannot tell.
-    fn census(&mut self) -> Option<Vec<Census>>;
-    /// When a cgroup was made and got its first process, if the kernel programs saw it.
-    fn birth(&self, cgroup_id: u64) -> Option<CgroupBirth>;
-    /// CPUs of the node.
-    fn cpus(&self) -> f64;
-}
+mod gpus;
+mod startup;
+mod table;
 
-impl SlotTable for Kernel {
-    fn zero(&mut self, slot: Slot) {
-        self.zero(slot);
-    }
-    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
-        self.assign(cgroup_id, slot)
-    }
-    fn unassign(&mut self, cgroup_id: u64) {
-        self.unassign(cgroup_id);
-    }
-    fn publish(&mut self) {
-        self.publish();
-    }
-    fn counts(&self, slot: Slot) -> SlotCounts {
-        self.counts(slot)
-    }
-    fn measures_udp(&self) -> bool {
-        self.measures_udp()
-    }
-    fn find_open_connections(&mut self) {
-        self.find_open_connections();
-    }
-    fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
-        self.connections()
-    }
-    fn census(&mut self) -> Option<Vec<Census>> {
-        self.census()
-    }
-    fn birth(&self, cgroup_id: u64) -> Option<CgroupBirth> {
-        self.birth(cgroup_id)
-    }
-    fn cpus(&self) -> f64 {
-        f64::from(self.online_cpus())
-    }
-}
+pub use table::SlotTable;
 
-/// Number of a session, never used twice.
-type Serial = u64;
 /// namespace, template, milestone.
 pub type StartupKey = (String, String, Milestone);
 /// session, namespace, template.
@@ -136,15 +84,26 @@ pub struct Registry {
     startup: BTreeMap<StartupKey, Histogram>,
     /// Time from a cgroup's making to its adoption: what happened in between is not counted.
     adoption: Histogram,
+    /// Sessions that have ended.
+    ended: AllEnded,
+    /// Templates whose sessions listen.
+    listens: Templates,
+    /// Templates that labels tell apart.
+    templates: Bound,
+    /// Sessions whose template was one too many.
+    templates_overflowed_total: u64,
+    /// Not used for this long, a session is idle.
+    idle_after: Duration,
+    gpu: Join,
 }
 
 impl Registry {
     /// No session yet.
-    pub fn new(max_sessions: u32, linger: Duration) -> Self {
+    pub fn new(settings: &Sessions, max_templates: u32) -> Self {
         Self {
-            max_sessions: max_sessions as usize,
-            linger,
-            slots: Slots::new(max_sessions),
+            max_sessions: settings.max_sessions as usize,
+            linger: settings.linger,
+            slots: Slots::new(settings.max_sessions),
             next_serial: 1,
             sessions: BTreeMap::new(),
             live_by_key: HashMap::new(),
@@ -159,6 +118,12 @@ impl Registry {
             samples: 0,
             startup: BTreeMap::new(),
             adoption: Histogram::default(),
+            ended: AllEnded::new(),
+            listens: Templates::new(),
+            templates: Bound::new(max_templates),
+            templates_overflowed_total: 0,
+            idle_after: settings.idle_after,
+            gpu: Join::default(),
         }
     }
 
@@ -182,6 +147,11 @@ impl Registry {
         self.overflowed_total
     }
 
+    /// Sessions whose template was one too many.
+    pub fn templates_overflowed_total(&self) -> u64 {
+        self.templates_overflowed_total
+    }
+
     /// Whether a session waits and there is room for it now; a reconcile adopts it.
     pub fn has_room_for_waiting(&self) -> bool {
         !self.waiting.is_empty() && self.live() < self.max_sessions && self.slots.any_free()
@@ -190,6 +160,11 @@ impl Registry {
     /// Time from a session's cgroup to each milestone of its start.
     pub fn startup(&self) -> &BTreeMap<StartupKey, Histogram> {
         &self.startup
+    }
+
+    /// Sessions that have ended.
+    pub fn ended(&self) -> &AllEnded {
+        &self.ended
     }
 
     /// Time from a cgroup's making to its adoption.
@@ -218,6 +193,7 @@ impl Registry {
         }
         match verdict {
             Verdict::Session(identity) => {
+                let (identity, overflowed) = self.templates.apply(identity);
                 let key = key_of(&identity);
                 if let Some(member) = current {
                     if member.root && self.sessions[&member.session].key() == key {
@@ -225,6 +201,8 @@ impl Registry {
                     }
                     self.detach(found.id, table, now);
                 }
+                self.templates_overflowed_total +=
+                    u64::from(overflowed && !self.live_by_key.contains_key(&key));
                 self.begin(found, identity, key, began, table, now);
             }
             Verdict::NotASession => {
@@ -335,14 +313,30 @@ impl Registry {
                 cpus,
                 now,
             );
-            note_milestones(session, table, net_milestones, &mut self.startup);
+            startup::note_milestones(session, table, net_milestones, &mut self.startup);
+            if session.milestones.contains_key(&Milestone::FirstListener) {
+                self.listens.insert(session.template());
+            }
+            session.look(&self.listens, self.idle_after, now);
             if session
                 .ended
                 .is_some_and(|ended| now.duration_since(ended) >= REST)
             {
                 // Read for the last time just now.
                 session.slot = None;
+                let (namespace, template) = session.template();
+                let reason = end::reason(session);
+                session.end_reason = Some(reason);
+                let key = (namespace, template, reason);
+                let ended = session
+                    .ended
+                    .map_or(Duration::ZERO, |at| now.duration_since(at));
+                let lasted = session
+                    .started
+                    .and_then(|started| started.elapsed().ok()?.checked_sub(ended));
+                self.ended.entry(key).or_default().add(lasted);
                 session.counts.census = None;
+                session.counts.gpu.forget_now();
                 // What it holds and may use is known of a living one only.
                 if let Some(accounts) = &mut session.counts.accounts {
                     accounts.memory = None;
@@ -382,11 +376,65 @@ impl Registry {
         }
     }
 
-    /// A process of the session with this slot was killed for want of memory.
-    pub fn oom_killed(&mut self, slot: Slot, kill: OomKill) {
+    /// The living sessions, for the next start of the agent; and those whose end is not counted yet.
+    pub fn living(&self) -> Vec<Entry> {
+        let living = self.sessions.values().filter(|s| s.slot.is_some());
+        let entry = |session: &Session| {
+            let (namespace, template) = session.template();
+            let mut roots: Vec<u64> = session.roots.iter().copied().collect();
+            roots.sort_unstable();
+            let since = session
+                .started
+                .and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+            Entry {
+                namespace,
+                template,
+                roots,
+                started: since.map(|since| since.as_secs_f64()),
+            }
+        };
+        living.map(entry).collect()
+    }
+
+    /// Takes up what the agent knew before its restart. Those that are not among the living ended unseen.
+    pub fn recall(&mut self, before: &Remembered, same_boot: bool) {
+        for entry in &before.sessions {
+            let still = |session: &&mut Session| {
+                same_boot
+                    && session.is_live()
+                    && entry.roots.iter().any(|root| session.roots.contains(root))
+            };
+            if let Some(session) = self.sessions.values_mut().find(still) {
+                session.started = entry.started().or(session.started);
+                continue;
+            }
+            let key = (
+                entry.namespace.clone(),
+                entry.template.clone(),
+                EndReason::Unknown,
+            );
+            self.ended.entry(key).or_default().add(None);
+        }
+    }
+
+    /// Takes what the platforms say. What one last said of a session stays with it.
+    pub fn take_platforms(&mut self, facts_of: impl Fn(&Session) -> Option<Facts>) {
+        for session in self.sessions.values_mut().filter(|s| s.slot.is_some()) {
+            if let Some(facts) = facts_of(session) {
+                session.platform = Some(facts);
+            }
+        }
+    }
+
+    /// A process of the session with this slot failed; `oom_kill` if it was killed for want of memory.
+    pub fn process_failed(&mut self, slot: Slot, pid: u32, oom_kill: Option<OomKill>) {
         let session = self.sessions.values_mut().find(|s| s.slot == Some(slot));
-        if let Some(session) = session {
-            session.counts.last_oom_kill = Some(kill);
+        let Some(session) = session else { return };
+        if let Some(xid) = session.xid_processes.remove(&pid) {
+            session.gpu_fault = Some(xid);
+        }
+        if oom_kill.is_some() {
+            session.counts.last_oom_kill = oom_kill;
         }
     }
 
@@ -453,9 +501,17 @@ impl Registry {
                 slot: Some(slot),
                 started,
                 made_ns: birth.map(|b| b.made_ns),
-                milestones: Vec::new(),
+                milestones: BTreeMap::new(),
                 had_process: false,
                 ended: None,
+                end_reason: None,
+                xid_processes: HashMap::new(),
+                gpu_fault: None,
+                platform: None,
+                phase: Phase::Pending,
+                phase_since: birth.and(started),
+                looked: false,
+                activity: Activity::new(now),
                 superseded: false,
                 counts: Counts::default(),
                 recent: Recent::default(),
@@ -524,57 +580,6 @@ fn key_of(identity: &Identity) -> Key {
         identity.namespace.clone(),
         identity.template.clone(),
     )
-}
-
-/// Observes each milestone once, for a session made while the agent watched.
-fn note_milestones(
-    session: &mut Session,
-    table: &impl SlotTable,
-    net: NetMilestones,
-    startup: &mut BTreeMap<StartupKey, Histogram>,
-) {
-    let Some(made_ns) = session.made_ns else {
-        return;
-    };
-    let NetMilestones {
-        first_listener_ns,
-        first_client_ns,
-    } = net;
-    for milestone in Milestone::ALL {
-        if session.milestones.contains(&milestone) {
-            continue;
-        }
-        let at_ns = match milestone {
-            Milestone::FirstProcess => first_process_ns(session, table),
-            Milestone::FirstListener => first_listener_ns,
-            Milestone::FirstClient => first_client_ns,
-        };
-        if at_ns == 0 {
-            continue;
-        }
-        session.milestones.push(milestone);
-        session.had_process = true;
-        let took_ns = at_ns.saturating_sub(made_ns);
-        let Identity {
-            namespace,
-            template,
-            ..
-        } = &session.identity;
-        let key = (namespace.clone(), template.clone(), milestone);
-        let histogram = startup.entry(key).or_default();
-        histogram.buckets[long_bucket_of(took_ns)] += 1;
-        histogram.sum_ns += took_ns;
-    }
-}
-
-/// The earliest first process of the session's cgroups, 0 while there is none.
-fn first_process_ns(session: &Session, table: &impl SlotTable) -> u64 {
-    let births = session.cgroups.iter().filter_map(|&id| table.birth(id));
-    births
-        .map(|b| b.first_process_ns)
-        .filter(|&ns| ns != 0)
-        .min()
-        .unwrap_or(0)
 }
 
 #[cfg(test)]

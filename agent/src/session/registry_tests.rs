@@ -1,6 +1,9 @@
 //! Tests of the registry against a kernel side made of plain maps.
 
+use agent_common::{cgroup::CgroupBirth, net::ConnectionRecord};
+
 use super::*;
+use crate::{config::Config, kernel::Census};
 
 #[derive(Default)]
 struct FakeTable {
@@ -9,6 +12,7 @@ struct FakeTable {
     counts: HashMap<Slot, u64>,
     births: HashMap<u64, CgroupBirth>,
     alive: HashMap<Slot, u64>,
+    processes: HashMap<u32, Slot>,
 }
 
 impl FakeTable {
@@ -39,6 +43,9 @@ impl SlotTable for FakeTable {
         counts.sched.runqueue_wait.buckets[0] = self.counts.get(&slot).copied().unwrap_or(0);
         counts
     }
+    fn slot_of_process(&self, pid: u32) -> Option<Slot> {
+        self.processes.get(&pid).copied()
+    }
     fn cpus(&self) -> f64 {
         2.0
     }
@@ -59,6 +66,15 @@ impl SlotTable for FakeTable {
     fn birth(&self, cgroup_id: u64) -> Option<CgroupBirth> {
         self.births.get(&cgroup_id).copied()
     }
+}
+
+fn registry(max_sessions: u32) -> Registry {
+    let sessions = Sessions {
+        max_sessions,
+        linger: MINUTE,
+        ..Config::default().sessions
+    };
+    Registry::new(&sessions, 200)
 }
 
 fn found(id: u64, parent: u64, path: &str) -> Found {
@@ -108,7 +124,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 #[test]
 fn a_nested_cgroup_belongs_to_its_nearest_session() {
-    let (mut r, mut t) = (Registry::new(8, MINUTE), FakeTable::default());
+    let (mut r, mut t) = (registry(8), FakeTable::default());
     let now = Instant::now();
     for f in [
         found(1, 0, "/s-outer"),
@@ -131,7 +147,7 @@ fn a_nested_cgroup_belongs_to_its_nearest_session() {
 
 #[test]
 fn cgroups_of_one_name_are_one_session_until_the_last_is_gone() {
-    let (mut r, mut t) = (Registry::new(8, MINUTE), FakeTable::default());
+    let (mut r, mut t) = (registry(8), FakeTable::default());
     let now = Instant::now();
     come(&mut r, &mut t, &found(1, 0, "/a/s-x"), now);
     come(&mut r, &mut t, &found(2, 0, "/b/s-x"), now);
@@ -144,7 +160,7 @@ fn cgroups_of_one_name_are_one_session_until_the_last_is_gone() {
 
 #[test]
 fn a_reused_slot_starts_at_nothing_and_the_ended_session_keeps_its_counts() {
-    let (mut r, mut t) = (Registry::new(1, MINUTE), FakeTable::default());
+    let (mut r, mut t) = (registry(1), FakeTable::default());
     let start = Instant::now();
     let mut slots_seen = HashSet::new();
     // More sessions than slots, one after the other.
@@ -166,7 +182,7 @@ fn a_reused_slot_starts_at_nothing_and_the_ended_session_keeps_its_counts() {
 
 #[test]
 fn a_session_over_the_cap_is_counted_once_and_adopted_when_there_is_room() {
-    let (mut r, mut t) = (Registry::new(2, MINUTE), FakeTable::default());
+    let (mut r, mut t) = (registry(2), FakeTable::default());
     let start = Instant::now();
     let all = [
         found(1, 0, "/s-a"),
@@ -195,7 +211,7 @@ fn a_session_over_the_cap_is_counted_once_and_adopted_when_there_is_room() {
 
 #[test]
 fn an_ended_session_lingers_and_then_vanishes() {
-    let (mut r, mut t) = (Registry::new(4, MINUTE), FakeTable::default());
+    let (mut r, mut t) = (registry(4), FakeTable::default());
     let start = Instant::now();
     come(&mut r, &mut t, &found(1, 0, "/s-a"), start);
     t.switches(1, 5);
@@ -210,7 +226,7 @@ fn an_ended_session_lingers_and_then_vanishes() {
 
 #[test]
 fn a_name_that_comes_back_replaces_its_lingering_predecessor() {
-    let (mut r, mut t) = (Registry::new(4, MINUTE), FakeTable::default());
+    let (mut r, mut t) = (registry(4), FakeTable::default());
     let start = Instant::now();
     come(&mut r, &mut t, &found(1, 0, "/s-a"), start);
     t.switches(1, 5);
@@ -224,7 +240,7 @@ fn a_name_that_comes_back_replaces_its_lingering_predecessor() {
 
 #[test]
 fn new_rules_move_cgroups_without_a_restart() {
-    let (mut r, mut t) = (Registry::new(4, MINUTE), FakeTable::default());
+    let (mut r, mut t) = (registry(4), FakeTable::default());
     let now = Instant::now();
     let all = [found(1, 0, "/s-a"), found(2, 1, "/s-a/part")];
     r.reconcile(&all, classify, |_| None, &mut t, now);
@@ -248,7 +264,7 @@ fn new_rules_move_cgroups_without_a_restart() {
 
 #[test]
 fn what_was_missed_is_made_up_for_by_a_reconcile() {
-    let (mut r, mut t) = (Registry::new(4, MINUTE), FakeTable::default());
+    let (mut r, mut t) = (registry(4), FakeTable::default());
     let now = Instant::now();
     r.reconcile(&[found(1, 0, "/s-a")], classify, |_| None, &mut t, now);
     r.reconcile(&[found(2, 0, "/s-b")], classify, |_| None, &mut t, now);
@@ -262,7 +278,7 @@ fn what_was_missed_is_made_up_for_by_a_reconcile() {
 
 #[test]
 fn the_first_process_is_timed_once_for_sessions_made_while_watching() {
-    let (mut r, mut t) = (Registry::new(4, MINUTE), FakeTable::default());
+    let (mut r, mut t) = (registry(4), FakeTable::default());
     let now = Instant::now();
     let made_ns = crate::clock::boot_ns();
     t.births.insert(
@@ -275,10 +291,9 @@ fn the_first_process_is_timed_once_for_sessions_made_while_watching() {
     come(&mut r, &mut t, &found(1, 0, "/s-a"), now);
     r.sample(&mut t, now);
     assert!(r.startup().is_empty());
-    assert_eq!(
-        r.sessions().next().unwrap().phase(),
-        crate::session::model::Phase::Pending
-    );
+    let session = r.sessions().next().unwrap();
+    assert_eq!(session.phase, Phase::Pending);
+    let pending_since = session.phase_since.unwrap();
     t.births.insert(
         1,
         CgroupBirth {
@@ -291,8 +306,43 @@ fn the_first_process_is_timed_once_for_sessions_made_while_watching() {
     }
     let histogram = &r.startup()[&(String::new(), "desktop".to_owned(), Milestone::FirstProcess)];
     assert_eq!((histogram.count(), histogram.sum_ns), (1, 500_000_000));
+    let session = r.sessions().next().unwrap();
+    assert_eq!(session.phase, Phase::Terminating);
+    assert!(session.phase_since.unwrap() > pending_since);
+    let half_a_second = Duration::from_millis(500);
     assert_eq!(
-        r.sessions().next().unwrap().phase(),
-        crate::session::model::Phase::Terminating
+        session.startup(),
+        BTreeMap::from([(Milestone::FirstProcess, half_a_second)])
     );
+}
+
+#[test]
+fn what_ended_while_the_agent_was_away_is_counted_once_and_what_lives_keeps_its_beginning() {
+    let (mut before, mut t) = (registry(4), FakeTable::default());
+    let now = Instant::now();
+    come(&mut before, &mut t, &found(1, 0, "/s-a"), now);
+    come(&mut before, &mut t, &found(2, 0, "/s-b"), now);
+    let mut remembered = Remembered::now(before.living());
+    remembered.sessions[0].started = Some(1_000.5);
+
+    let (mut after, mut t) = (registry(4), FakeTable::default());
+    come(&mut after, &mut t, &found(1, 0, "/s-a"), now);
+    after.recall(&remembered, true);
+    let unknown = (String::new(), "desktop".to_owned(), EndReason::Unknown);
+    assert_eq!(after.ended()[&unknown].count, 1);
+    let began = after.sessions().next().unwrap().started.unwrap();
+    assert_eq!(
+        began.duration_since(UNIX_EPOCH).unwrap().as_millis(),
+        1_000_500
+    );
+    // After a reboot the numbers mean nothing any more.
+    let mut rebooted = registry(4);
+    come(
+        &mut rebooted,
+        &mut FakeTable::default(),
+        &found(1, 0, "/s-a"),
+        now,
+    );
+    rebooted.recall(&remembered, false);
+    assert_eq!(rebooted.ended()[&unknown].count, 2);
 }

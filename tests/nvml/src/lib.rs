@@ -24,7 +24,7 @@ mod state;
 pub use self::{code::Code, scenario::Scenario};
 
 /// Environment variable with the path of the scenario file.
-pub const SCENARIO: &str = "SESSIONSCOPE_NVML_SCENARIO";
+pub const SCENARIO: &str = "NVML_SCENARIO";
 
 /// Environment variable with the path of the call table, which is written if it is set.
-pub const CALLS: &str = "SESSIONSCOPE_NVML_CALLS";
+pub const CALLS: &str = "NVML_SCENARIO_CALLS";

@@ -12,10 +12,10 @@ use super::compare::Plan;
 use super::comparison::Comparison;
 use super::condition::{Condition, Peer};
 use super::disk::{Access, Disk, File};
-use super::machine::allowed_cpus;
 use super::sessions::PARENT;
 use crate::cgroup::Tree;
 use crate::command;
+use crate::machine::allowed_cpus;
 
 const SESSION: &str = "disk";
 /// As many as keep a drive busy while one thread hands them in.

@@ -16,12 +16,13 @@ use aya::sys::{Stats, enable_stats};
 use super::beside::Beside;
 use super::comparison::{Comparison, ProgramRuns, Round, Sample};
 use super::condition::Condition;
-use super::figures::{NAMESPACE, sum};
 use super::load::{self, Load, Measurement};
-use super::machine::Machine;
 use super::programs::{self, Runs};
-use super::sessions;
-use super::waiting::{Interrupted, pause, wait_until};
+use super::sessions::{self, NAMESPACE};
+use super::waiting::wait_until;
+use crate::figures::sum;
+use crate::interrupt::{Interrupted, pause};
+use crate::machine::Machine;
 
 /// Between the start of a condition and its measurement: an agent that starts looks at every process.
 const SETTLE: Duration = Duration::from_millis(700);

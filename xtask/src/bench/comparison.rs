@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::Condition;
 use super::load::{Description, Measurement};
-use super::machine::Machine;
 use super::programs::Runs;
+use crate::machine::Machine;
 
 /// What has been measured.
 #[derive(Debug, Serialize, Deserialize)]

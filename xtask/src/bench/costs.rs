@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::comparison::{Comparison, ProgramRuns};
 use super::condition::Condition;
-use super::numbers::{Spread, median};
+use crate::numbers::{Spread, median};
 
 /// A load with a condition beside it, over all rounds.
 #[derive(Debug, Serialize)]

@@ -3,8 +3,8 @@
 use super::comparison::{Comparison, ProgramRuns, Round};
 use super::condition::{Condition, Peer};
 use super::load::{Description, Measurement, Unit};
-use super::machine::Machine;
 use super::programs::Runs;
+use crate::machine::Machine;
 
 /// What added times are shares of.
 pub(super) const RUNQLAT: Condition = Condition::Peer(Peer::Runqlat);

@@ -10,15 +10,15 @@ use super::beside;
 use super::compare::Plan;
 use super::comparison::Comparison;
 use super::condition::{Condition, Peer};
-use super::figures::{NAMESPACE, sum};
 use super::load::Load;
-use super::machine::{allowed_cpus, process_cpu_time};
-use super::numbers::{grouped, verdict};
-use super::sessions::PARENT;
+use super::sessions::{NAMESPACE, PARENT};
 use super::shells::{Deed, Shells};
 use super::waiting::wait_until;
 use crate::agent_process::Agent;
 use crate::cgroup::Tree;
+use crate::figures::sum;
+use crate::machine::{allowed_cpus, process_cpu_time};
+use crate::numbers::{grouped, verdict};
 
 const SESSION: &str = "forking";
 /// How long the storm is meant to be.

@@ -19,7 +19,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
-use super::waiting::Interrupted;
+use crate::interrupt::Interrupted;
 use crate::{command, workload};
 
 /// The options of the hidden command.

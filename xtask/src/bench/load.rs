@@ -12,9 +12,9 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::beside::Beside;
-use super::machine::{busy, cgroup_cpu_time, process_cpu_time};
-use super::numbers::{lower_quartile, median};
-use super::waiting::pause;
+use crate::interrupt::pause;
+use crate::machine::{busy, cgroup_cpu_time, process_cpu_time};
+use crate::numbers::{lower_quartile, median};
 
 /// How much others may work during a run: this share of it, or what the clock tick cannot tell.
 const OTHERS_SHARE: f64 = 0.1;

@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Bench;
 use super::exposition::{Exposition, scrape};
-use super::figures::metric;
-use super::machine::Machine;
 use super::sessions;
 use super::staging::{SESSIONS, Stage};
-use super::waiting::pause;
+use crate::figures::metric;
+use crate::interrupt::pause;
+use crate::machine::Machine;
 
 const SCRAPES: usize = 12;
 const SCRAPE_PERIOD: Duration = Duration::from_secs(1);

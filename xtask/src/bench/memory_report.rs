@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::memory::{Load, Measurements};
-use super::numbers::{grouped, verdict};
 use super::staging::per_session;
-use super::table::table;
+use crate::numbers::{grouped, verdict};
+use crate::table::table;
 
 /// What the design promises.
 const LARGEST_RESIDENT_MIB: f64 = 40.0;
@@ -107,8 +107,8 @@ impl Measurements {
 #[cfg(test)]
 mod tests {
     use super::super::Measurements as _;
-    use super::super::machine::Machine;
     use super::super::memory::{Load, Measurements, Sizes};
+    use crate::machine::Machine;
 
     fn load(sessions: usize, resident_mib: u64) -> Load {
         Load {

@@ -11,9 +11,9 @@ use super::comparison::Comparison;
 use super::condition::{Condition, Peer};
 use super::connections::Connections;
 use super::iperf::{Server, Streams};
-use super::machine::allowed_cpus;
 use super::sessions::PARENT;
 use crate::cgroup::Tree;
+use crate::machine::allowed_cpus;
 
 const SERVER: &str = "server";
 const CLIENT: &str = "client";

@@ -3,8 +3,8 @@
 use super::comparison::Comparison;
 use super::condition::Condition;
 use super::costs::ProgramCost;
-use super::numbers::grouped;
-use super::table::table;
+use crate::numbers::grouped;
+use crate::table::table;
 
 /// A program with fewer runs than this per operation is not in the table but below it.
 const SELDOM: f64 = 0.001;

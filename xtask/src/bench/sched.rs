@@ -9,10 +9,10 @@ use super::Bench;
 use super::compare::Plan;
 use super::comparison::Comparison;
 use super::condition::{Condition, Peer};
-use super::machine::allowed_cpus;
 use super::perf::{Messaging, Pipe};
 use super::sessions::PARENT;
 use crate::cgroup::Tree;
+use crate::machine::allowed_cpus;
 
 /// What else runqlat costs is what the agent is measured against.
 const REFERENCE: Condition = Condition::Peer(Peer::Runqlat);

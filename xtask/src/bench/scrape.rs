@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Bench;
 use super::exposition::{Exposition, Scrape, scrape};
-use super::machine::Machine;
 use super::staging::{SESSIONS, Stage};
-use super::waiting::pause;
+use crate::interrupt::pause;
+use crate::machine::Machine;
 
 /// Of each format: as many as a percentile needs.
 const SCRAPES: usize = 100;

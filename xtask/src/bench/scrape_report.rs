@@ -4,10 +4,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::exposition::Exposition;
-use super::numbers::{grouped, median, p99, verdict};
 use super::scrape::{Load, Measurements};
 use super::staging::per_session;
-use super::table::table;
+use crate::numbers::{grouped, median, p99, verdict};
+use crate::table::table;
 
 /// What the design promises.
 const LONGEST_SCRAPE_MS: f64 = 50.0;
@@ -164,8 +164,8 @@ mod tests {
 
     use super::super::Measurements as _;
     use super::super::exposition::{Exposition, Scrape};
-    use super::super::machine::Machine;
     use super::super::scrape::{Load, Measurements};
+    use crate::machine::Machine;
 
     fn load(sessions: usize, seconds: f64) -> Load {
         let scrapes = Exposition::ALL.map(|exposition| {

@@ -9,6 +9,9 @@ use crate::agent_process::Agent;
 /// The cgroup above the sessions.
 pub(super) const PARENT: &str = "sessionscope-bench";
 
+/// The label of the namespace that they are in.
+pub(super) const NAMESPACE: &str = "namespace=\"bench\"";
+
 /// Makes each child cgroup of a benchmark a session.
 pub(super) const RULES: &str = r#"[[rules]]
 name = "bench"

@@ -1,4 +1,4 @@
-//! Many sessions at once, for `bench scrape` and `bench memory`: each with two processes, a listener,
+//! Many sessions at once, for `bench scrape`, `bench memory` and `bench gpu`: each with two processes, a listener,
 //! connections of which the session holds both ends, datagrams and a write to the drive.
 //!
 //! So every family of figures that does not need a special event has its series, and what a scrape
@@ -11,12 +11,12 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::figures::{NAMESPACE, metric, sum};
-use super::machine::process_cpu_time;
-use super::sessions::{self, PARENT, RULES};
+use super::sessions::{self, NAMESPACE, PARENT, RULES};
 use super::waiting::wait_until;
 use crate::agent_process::Agent;
 use crate::cgroup::Tree;
+use crate::figures::{metric, sum};
+use crate::machine::process_cpu_time;
 use crate::workload::{self, CLIENTS, Kind};
 
 /// One session, a node's usual number, and nearly as many as the agent measures without being told
@@ -27,7 +27,7 @@ const PROCESSES: u64 = 2;
 
 /// An agent and so many sessions. Dropped in this order: processes, agent, cgroups.
 pub(super) struct Stage {
-    _processes: Processes,
+    processes: Processes,
     pub(super) agent: Agent,
     _cgroups: Tree,
 }
@@ -35,11 +35,20 @@ pub(super) struct Stage {
 impl Stage {
     /// Starts all and waits until the agent knows them.
     pub(super) fn set(count: usize, interrupted: &Receiver<()>) -> Result<Self> {
-        let names: Vec<String> = (1..=count)
-            .map(|number| format!("session-{number}"))
-            .collect();
+        Self::set_with(count, interrupted, || {
+            Agent::start("bench", RULES, interrupted)
+        })
+    }
+
+    /// The same with an agent of the caller's.
+    pub(super) fn set_with(
+        count: usize,
+        interrupted: &Receiver<()>,
+        start: impl FnOnce() -> Result<Agent>,
+    ) -> Result<Self> {
+        let names: Vec<String> = (1..=count).map(session_name).collect();
         let cgroups = Tree::create(PARENT, &names)?;
-        let mut agent = Agent::start("bench", RULES, interrupted)?;
+        let mut agent = start()?;
         let processes = Processes::start(&cgroups, &names)?;
         let mut known = 0;
         let mut connected = 0.0;
@@ -60,10 +69,15 @@ impl Stage {
             )
         })?;
         Ok(Self {
-            _processes: processes,
+            processes,
             agent,
             _cgroups: cgroups,
         })
+    }
+
+    /// A process of each session, in their order.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.processes.0.iter().map(Child::id).collect()
     }
 
     /// The CPU time that the agent takes while something else happens, in CPUs.
@@ -83,6 +97,11 @@ impl Stage {
     pub(super) fn series(&mut self) -> Result<u64> {
         Ok(metric(&self.agent.get("/metrics")?, "vdi_agent_series")? as u64)
     }
+}
+
+/// The name of the session with a number.
+pub(super) fn session_name(number: usize) -> String {
+    format!("session-{number}")
 }
 
 /// What one more session adds, between two numbers of sessions.

@@ -4,8 +4,8 @@ use super::comparison::{Comparison, Round};
 use super::condition::Condition;
 use super::costs::Cost;
 use super::load::{Measurement, Unit};
-use super::numbers::verdict;
-use super::table::table;
+use crate::numbers::verdict;
+use crate::table::table;
 
 impl Comparison {
     /// The section. `reference` is what added times are shares of, `expectations` are further lines of

@@ -1,25 +1,14 @@
-//! Letting time pass without becoming deaf to Ctrl-C.
+//! Waiting for what takes seconds at most.
 
-use std::fmt;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::interrupt::pause;
+
 const LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
-
-/// The error of whoever was interrupted, to be told from failures that have another cause.
-#[derive(Debug)]
-pub(super) struct Interrupted;
-
-impl fmt::Display for Interrupted {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("interrupted")
-    }
-}
-
-impl std::error::Error for Interrupted {}
 
 /// Waits for something that takes at most seconds.
 pub(super) fn wait_until(
@@ -33,14 +22,6 @@ pub(super) fn wait_until(
             bail!("{LIMIT:?} have passed and it is not so that {what}");
         }
         pause(POLL, interrupted)?;
-    }
-    Ok(())
-}
-
-/// Lets time pass, unless the benchmark is interrupted.
-pub(super) fn pause(duration: Duration, interrupted: &Receiver<()>) -> Result<()> {
-    if interrupted.recv_timeout(duration).is_ok() {
-        return Err(Interrupted.into());
     }
     Ok(())
 }

@@ -2,8 +2,9 @@
 //! processes ended.
 
 use super::sessions::{Quantiles, Report};
-use super::table::{UNKNOWN, count, seconds};
+use super::table::count;
 use super::{CRASH_LOOP, HOG, LATENCY};
+use crate::numbers::{UNKNOWN, seconds};
 
 /// The summary; `alone` is what the desktop waited before the hog began, if that moment came.
 pub(super) fn render(alone: Option<Quantiles>, end: &Report) -> String {

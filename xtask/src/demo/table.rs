@@ -5,9 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::{Context, Result};
 
 use super::sessions::{Exits, Report, Session};
-
-/// What stands for a number that the agent does not know.
-pub(super) const UNKNOWN: &str = "–";
+use crate::numbers::{UNKNOWN, seconds};
 
 const HEADINGS: [&str; 10] = [
     "SESSION",
@@ -170,26 +168,10 @@ pub(super) fn count(number: Option<u64>) -> String {
     number.map_or_else(|| UNKNOWN.into(), |number| number.to_string())
 }
 
-/// A duration with two significant digits and the unit that makes them readable.
-pub(super) fn seconds(duration: Option<f64>) -> String {
-    let Some(duration) = duration else {
-        return UNKNOWN.into();
-    };
-    let (value, unit) = if duration < 1e-3 {
-        (duration * 1e6, "µs")
-    } else if duration < 1.0 {
-        (duration * 1e3, "ms")
-    } else {
-        (duration, "s")
-    };
-    let decimals = usize::from(value < 9.95);
-    format!("{value:.decimals$} {unit}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::sessions::{EXAMPLE, Report};
-    use super::{render, seconds};
+    use super::render;
 
     #[test]
     fn the_table_has_a_row_per_session_and_dashes_for_the_unknown() {
@@ -219,14 +201,5 @@ mod tests {
             desktop,
             "latency-desktop Running 1 5.1 18 µs 1.1 ms 3.1 ms 4000/57 cpu-hog 93% · system 7% 0/0/0"
         );
-    }
-
-    #[test]
-    fn durations_are_short() {
-        assert_eq!(seconds(Some(0.000_058)), "58 µs");
-        assert_eq!(seconds(Some(0.0031)), "3.1 ms");
-        assert_eq!(seconds(Some(0.0)), "0.0 µs");
-        assert_eq!(seconds(Some(1.25)), "1.2 s");
-        assert_eq!(seconds(None), "–");
     }
 }

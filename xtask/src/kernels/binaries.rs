@@ -4,15 +4,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use debian_archive::Archive;
 use serde_json::Value;
 
-use super::archive::{self, Archive};
 use super::list::Architecture;
 use crate::{command, toolchain};
 
-/// Test programs that do not run in a guest: they need Prometheus, or test what is the same on
-/// every kernel. Every other one of the package `integration-tests` runs there.
-const NOT_IN_GUEST: [&str; 4] = ["bench", "errors", "exposition", "prometheus"];
+/// Test programs that do not run in a guest: they need Prometheus or a library that is not static, or
+/// test what is the same on every kernel. Every other one of the package `integration-tests` runs there,
+/// but for those of the GPUs, whose agent loads a library.
+const NOT_IN_GUEST: [&str; 6] = [
+    "bench",
+    "errors",
+    "exposition",
+    "nvml_real",
+    "operations",
+    "prometheus",
+];
 
 /// What goes into the guests of one architecture.
 pub(super) struct Binaries {
@@ -80,7 +88,8 @@ fn sysroot(work: &Path) -> Result<PathBuf> {
             "libstd-rust-web-dev",
         ]))?;
         let package = format!("libstd-rust-web-dev={version}");
-        Archive::own(work, Architecture::Arm64)?.unpack(&[package], &folder)?;
+        Archive::of_machine(&work.join("apt"), Architecture::Arm64.debian())?
+            .unpack(&[package], &folder)?;
     }
     let sysroot = folder.join("usr");
     let library = sysroot
@@ -109,7 +118,7 @@ fn collect(messages: &str) -> Result<Binaries> {
         match (target["kind"][0].as_str(), name) {
             (Some("bin"), "sessionscope") => agent = Some(path),
             (Some("bin"), "workload") => workload = Some(path),
-            (Some("test"), name) if !NOT_IN_GUEST.contains(&name) => {
+            (Some("test"), name) if !NOT_IN_GUEST.contains(&name) && !name.starts_with("gpu") => {
                 tests.push((name.to_owned(), path));
             }
             _ => {}
@@ -131,8 +140,8 @@ fn collect(messages: &str) -> Result<Binaries> {
 pub(super) fn busybox(architecture: Architecture, work: &Path) -> Result<Vec<u8>> {
     let folder = work.join(format!("tools/busybox-{}", architecture.debian()));
     if !folder.is_dir() {
-        archive::create(&work.join("tools"))?;
-        Archive::own(work, architecture)?.unpack(&["busybox-static".to_owned()], &folder)?;
+        Archive::of_machine(&work.join("apt"), architecture.debian())?
+            .unpack(&["busybox-static"], &folder)?;
     }
     let path = ["bin/busybox", "usr/bin/busybox"]
         .map(|path| folder.join(path))

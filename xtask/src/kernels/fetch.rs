@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use debian_archive::{Archive, Selection};
 
-use super::archive::Archive;
 use super::list::Kernel;
 
 /// What the guest needs: its disk, and a network that can delay and lose packets. Whichever is not
@@ -26,7 +26,12 @@ pub(super) fn fetch(kernel: &Kernel, work: &Path, refresh: bool) -> Result<Fetch
     let folder = work.join(kernel.name);
     if refresh || !folder.is_dir() {
         eprintln!("fetching {} from {}", kernel.name, kernel.suite);
-        let archive = Archive::suite(work, kernel.suite, kernel.architecture)?;
+        let selection = Selection {
+            suite: kernel.suite,
+            component: "main",
+            architecture: kernel.architecture.debian(),
+        };
+        let archive = Archive::open(&work.join("apt"), &selection)?;
         let packages = newest(kernel, &archive)?;
         archive.unpack(&packages, &folder)?;
     }

@@ -18,9 +18,16 @@ const SCALE: &str = "0.01";
 /// How many times longer a guest may take for what has a limit.
 const PATIENCE: &str = "20";
 
+/// Where a guest has the module of `tests/xid-module`, which a test loads, if one is built for its kernel.
+const XID_MODULE: &str = "/xid/nvidia_xid_scenario.ko";
+
+/// The test program that needs it.
+const XID_TEST: &str = "xid";
+
 /// Builds the archive; `filter` chooses tests by their name.
 pub(super) fn archive(
     kernel: &Fetched,
+    xid_module: Option<&[u8]>,
     busybox: &[u8],
     binaries: &Binaries,
     filter: Option<&str>,
@@ -30,12 +37,17 @@ pub(super) fn archive(
     archive.file("init", INIT.as_bytes());
     archive.file("bin/busybox", busybox);
     archive.file("environment", environment(filter).as_bytes());
+    if let Some(content) = xid_module {
+        archive.file(XID_MODULE.trim_start_matches('/'), content);
+    }
     for (number, (name, content)) in kernel.modules.iter().enumerate() {
         archive.file(&format!("modules/{number:02}-{name}.ko"), content);
     }
     archive.file("bin/sessionscope", &read(&binaries.agent)?);
     archive.file("bin/workload", &read(&binaries.workload)?);
-    for (name, path) in &binaries.tests {
+    // A test that cannot run is left out, so that the page does not count it.
+    let runs = |name: &str| name != XID_TEST || xid_module.is_some();
+    for (name, path) in binaries.tests.iter().filter(|(name, _)| runs(name)) {
         archive.file(&format!("tests/{name}"), &read(path)?);
     }
     for object in build_ebpf::objects() {
@@ -55,6 +67,7 @@ fn environment(filter: Option<&str>) -> String {
         ("SESSIONSCOPE_TEST_WORKLOAD", "/bin/workload"),
         ("SESSIONSCOPE_TEST_DISK", "/disk"),
         ("SESSIONSCOPE_TEST_SLOW_DISK", "/dev/vdb"),
+        ("SESSIONSCOPE_TEST_XID_MODULE", XID_MODULE),
         ("SESSIONSCOPE_BIN", "/bin/sessionscope"),
         ("SESSIONSCOPE_BPF_DIR", "/bpf"),
         ("FILTER", filter.unwrap_or_default()),

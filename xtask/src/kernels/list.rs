@@ -52,6 +52,9 @@ pub(super) struct Kernel {
     /// Its packages, `{}` standing for the rest of the version. The newest of the first is taken,
     /// the others with the same version.
     pub(super) packages: &'static [&'static str],
+    /// The package of the programs that modules for it are built with, where they run on every machine
+    /// that runs the matrix: from 6.12 on they want a newer C library than Debian 12 has.
+    pub(super) module_tools: Option<&'static str>,
 }
 
 /// The packages of a kernel that Debian delivers in one piece.
@@ -81,42 +84,49 @@ pub(super) const KERNELS: &[Kernel] = &[
         architecture: Architecture::X86,
         suite: "bullseye",
         packages: whole!("5.10", "amd64"),
+        module_tools: Some("linux-kbuild-5.10"),
     },
     Kernel {
         name: "x86-6.1",
         architecture: Architecture::X86,
         suite: "bookworm",
         packages: whole!("6.1", "amd64"),
+        module_tools: Some("linux-kbuild-6.1"),
     },
     Kernel {
         name: "x86-6.12",
         architecture: Architecture::X86,
         suite: "trixie",
         packages: whole!("6.12", "amd64"),
+        module_tools: None,
     },
     Kernel {
         name: "x86-backport",
         architecture: Architecture::X86,
         suite: "trixie-backports",
         packages: PARTS,
+        module_tools: None,
     },
     Kernel {
         name: "x86-sid",
         architecture: Architecture::X86,
         suite: "sid",
         packages: PARTS,
+        module_tools: None,
     },
     Kernel {
         name: "arm64-6.1",
         architecture: Architecture::Arm64,
         suite: "bookworm",
         packages: whole!("6.1", "arm64"),
+        module_tools: None,
     },
     Kernel {
         name: "arm64-6.12",
         architecture: Architecture::Arm64,
         suite: "trixie",
         packages: whole!("6.12", "arm64"),
+        module_tools: None,
     },
 ];
 

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::archive;
 use super::list::Architecture;
 use crate::command;
 
@@ -53,7 +52,7 @@ impl Qemu {
         let folder = work.join("tools/qemu");
         if !folder.is_dir() {
             eprintln!("fetching QEMU");
-            archive::unpack_backport(work, &PACKAGES, &folder)?;
+            debian_archive::unpack_backport(&work.join("apt"), &PACKAGES, &folder)?;
         }
         Ok(Self {
             unpacked: Some(folder),

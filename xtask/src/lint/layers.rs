@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// A top-level module and what it may use besides itself and [`EVERYWHERE`].
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("allocator", &[]),
     ("error", &[]),
     // Rules and log filters are compiled where the configuration is checked, so that a bad one is refused
@@ -25,7 +25,21 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("session", &["kernel", "discover", "gpu"]),
     ("snapshot", &["kernel", "discover", "gpu", "session"]),
     ("metrics", &["kernel", "gpu", "session", "snapshot"]),
-    ("serve", &["session", "snapshot", "metrics"]),
+    (
+        "serve",
+        &[
+            "api",
+            "gpu",
+            "kernel::accounts",
+            "kernel::programs",
+            "session",
+            "snapshot",
+            "metrics",
+        ],
+    ),
+    ("api", &[]),
+    // It sees another agent through its API, never this one's insides.
+    ("client", &["api"]),
 ];
 
 /// The top, which puts the layers together and may use them all.

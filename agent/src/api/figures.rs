@@ -1,0 +1,209 @@
+//! Figures of a session.
+
+use serde::{Deserialize, Serialize};
+
+/// Observations of a time; quantiles in seconds, null without an observation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Distribution {
+    /// How many.
+    pub count: u64,
+    /// Their sum, seconds.
+    pub sum_seconds: f64,
+    /// Median.
+    pub p50: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+}
+
+/// Time runnable threads waited for a CPU, since the session's adoption.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunqueueWait {
+    /// All of them.
+    #[serde(flatten)]
+    pub whole: Distribution,
+    /// The last ten seconds; null when the session has ended.
+    pub recent: Option<RecentWait>,
+}
+
+/// The same over the last ten seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecentWait {
+    /// Those in the window.
+    #[serde(flatten)]
+    pub waits: Distribution,
+    /// Length of the window so far.
+    pub window_seconds: f64,
+}
+
+/// Switches away from the session's threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContextSwitches {
+    /// The thread blocked.
+    pub voluntary: u64,
+    /// The CPU was taken.
+    pub involuntary: u64,
+}
+
+/// Involuntary switches by who took the CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Preemptions {
+    /// Another thread of the session.
+    #[serde(rename = "self")]
+    pub own: u64,
+    /// Another session.
+    pub session: u64,
+    /// The system.
+    pub system: u64,
+}
+
+/// Time lost for want of a resource (PSI).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PressureSeconds {
+    /// A CPU.
+    pub cpu: Pressure,
+    /// Memory.
+    pub memory: Pressure,
+    /// I/O.
+    pub io: Pressure,
+}
+
+/// Time lost, seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pressure {
+    /// A thread waited.
+    pub some: Option<f64>,
+    /// All threads that had work waited; null of the CPU.
+    pub full: Option<f64>,
+}
+
+/// Memory, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryBytes {
+    /// All that is charged to the session.
+    pub current: u64,
+    /// The limit; null without one.
+    pub limit: Option<u64>,
+    /// Anonymous memory.
+    pub anon: u64,
+    /// Page cache.
+    pub file: u64,
+}
+
+/// Block I/O by operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BlockIo {
+    /// Reads.
+    pub read: Operation,
+    /// Writes.
+    pub write: Operation,
+}
+
+/// Requests of one operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Operation {
+    /// From the making of a request to its completion.
+    #[serde(flatten)]
+    pub latency: Distribution,
+    /// Bytes transferred.
+    pub bytes: u64,
+}
+
+/// Data bytes by direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkBytes {
+    /// Sent.
+    pub transmit: Protocols,
+    /// Received.
+    pub receive: Protocols,
+}
+
+/// Data bytes of one direction by protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Protocols {
+    /// TCP.
+    pub tcp: u64,
+    /// UDP; null where the kernel cannot count it.
+    pub udp: Option<u64>,
+}
+
+/// TCP by side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tcp {
+    /// Connections accepted on the session's listeners: its clients.
+    pub inbound: TcpSide,
+    /// Connections that the session opened.
+    pub outbound: TcpSide,
+}
+
+/// TCP of one side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TcpSide {
+    /// Established now.
+    pub connections: Option<u64>,
+    /// Connections that were established.
+    pub connections_opened: u64,
+    /// Connections that could not be opened; outbound only.
+    pub connect_failures: u64,
+    /// Resets sent and received.
+    pub resets: u64,
+    /// Segments sent again.
+    pub retransmits: u64,
+    /// Smoothed round-trip time of each live connection at each sample.
+    pub rtt: Distribution,
+    /// From SYN to established; outbound only.
+    pub connect: Distribution,
+}
+
+/// UDP datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Udp {
+    /// Sent.
+    pub transmit_datagrams: u64,
+    /// Received.
+    pub receive_datagrams: u64,
+    /// Dropped because a receive queue was full.
+    pub receive_drops: u64,
+}
+
+/// Life cycle of processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessCounts {
+    /// Processes started.
+    pub forks: u64,
+    /// Programs executed.
+    pub execs: u64,
+    /// Processes that ended.
+    pub exits: Exits,
+}
+
+/// Processes that ended, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Exits {
+    /// With status 0.
+    pub success: u64,
+    /// With another status.
+    pub error: u64,
+    /// Killed by a signal.
+    pub signal: u64,
+    /// Killed by the out-of-memory killer.
+    pub oom_killed: u64,
+}

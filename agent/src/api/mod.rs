@@ -1,0 +1,198 @@
+//! What `GET /api/v1/sessions` answers, for the side that serves it and the side that reads it.
+//!
+//! Names and units are those of the metrics. A value that is not known is null. A field that is not there
+//! has its default, so that the subcommands can read an agent of another version. `docs/api.md` has every
+//! field.
+
+mod figures;
+mod gpu;
+
+use serde::{Deserialize, Serialize};
+
+pub use figures::{
+    BlockIo, ContextSwitches, Distribution, Exits, MemoryBytes, NetworkBytes, Operation,
+    Preemptions, Pressure, PressureSeconds, ProcessCounts, Protocols, RecentWait, RunqueueWait,
+    Tcp, TcpSide, Udp,
+};
+pub use gpu::{Device, Encoder, Engines, Gpus, OnGpu, Streams, XidErrors};
+
+/// The whole answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// The agent; null before its first sample.
+    pub agent: Option<Agent>,
+    /// The node's GPUs.
+    pub gpus: Gpus,
+    /// Sessions, live and lately ended, oldest first.
+    pub sessions: Vec<Session>,
+}
+
+/// The agent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Agent {
+    /// Its version.
+    pub version: String,
+    /// Release of the running kernel.
+    pub kernel: String,
+    /// Where the per-thread state is kept.
+    pub task_state: String,
+    /// Most sessions measured at once.
+    pub sessions_limit: u32,
+    /// Live sessions.
+    pub sessions_tracked: usize,
+    /// Sessions that did not fit.
+    pub sessions_overflowed: u64,
+    /// The kernel programs.
+    pub programs: Vec<Program>,
+}
+
+/// A kernel program.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Program {
+    /// Its name.
+    pub name: String,
+    /// Whether the agent refuses to run without it.
+    pub required: bool,
+    /// Whose work it does, when it stands in for another.
+    pub stands_in_for: Option<String>,
+    /// Loaded and attached.
+    pub up: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// Times that it was passed over.
+    pub missed: Option<u64>,
+    /// Runs, while BPF statistics are on.
+    pub runs: Option<u64>,
+    /// Time in it, seconds, while BPF statistics are on.
+    pub seconds: Option<f64>,
+}
+
+/// A session. Counters are since its adoption; times are seconds since the epoch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Session {
+    /// Its name.
+    pub session: String,
+    /// Its namespace; may be empty.
+    pub namespace: String,
+    /// What it was made from; may be empty.
+    pub template: String,
+    /// Pending, Starting, Running, Idle or Terminating; null when it has ended.
+    pub phase: Option<String>,
+    /// Since when; null where the agent has not seen the phase begin.
+    pub phase_start_time: Option<f64>,
+    /// Its cgroups are gone; it vanishes after `sessions.linger`.
+    pub ended: bool,
+    /// When it ended.
+    pub end_time: Option<f64>,
+    /// How it ended: a label value of `vdi_session_ended_total`; null for the first seconds.
+    pub end_reason: Option<String>,
+    /// Path of its first cgroup.
+    pub cgroup: String,
+    /// What told the agent of it.
+    pub source: String,
+    /// The rule that names it.
+    pub rule: String,
+    /// What runs it.
+    pub runtime: Option<String>,
+    /// Uid of its pod.
+    pub pod: Option<String>,
+    /// Id of its container.
+    pub container: Option<String>,
+    /// When it began.
+    pub start_time: Option<f64>,
+    /// From its beginning to each milestone of its start.
+    pub startup_seconds: Startup,
+    /// How long nobody has used it; null when it has ended.
+    pub idle_seconds: Option<f64>,
+    /// Processes alive.
+    pub processes: Option<u64>,
+    /// Threads alive.
+    pub threads: Option<u64>,
+    /// CPU time.
+    pub cpu_seconds: f64,
+    /// CPUs in use over the last sampling period; 1 is one CPU all the time.
+    pub cpu_ratio: Option<f64>,
+    /// CPUs that it may use; null without a limit.
+    pub cpu_limit: Option<f64>,
+    /// Time in which it was not let run because it had used up the CPU time of its limit.
+    pub cpu_throttled_seconds: Option<f64>,
+    /// Time its runnable threads waited for a CPU.
+    pub runqueue_wait: RunqueueWait,
+    /// Switches away from its threads.
+    pub context_switches: ContextSwitches,
+    /// Involuntary switches by who took the CPU.
+    pub preemptions: Preemptions,
+    /// Sessions that took the CPU from it, most often first.
+    pub preempted_by: Vec<Preemptor>,
+    /// Time lost for want of a resource; null before its cgroup is read for the first time.
+    pub pressure_seconds: Option<PressureSeconds>,
+    /// Memory of its cgroups; null without the memory controller.
+    pub memory_bytes: Option<MemoryBytes>,
+    /// Page faults that waited for I/O.
+    pub major_faults: u64,
+    /// Time its threads spent reclaiming memory themselves.
+    pub reclaim_stall: Option<Distribution>,
+    /// Block I/O; null without the io controller.
+    pub block_io: Option<BlockIo>,
+    /// Established inbound connections.
+    pub clients: Option<u64>,
+    /// Data bytes of its sockets.
+    pub network_bytes: Option<NetworkBytes>,
+    /// TCP by side.
+    pub tcp: Option<Tcp>,
+    /// UDP datagrams; null where the kernel cannot count them.
+    pub udp: Option<Udp>,
+    /// GPUs that it has used.
+    pub gpus: Vec<OnGpu>,
+    /// Xid errors that named one of its processes.
+    pub gpu_xid_errors: Vec<XidErrors>,
+    /// The last process that the out-of-memory killer killed.
+    pub last_oom_kill: Option<OomKill>,
+    /// Life cycle of its processes.
+    pub process: ProcessCounts,
+}
+
+/// Seconds from a session's beginning to each milestone; null before it, and for a session that is older than
+/// the agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Startup {
+    /// Its platform found a place for it.
+    pub scheduled: Option<f64>,
+    /// A process was moved or born into its cgroup.
+    pub first_process: Option<f64>,
+    /// One of its sockets began to listen.
+    pub first_listener: Option<f64>,
+    /// A connection to one of its listeners was established.
+    pub first_client: Option<f64>,
+    /// One of its processes was seen on a GPU.
+    pub first_gpu_context: Option<f64>,
+    /// One of its processes was seen to encode.
+    pub first_encoder: Option<f64>,
+}
+
+/// A session that took the CPU from another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Preemptor {
+    /// Its name.
+    pub session: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// A process that the out-of-memory killer killed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OomKill {
+    /// Process id on the node.
+    pub pid: u32,
+    /// Command name.
+    pub command: String,
+    /// When it ended.
+    pub time: Option<f64>,
+}

@@ -1,0 +1,124 @@
+//! Who a session is, where it is in its life, and what became of its processes.
+
+use super::{
+    super::units::{age, clock, count, or_absent, printable},
+    section::Section,
+};
+use crate::api::Session;
+
+pub(super) fn identity(session: &Session) -> Section {
+    let mut section = Section::new("Identity");
+    let labels = [
+        ("session", &session.session),
+        ("namespace", &session.namespace),
+        ("template", &session.template),
+    ];
+    for (label, name) in labels {
+        let known = Some(name).filter(|name| !name.is_empty());
+        section.line(label, or_absent(known, |name| printable(name)));
+    }
+    section.line(
+        "named by",
+        format!(
+            "the rule \"{}\" on the path of its cgroup (source {})",
+            printable(&session.rule),
+            session.source
+        ),
+    );
+    section.line("cgroup", printable(&session.cgroup));
+    for (label, name) in [
+        ("runtime", &session.runtime),
+        ("pod", &session.pod),
+        ("container", &session.container),
+    ] {
+        section.known(label, name.as_deref().map(printable));
+    }
+    section
+}
+
+pub(super) fn life(session: &Session, now: f64) -> Section {
+    let mut section = Section::new("Life");
+    let moment = |at: f64| format!("{}, {} ago", clock(at), age(now - at));
+    if let Some(phase) = &session.phase {
+        let since = session.phase_start_time.map_or_else(
+            || "since before the agent watched".to_owned(),
+            |at| format!("for {}, since {}", age(now - at), clock(at)),
+        );
+        section.line("phase", format!("{phase} {since}"));
+    }
+    if session.ended {
+        let reason = session.end_reason.as_deref().map_or("", why);
+        section.line(
+            "ended",
+            format!("{}{reason}", or_absent(session.end_time, moment)),
+        );
+    }
+    section.line(
+        "began",
+        session
+            .start_time
+            .map_or_else(|| "not known".to_owned(), moment),
+    );
+    let used = session.idle_seconds.map(|idle| match idle {
+        idle if idle < 1.0 => "now".to_owned(),
+        idle => format!("{} ago", age(idle)),
+    });
+    let by = "(a client sent, a GPU was used, or over 5 % of a CPU)";
+    section.known("last used", used.map(|used| format!("{used} {by}")));
+    section
+}
+
+/// Completes the sentence on a session's end.
+fn why(reason: &str) -> &str {
+    match reason {
+        "completed" => ": its last process ended with status 0",
+        "error" => ": its last process ended with an error",
+        "signal" => ": a signal killed its last process",
+        "oom_killed" => ": the out-of-memory killer killed its last process",
+        "evicted" => ": its platform evicted it",
+        "gpu_error" => ": a process failed after an Xid error of the GPU",
+        _ => ": nobody saw how",
+    }
+}
+
+pub(super) fn processes(session: &Session, now: f64) -> Section {
+    let mut section = Section::new("Processes");
+    let process = &session.process;
+    if !session.ended {
+        let alive = or_absent(session.processes, count);
+        let threads = or_absent(session.threads, count);
+        section.line("alive", format!("{alive} with {threads} threads"));
+    }
+    section.line(
+        "started",
+        format!(
+            "{} processes, {} programs executed",
+            count(process.forks),
+            count(process.execs)
+        ),
+    );
+    let exits = process.exits;
+    section.line(
+        "ended",
+        format!(
+            "{} with success, {} with an error, {} by a signal, {} killed for want of memory",
+            count(exits.success),
+            count(exits.error),
+            count(exits.signal),
+            count(exits.oom_killed)
+        ),
+    );
+    if let Some(kill) = &session.last_oom_kill {
+        let when = kill.time.map_or_else(String::new, |at| {
+            format!(", {}, {} ago", clock(at), age(now - at))
+        });
+        section.judged(
+            "last OOM kill",
+            format!("{} (pid {}){when}", printable(&kill.command), kill.pid),
+            Some(
+                "it was killed for want of memory: raise the limit or make it use less".to_owned(),
+            ),
+        );
+    }
+    section
+}

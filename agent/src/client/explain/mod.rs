@@ -1,0 +1,54 @@
+//! One page on one session: who it is, how it started, and what the node did for it.
+
+mod cpu;
+mod gpu;
+mod life;
+mod network;
+mod section;
+mod startup;
+
+use super::{
+    judge::{FAINT, HEADING, styled},
+    table::lived,
+    units::printable,
+};
+use crate::api::{Gpus, Session};
+use section::Section;
+
+/// The page, with colours; `now` in seconds since the epoch.
+pub(super) fn page(session: &Session, gpus: &Gpus, now: f64) -> String {
+    let life = lived(session, now);
+    let mut sections = vec![
+        life::identity(session),
+        life::life(session, now),
+        startup::startup(&session.startup_seconds),
+        cpu::cpu(session, life),
+        cpu::memory(session, life),
+        network::network(session),
+        cpu::disk(session, life),
+    ];
+    sections.extend(gpu::gpus(session, gpus));
+    sections.push(life::processes(session, now));
+    let name = printable(&session.session);
+    let title = styled(&format!("SESSION {name}"), HEADING);
+    let sections = sections.iter().map(Section::render);
+    let history = history(session);
+    format!("{title}\n{}\n{history}\n", sections.collect::<String>())
+}
+
+/// What the agent does not keep.
+fn history(session: &Session) -> String {
+    let selector = format!(
+        "vdi_session_runqueue_wait_seconds_bucket{{session={:?},namespace={:?}}}",
+        session.session, session.namespace
+    );
+    let text = format!(
+        "Counters and quantiles are since the agent adopted the session, unless the line says 10 s. The agent \
+         keeps no other history; Prometheus does:\n  histogram_quantile(0.99, sum by (le) \
+         (rate({selector}[1h])))"
+    );
+    styled(&text, FAINT)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! The network.
+
+use super::{
+    super::{
+        judge::{self, over},
+        units::{bytes, count, or_absent, time},
+    },
+    section::Section,
+};
+use crate::api::{Distribution, Protocols, Session, Tcp};
+
+pub(super) fn network(session: &Session) -> Section {
+    let mut section = Section::new("Network");
+    let (Some(tcp), Some(carried)) = (session.tcp, session.network_bytes) else {
+        section.line("TCP", "not measured on this kernel");
+        return section;
+    };
+    sides(&mut section, session, &tcp);
+    let protocols = |Protocols { tcp, udp }: Protocols| {
+        format!("{} by TCP, {} by UDP", bytes(tcp), or_absent(udp, bytes))
+    };
+    section.line("sent", protocols(carried.transmit));
+    section.line("received", protocols(carried.receive));
+    if let Some(udp) = session.udp.filter(|udp| udp.receive_drops > 0) {
+        section.judged(
+            "UDP drops",
+            format!(
+                "{} of {} datagrams received",
+                count(udp.receive_drops),
+                count(udp.receive_datagrams + udp.receive_drops)
+            ),
+            Some(
+                "any is too much: it does not read fast enough, or its buffer is small".to_owned(),
+            ),
+        );
+    }
+    section
+}
+
+fn sides(section: &mut Section, session: &Session, tcp: &Tcp) {
+    let Tcp { inbound, outbound } = tcp;
+    section.line(
+        "clients",
+        format!(
+            "{} now, {} connections accepted, {} segments sent again, {} resets",
+            or_absent(session.clients, count),
+            count(inbound.connections_opened),
+            count(inbound.retransmits),
+            count(inbound.resets)
+        ),
+    );
+    if inbound.rtt.count > 0 {
+        let warning = over(inbound.rtt.p95, judge::CLIENT_RTT_P95, || {
+            let limit = time(judge::CLIENT_RTT_P95);
+            format!("p95 over {limit}: typing lags, whatever the node does")
+        });
+        section.judged("client RTT", quantiles(inbound.rtt), warning);
+    }
+    section.line(
+        "outbound",
+        format!(
+            "{} now, {} connections opened, {} failed, {} segments sent again, {} resets",
+            or_absent(outbound.connections, count),
+            count(outbound.connections_opened),
+            count(outbound.connect_failures),
+            count(outbound.retransmits),
+            count(outbound.resets)
+        ),
+    );
+    if outbound.rtt.count > 0 {
+        section.line("outbound RTT", quantiles(outbound.rtt));
+    }
+}
+
+fn quantiles(d: Distribution) -> String {
+    format!(
+        "p50 {}, p95 {}, p99 {}",
+        or_absent(d.p50, time),
+        or_absent(d.p95, time),
+        or_absent(d.p99, time)
+    )
+}

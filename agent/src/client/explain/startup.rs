@@ -1,0 +1,80 @@
+//! How a session started, as a time line.
+
+use super::{super::units, section::Section};
+use crate::api::Startup;
+
+/// Columns of the whole line.
+const WIDTH: f64 = 40.0;
+
+pub(super) fn startup(startup: &Startup) -> Section {
+    // No `..`: a new milestone is shown or does not compile.
+    let Startup {
+        scheduled,
+        first_process,
+        first_listener,
+        first_client,
+        first_gpu_context,
+        first_encoder,
+    } = *startup;
+    let all = [
+        ("scheduled", scheduled),
+        ("first process", first_process),
+        ("first listener", first_listener),
+        ("first client", first_client),
+        ("GPU context", first_gpu_context),
+        ("encoder", first_encoder),
+    ];
+    let mut reached: Vec<(&str, f64)> = all
+        .into_iter()
+        .filter_map(|(name, at)| Some((name, at?)))
+        .collect();
+    reached.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let mut section = Section::new("Start");
+    let Some(&(_, whole)) = reached.last() else {
+        section.line(
+            "milestones",
+            "none seen; they are of sessions that began while the agent ran",
+        );
+        return section;
+    };
+    let mut before = 0.0;
+    for (name, at) in reached {
+        let text = format!("{:>8}  {}", units::time(at), bar(before, at, whole));
+        section.line(name, text);
+        before = at;
+    }
+    section
+}
+
+/// From one moment to the next, to scale; at least one column.
+fn bar(from: f64, to: f64, whole: f64) -> String {
+    let column = |at: f64| {
+        let share = if whole > 0.0 { at / whole } else { 1.0 };
+        (share * WIDTH).round() as usize
+    };
+    let end = column(to).max(1);
+    let begin = column(from).min(end - 1);
+    format!("{}{}", "·".repeat(begin), "█".repeat(end - begin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_begins_where_the_one_before_ended() {
+        assert_eq!(bar(0.0, 1.0, 4.0), "█".repeat(10));
+        assert_eq!(
+            bar(1.0, 4.0, 4.0),
+            format!("{}{}", "·".repeat(10), "█".repeat(30))
+        );
+    }
+
+    #[test]
+    fn a_moment_too_short_for_a_column_has_one() {
+        assert_eq!(bar(0.0, 0.0001, 100.0), "█");
+        assert_eq!(bar(0.0, 0.0, 0.0).chars().count(), 40);
+        let last = bar(100.0, 100.0, 100.0);
+        assert_eq!(last, format!("{}█", "·".repeat(39)));
+    }
+}

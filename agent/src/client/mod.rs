@@ -1,0 +1,96 @@
+//! The subcommands for people: they ask a running agent for its sessions, and print them.
+//!
+//! ```text
+//!  GET /api/v1/sessions ─► api::Report ─► table      sessionscope sessions
+//!                                     └─► one page   sessionscope explain <session>
+//! ```
+//!
+//! Text has colours, which are taken out again where stdout is not a terminal or `NO_COLOR` is set.
+
+mod explain;
+mod judge;
+mod options;
+mod request;
+mod select;
+mod table;
+mod units;
+mod watch;
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+};
+
+use serde_json::Value;
+
+use crate::{api::Report, error::Error};
+
+pub use options::{ExplainOptions, Filter, Output, SessionsOptions, Sort, Target};
+
+/// `sessionscope sessions`; `listen` is where the configuration has the agent.
+pub fn sessions(options: &SessionsOptions, listen: SocketAddr) -> Result<(), Error> {
+    let address = options.target.address_or(listen);
+    if options.watch {
+        let options = options.clone();
+        return watch::watch(move || list(&options, &address));
+    }
+    print(&list(options, &address)?)
+}
+
+/// `sessionscope explain`; `listen` is where the configuration has the agent.
+pub fn explain(options: &ExplainOptions, listen: SocketAddr) -> Result<(), Error> {
+    let address = options.target.address_or(listen);
+    let report = parse(request::report(&address)?, &address)?;
+    let session = select::one(&report.sessions, &options.session, &options.filter)?;
+    print(&explain::page(session, &report.gpus, units::now()))
+}
+
+fn list(options: &SessionsOptions, address: &str) -> Result<String, Error> {
+    let mut answer = request::report(address)?;
+    let report = parse(answer.clone(), address)?;
+    let chosen = select::several(&report.sessions, &options.filter, options.sort);
+    if options.output == Output::Json {
+        let chosen = chosen.iter().map(|&at| answer["sessions"][at].clone());
+        answer["sessions"] = Value::Array(chosen.collect());
+        return Ok(format!("{answer:#}\n"));
+    }
+    if chosen.is_empty() {
+        return Ok("no sessions\n".to_owned());
+    }
+    let rows = chosen.iter().map(|&at| &report.sessions[at]);
+    let wide = options.output == Output::Wide;
+    Ok(table::table(rows, wide, units::now()))
+}
+
+fn parse(answer: Value, address: &str) -> Result<Report, Error> {
+    serde_json::from_value(answer).map_err(|error| Error::Unreachable {
+        address: address.to_owned(),
+        reason: format!("its answer is of another version: {error}"),
+    })
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    let mut stdout = anstream::stdout().lock();
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    match written {
+        // `| head` has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(Error::io("stdout")),
+    }
+}
+
+impl Target {
+    /// The address to ask; `listen` is that of the configuration.
+    fn address_or(&self, listen: SocketAddr) -> String {
+        match self.address.as_deref() {
+            // As a browser's address, too.
+            Some(given) => given
+                .trim_start_matches("http://")
+                .trim_end_matches('/')
+                .to_owned(),
+            None => request::reachable(listen).to_string(),
+        }
+    }
+}

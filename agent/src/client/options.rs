@@ -1,0 +1,92 @@
+//! The options of the subcommands that ask a running agent.
+
+use clap::{Args, ValueEnum};
+
+/// Where the agent is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Target {
+    /// Address and port of the agent; without it, the key `listen` of the configuration.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub address: Option<String>,
+}
+
+/// Which sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Filter {
+    /// Only sessions of this namespace.
+    #[arg(long)]
+    pub namespace: Option<String>,
+
+    /// Only sessions of this template.
+    #[arg(long)]
+    pub template: Option<String>,
+}
+
+/// `sessionscope sessions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct SessionsOptions {
+    /// Where the agent is.
+    #[command(flatten)]
+    pub target: Target,
+
+    /// Which sessions.
+    #[command(flatten)]
+    pub filter: Filter,
+
+    /// Form of the list.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+
+    /// Order of the list.
+    #[arg(long, value_enum, default_value_t)]
+    pub sort: Sort,
+
+    /// Show it anew every two seconds, until Ctrl-C.
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// Form of the list of sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Aligned columns.
+    #[default]
+    Table,
+    /// The same with more columns.
+    Wide,
+    /// The agent's answer (docs/api.md), filtered and sorted.
+    Json,
+}
+
+/// Order of the list of sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// By the 99th percentile of the run-queue wait of the last ten seconds, longest first.
+    #[default]
+    P99,
+    /// By name.
+    Name,
+}
+
+/// `sessionscope explain`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ExplainOptions {
+    /// Name of the session.
+    pub session: String,
+
+    /// Where the agent is.
+    #[command(flatten)]
+    pub target: Target,
+
+    /// Which, of sessions of one name.
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+impl Filter {
+    /// Whether a session with these labels is wanted.
+    pub(super) fn takes(&self, namespace: &str, template: &str) -> bool {
+        let is = |wanted: &Option<String>, name| wanted.as_deref().is_none_or(|w| w == name);
+        is(&self.namespace, namespace) && is(&self.template, template)
+    }
+}

@@ -1,0 +1,82 @@
+//! Where `libnvidia-ml.so.1` is looked for.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+/// What the driver's library is called.
+pub(super) const LIBRARY: &str = "libnvidia-ml.so.1";
+
+/// The processor's name in library folders.
+const ARCHITECTURE: &str = std::env::consts::ARCH;
+
+/// Folders below a root, `{arch}` standing for the processor: the driver container of the NVIDIA GPU
+/// operator, GKE's driver installer, Debian and Ubuntu, Fedora and SUSE, and what the NVIDIA container
+/// toolkit and older installers use.
+const FOLDERS: [&str; 9] = [
+    "run/nvidia/driver/usr/lib/{arch}-linux-gnu",
+    "run/nvidia/driver/usr/lib64",
+    "home/kubernetes/bin/nvidia/lib64",
+    "usr/lib/{arch}-linux-gnu",
+    "usr/lib/{arch}-linux-gnu/nvidia/current",
+    "usr/lib64",
+    "usr/local/nvidia/lib64",
+    "usr/local/cuda/lib64",
+    "usr/lib",
+];
+
+/// Roots: this one, and in the host's pid namespace that of the host, which a privileged container sees
+/// without any mount.
+const ROOTS: [&str; 2] = ["/", "/proc/1/root"];
+
+/// What shows that the driver is loaded. Without it the library is not initialised: as root it would make
+/// device nodes, and may load the module that somebody has just unloaded.
+const DRIVER: [&str; 3] = [
+    "/sys/module/nvidia",
+    "/sys/module/nvgpu",
+    "/proc/driver/nvidia/version",
+];
+
+/// Whether the driver is in the kernel.
+pub(super) fn driver_is_loaded() -> bool {
+    DRIVER.iter().any(|path| Path::new(path).exists())
+}
+
+/// What to load, most usual first: what the loader finds by itself, then the files that are there.
+pub(super) fn candidates() -> Vec<OsString> {
+    let mut candidates = vec![OsString::from(LIBRARY)];
+    candidates.extend(files_below(&ROOTS.map(Path::new)).map(PathBuf::into_os_string));
+    candidates
+}
+
+fn files_below(roots: &[&Path]) -> impl Iterator<Item = PathBuf> {
+    roots.iter().flat_map(|root| {
+        FOLDERS.iter().filter_map(|folder| {
+            let path = root
+                .join(folder.replace("{arch}", ARCHITECTURE))
+                .join(LIBRARY);
+            path.exists().then_some(path)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_driver_container_comes_before_the_host() {
+        let root = tempfile::tempdir().unwrap();
+        let make = |folder: &str| {
+            let folder = root.path().join(folder.replace("{arch}", ARCHITECTURE));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(LIBRARY), "").unwrap();
+            folder.join(LIBRARY)
+        };
+        let host = make(FOLDERS[3]);
+        let container = make(FOLDERS[0]);
+        let found: Vec<_> = files_below(&[root.path(), Path::new("/nonexistent")]).collect();
+        assert_eq!(found, [container, host]);
+    }
+}

@@ -1,0 +1,152 @@
+//! The GPU side: samples the NVIDIA driver through NVML and reports what each device and each process did.
+//!
+//! It knows processes and not sessions: joining the two is the session's part. [`model`] is what it
+//! reports; `sampler` is the thread; `device` and `health` what is asked of one device, `rhythm` how often; `usage` the arithmetic of
+//! utilisation samples; `nvml` the border to the driver; `library` where that is found; `calls` what it is
+//! doing now.
+
+mod calls;
+mod device;
+mod health;
+mod library;
+pub mod model;
+mod nvml;
+mod rhythm;
+mod sampler;
+mod usage;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use self::{
+    calls::CallLog,
+    model::{Calls, Report},
+    sampler::{Message, Sampler},
+};
+use crate::{config::Gpu, error::Error};
+
+/// Rounds without an answer after which the GPU side is down, and the least time.
+const STALE: (u32, Duration) = (3, Duration::from_secs(3));
+
+/// Before the first answer of the driver.
+const STARTING: &str = "starting";
+
+/// How the GPU side is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The driver answers.
+    pub up: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// When the last round was begun.
+    pub taken: Option<Instant>,
+}
+
+/// The listening end of the sampler.
+#[derive(Debug)]
+pub struct Monitor {
+    messages: Option<UnboundedReceiver<Message>>,
+    log: Arc<CallLog>,
+    stale_after: Duration,
+    /// Why there is no driver to ask, since the last round.
+    down: Option<&'static str>,
+    taken: Option<Instant>,
+}
+
+impl Monitor {
+    /// Starts the thread, unless the configuration says that there is to be none.
+    pub fn start(settings: &Gpu) -> Result<Self, Error> {
+        let log = Arc::new(CallLog::default());
+        let (stale_rounds, stale_least) = STALE;
+        let mut monitor = Self {
+            messages: None,
+            log: Arc::clone(&log),
+            stale_after: (settings.period * stale_rounds).max(stale_least),
+            down: Some("gpu.enabled is false"),
+            taken: None,
+        };
+        if settings.enabled {
+            let (sender, receiver) = unbounded_channel();
+            let sampler = Sampler {
+                settings: settings.clone(),
+                log,
+                messages: sender,
+                integrals: HashMap::new(),
+                known: Vec::new(),
+            };
+            // Never joined: it may be inside the driver for good.
+            thread::Builder::new()
+                .name("gpu-sampler".to_owned())
+                .spawn(move || sampler.run())
+                .map_err(Error::io("GPU sampler thread"))?;
+            monitor.messages = Some(receiver);
+            monitor.down = Some(STARTING);
+        }
+        Ok(monitor)
+    }
+
+    /// The next round. Waits for ever where there is no sampler.
+    pub async fn next_report(&mut self) -> Report {
+        loop {
+            let Some(messages) = &mut self.messages else {
+                return std::future::pending().await;
+            };
+            match messages.recv().await {
+                Some(Message::Round(report)) => {
+                    self.down = None;
+                    self.taken = Some(report.taken);
+                    return *report;
+                }
+                Some(Message::Down(reason)) => {
+                    if self.down != Some(reason) {
+                        tracing::info!(reason, "GPUs are not measured");
+                    }
+                    self.down = Some(reason);
+                }
+                None => {
+                    self.down = Some("the sampler has ended");
+                    self.messages = None;
+                }
+            }
+        }
+    }
+
+    /// How it is doing now.
+    pub fn status(&self) -> Status {
+        let stale = self.taken.is_none_or(|t| t.elapsed() > self.stale_after);
+        let hangs = || match self.log.current() {
+            Some(function) => format!("no answer from {function}"),
+            None => "the sampler is late".to_owned(),
+        };
+        let reason = match (self.down, stale) {
+            // The first call of all may be the one that hangs.
+            (Some(STARTING), _) if self.log.current().is_some() => Some(hangs()),
+            (Some(reason), _) => Some(reason.to_owned()),
+            (None, true) => Some(hangs()),
+            (None, false) => None,
+        };
+        Status {
+            up: reason.is_none(),
+            reason,
+            taken: self.taken,
+        }
+    }
+
+    /// The calls that the driver has been asked, and how they went.
+    pub fn calls(&self) -> Calls {
+        self.log.calls()
+    }
+}
+
+/// Whether this process is in the host's pid namespace: elsewhere the driver translates pids and leaves
+/// out what has none there. The initial namespace has a fixed inode number (`PROC_PID_INIT_INO`,
+/// `include/linux/proc_ns.h`).
+pub fn sees_host_pids() -> bool {
+    std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
+}

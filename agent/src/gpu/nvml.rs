@@ -1,0 +1,536 @@
+//! The border to the driver: the only place that calls NVML.
+//!
+//! nvml-wrapper does what it does right. What it does not is called through its sys layer: a list in one
+//! call instead of two, encoder sessions (one AV1 session makes the wrapper refuse all of the GPU), capture
+//! sessions (an unknown flag likewise), version 2 of what older drivers do not have a version 3 of.
+
+#![expect(unsafe_code, reason = "the driver has an interface in C")]
+
+use std::{
+    cell::RefCell,
+    collections::HashSet,
+    ffi::{OsStr, c_uint},
+    mem,
+    ptr::null_mut,
+};
+
+use nvml_wrapper::{
+    Nvml,
+    error::{NvmlError, nvml_sym, nvml_try},
+};
+use nvml_wrapper_sys::bindings::{
+    NvmlLib, nvmlDevice_t, nvmlEncoderSessionInfo_t, nvmlEventData_t, nvmlEventSet_t,
+    nvmlFBCSessionInfo_t, nvmlMemory_t, nvmlMemory_v2_t, nvmlProcessInfo_v2_t,
+    nvmlProcessUtilizationSample_t, nvmlReturn_t,
+};
+
+use super::{
+    calls::CallLog,
+    model::{Codec, Context, Memory, Stream},
+    usage::Sample,
+};
+
+/// Room for a list at the first attempt; the driver's ring of samples holds 72.
+const ROOM: usize = 128;
+/// A list may grow between two attempts; four times in a row it does not.
+const ATTEMPTS: usize = 4;
+
+const SUCCESS: nvmlReturn_t = 0;
+const INSUFFICIENT_SIZE: nvmlReturn_t = 7;
+/// `NVML_VALUE_NOT_AVAILABLE` of 64 and of 32 bits (nvml.h).
+const NOT_AVAILABLE: u64 = u64::MAX;
+const NO_INSTANCE: u32 = u32::MAX;
+/// `nvmlEventTypeXidCriticalError` (nvml.h).
+const XID_EVENT: u64 = 8;
+
+/// Why a call has no answer, where that is more than the absence of one reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The device answers nothing any more, until the driver is initialised again.
+    Device(&'static str),
+    /// The driver does not, and every handle is void.
+    Driver(&'static str),
+}
+
+/// A reading; `None` where there is none.
+pub(super) type Answer<T> = Result<Option<T>, Failure>;
+
+/// The initialised driver.
+pub(super) struct Driver<'l> {
+    nvml: Nvml,
+    log: &'l CallLog,
+}
+
+impl<'l> Driver<'l> {
+    /// Loads the library and initialises the driver.
+    pub(super) fn initialise(library: &OsStr, log: &'l CallLog) -> Result<Self, NvmlError> {
+        let nvml = log.record("nvmlInit_v2", || Nvml::builder().lib_path(library).init());
+        nvml.map(|nvml| Self { nvml, log })
+    }
+
+    /// Version of the driver.
+    pub(super) fn version(&self) -> Result<String, NvmlError> {
+        self.log.record("nvmlSystemGetDriverVersion", || {
+            self.nvml.sys_driver_version()
+        })
+    }
+
+    /// Number of devices.
+    pub(super) fn count(&self) -> Result<u32, NvmlError> {
+        self.log
+            .record("nvmlDeviceGetCount_v2", || self.nvml.device_count())
+    }
+
+    /// A device by its position.
+    pub(super) fn device(&self, index: u32) -> Result<Handle<'_>, NvmlError> {
+        let device = self.log.record("nvmlDeviceGetHandleByIndex_v2", || {
+            self.nvml.device_by_index(index)
+        });
+        device.map(|device| self.handle(device))
+    }
+
+    fn handle<'d>(&'d self, device: nvml_wrapper::Device<'d>) -> Handle<'d> {
+        Handle {
+            device,
+            driver: self,
+            unsupported: RefCell::default(),
+        }
+    }
+}
+
+/// A device that can be asked.
+pub(super) struct Handle<'d> {
+    device: nvml_wrapper::Device<'d>,
+    driver: &'d Driver<'d>,
+    /// Functions, with a parameter, that it does not support: they are asked once.
+    unsupported: RefCell<HashSet<(&'static str, u32)>>,
+}
+
+impl<'d> Handle<'d> {
+    /// Asks with a method of the wrapper; `function` is what it calls.
+    pub(super) fn ask<T>(
+        &self,
+        function: &'static str,
+        question: impl FnOnce(&nvml_wrapper::Device<'d>) -> Result<T, NvmlError>,
+    ) -> Answer<T> {
+        self.ask_of(function, 0, question)
+    }
+
+    /// The same for a function whose support depends on a parameter.
+    pub(super) fn ask_of<T>(
+        &self,
+        function: &'static str,
+        parameter: u32,
+        question: impl FnOnce(&nvml_wrapper::Device<'d>) -> Result<T, NvmlError>,
+    ) -> Answer<T> {
+        if self.unsupported.borrow().contains(&(function, parameter)) {
+            return Ok(None);
+        }
+        let log = self.driver.log;
+        let error = match log.record(function, || question(&self.device)) {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) => error,
+        };
+        match Meaning::of(&error) {
+            Meaning::Unsupported => {
+                self.unsupported.borrow_mut().insert((function, parameter));
+                Ok(None)
+            }
+            Meaning::Nothing => Ok(None),
+            Meaning::NoAnswer(name) => {
+                log.failed(function, name);
+                tracing::debug!(function, parameter, %error, "no answer from the driver");
+                Ok(None)
+            }
+            Meaning::Fails(failure, name) => {
+                log.failed(function, name);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Whether the device has said that it does not support a function.
+    pub(super) fn lacks(&self, function: &'static str) -> bool {
+        self.unsupported.borrow().contains(&(function, 0))
+    }
+
+    /// Asks again for everything from the next time on.
+    pub(super) fn forget_unsupported(&self) {
+        self.unsupported.borrow_mut().clear();
+    }
+
+    /// The MIG device at an index, which may be a hole.
+    pub(super) fn instance(&self, index: u32) -> Answer<Handle<'d>> {
+        let driver = self.driver;
+        self.ask_of("nvmlDeviceGetMigDeviceHandleByIndex", index, |device| {
+            device
+                .mig_device_by_index(index)
+                .map(|instance| driver.handle(instance))
+        })
+    }
+
+    /// GPU instance and compute instance of a MIG device.
+    pub(super) fn instance_ids(&self) -> Answer<(u32, u32)> {
+        let library = self.library();
+        let gpu = self.ask("nvmlDeviceGetGpuInstanceId", |_| {
+            let function = nvml_sym(library.nvmlDeviceGetGpuInstanceId.as_ref())?;
+            // SAFETY: the handle is of this library; the function writes one number.
+            number(|id| unsafe { function(self.raw(), id) })
+        })?;
+        let compute = self.ask("nvmlDeviceGetComputeInstanceId", |_| {
+            let function = nvml_sym(library.nvmlDeviceGetComputeInstanceId.as_ref())?;
+            // SAFETY: the same.
+            number(|id| unsafe { function(self.raw(), id) })
+        })?;
+        Ok(gpu.zip(compute))
+    }
+
+    /// Frame buffer: version 2, and version 1 of drivers before 510, which counts what is reserved as used.
+    pub(super) fn memory(&self) -> Answer<Memory> {
+        let library = self.library();
+        let newer = self.ask("nvmlDeviceGetMemoryInfo_v2", |_| {
+            let function = nvml_sym(library.nvmlDeviceGetMemoryInfo_v2.as_ref())?;
+            let mut memory: nvmlMemory_v2_t = zeroed();
+            // Size and version number, as `nvmlMemory_v2` of nvml.h.
+            memory.version = size_of::<nvmlMemory_v2_t>() as c_uint | 2 << 24;
+            // SAFETY: the handle is of this library; the structure is of the version that it says.
+            nvml_try(unsafe { function(self.raw(), &raw mut memory) })?;
+            Ok(Memory {
+                total: memory.total,
+                used: memory.used,
+                reserved: Some(memory.reserved),
+            })
+        })?;
+        if newer.is_some() || !self.lacks("nvmlDeviceGetMemoryInfo_v2") {
+            return Ok(newer);
+        }
+        self.ask("nvmlDeviceGetMemoryInfo", |_| {
+            let function = nvml_sym(library.nvmlDeviceGetMemoryInfo.as_ref())?;
+            let mut memory: nvmlMemory_t = zeroed();
+            // SAFETY: the handle is of this library; the function writes one structure.
+            nvml_try(unsafe { function(self.raw(), &raw mut memory) })?;
+            Ok(Memory {
+                total: memory.total,
+                used: memory.used,
+                reserved: None,
+            })
+        })
+    }
+
+    /// Processes in one of the driver's lists; a process may be in several.
+    pub(super) fn contexts(&self, list: ContextList) -> Answer<Vec<Context>> {
+        let library = self.library();
+        let (newer, older) = list.functions();
+        let answer = self.ask(newer, |_| {
+            let function = match list {
+                ContextList::Compute => library.nvmlDeviceGetComputeRunningProcesses_v3.as_ref(),
+                ContextList::Graphics => library.nvmlDeviceGetGraphicsRunningProcesses_v3.as_ref(),
+                ContextList::Mps => library.nvmlDeviceGetMPSComputeRunningProcesses_v3.as_ref(),
+            };
+            let function = nvml_sym(function)?;
+            // SAFETY: the handle is of this library; the buffer has the room that `list` says.
+            list_of(|count, buffer| unsafe { function(self.raw(), count, buffer) })
+        })?;
+        let answer = match answer {
+            None if self.lacks(newer) => self.ask(older, |_| {
+                let function = match list {
+                    ContextList::Compute => {
+                        library.nvmlDeviceGetComputeRunningProcesses_v2.as_ref()
+                    }
+                    ContextList::Graphics => {
+                        library.nvmlDeviceGetGraphicsRunningProcesses_v2.as_ref()
+                    }
+                    ContextList::Mps => library.nvmlDeviceGetMPSComputeRunningProcesses_v2.as_ref(),
+                };
+                let function = nvml_sym(function)?;
+                // SAFETY: the same.
+                list_of(|count, buffer| unsafe { function(self.raw(), count, buffer) })
+            })?,
+            answer => answer,
+        };
+        Ok(answer.map(|entries: Vec<nvmlProcessInfo_v2_t>| {
+            let context = |entry: nvmlProcessInfo_v2_t| Context {
+                pid: entry.pid,
+                memory: (entry.usedGpuMemory != NOT_AVAILABLE).then_some(entry.usedGpuMemory),
+                gpu_instance: (entry.gpuInstanceId != NO_INSTANCE).then_some(entry.gpuInstanceId),
+            };
+            entries.into_iter().map(context).collect()
+        }))
+    }
+
+    /// Whether neither version of a list is there.
+    pub(super) fn lacks_list(&self, list: ContextList) -> bool {
+        let (newer, older) = list.functions();
+        self.lacks(newer) && self.lacks(older)
+    }
+
+    /// Utilisation samples of processes that are newer than a moment, microseconds since 1970. That there
+    /// are none is how the driver says that all processes are idle.
+    pub(super) fn usage_samples(&self, newer_than_us: u64) -> Answer<Vec<Sample>> {
+        let library = self.library();
+        self.ask("nvmlDeviceGetProcessUtilization", |_| {
+            let function = nvml_sym(library.nvmlDeviceGetProcessUtilization.as_ref())?;
+            let entries = list_of(|count, buffer| {
+                // SAFETY: the handle is of this library; the buffer has the room that `list` says.
+                unsafe { function(self.raw(), buffer, count, newer_than_us) }
+            });
+            let entries: Vec<nvmlProcessUtilizationSample_t> = match entries {
+                Err(NvmlError::NotFound) => Vec::new(),
+                entries => entries?,
+            };
+            let sample = |entry: nvmlProcessUtilizationSample_t| Sample {
+                pid: entry.pid,
+                at_us: entry.timeStamp,
+                percent: [entry.smUtil, entry.memUtil, entry.encUtil, entry.decUtil],
+            };
+            Ok(entries.into_iter().map(sample).collect())
+        })
+    }
+
+    /// Encoder sessions.
+    pub(super) fn encoder_sessions(&self) -> Answer<Vec<Stream>> {
+        let library = self.library();
+        self.ask("nvmlDeviceGetEncoderSessions", |_| {
+            let function = nvml_sym(library.nvmlDeviceGetEncoderSessions.as_ref())?;
+            // SAFETY: the handle is of this library; the buffer has the room that `list` says.
+            let entries = list_of(|count, buffer| unsafe { function(self.raw(), count, buffer) })?;
+            let stream = |entry: nvmlEncoderSessionInfo_t| Stream {
+                pid: entry.pid,
+                codec: Some(Codec::of(entry.codecType)),
+                width: entry.hResolution,
+                height: entry.vResolution,
+                fps: entry.averageFps,
+                latency_us: entry.averageLatency,
+            };
+            Ok(entries.into_iter().map(stream).collect())
+        })
+    }
+
+    /// Frame-capture sessions.
+    pub(super) fn capture_sessions(&self) -> Answer<Vec<Stream>> {
+        let library = self.library();
+        self.ask("nvmlDeviceGetFBCSessions", |_| {
+            let function = nvml_sym(library.nvmlDeviceGetFBCSessions.as_ref())?;
+            // SAFETY: the handle is of this library; the buffer has the room that `list` says.
+            let entries = list_of(|count, buffer| unsafe { function(self.raw(), count, buffer) })?;
+            let stream = |entry: nvmlFBCSessionInfo_t| Stream {
+                pid: entry.pid,
+                codec: None,
+                width: entry.hResolution,
+                height: entry.vResolution,
+                fps: entry.averageFPS,
+                latency_us: entry.averageLatency,
+            };
+            Ok(entries.into_iter().map(stream).collect())
+        })
+    }
+
+    fn library(&self) -> &'d NvmlLib {
+        self.driver.nvml.lib()
+    }
+
+    fn raw(&self) -> nvmlDevice_t {
+        // SAFETY: the handle is only given back to the library that it is of.
+        unsafe { self.device.handle() }
+    }
+}
+
+/// A list of processes with a context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ContextList {
+    Compute,
+    Graphics,
+    /// Clients of the multi-process service.
+    Mps,
+}
+
+impl ContextList {
+    pub(super) const ALL: [Self; 3] = [Self::Compute, Self::Graphics, Self::Mps];
+
+    /// The function, and what drivers before 510 have instead.
+    fn functions(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Compute => (
+                "nvmlDeviceGetComputeRunningProcesses_v3",
+                "nvmlDeviceGetComputeRunningProcesses_v2",
+            ),
+            Self::Graphics => (
+                "nvmlDeviceGetGraphicsRunningProcesses_v3",
+                "nvmlDeviceGetGraphicsRunningProcesses_v2",
+            ),
+            Self::Mps => (
+                "nvmlDeviceGetMPSComputeRunningProcesses_v3",
+                "nvmlDeviceGetMPSComputeRunningProcesses_v2",
+            ),
+        }
+    }
+}
+
+/// Xid errors of devices, as the driver's events.
+pub(super) struct XidEvents<'d> {
+    driver: &'d Driver<'d>,
+    set: nvmlEventSet_t,
+    devices: Vec<(nvmlDevice_t, u32)>,
+}
+
+impl<'d> XidEvents<'d> {
+    /// Registers the devices that have such events, with their positions.
+    pub(super) fn register<'h>(
+        driver: &'d Driver<'d>,
+        devices: impl Iterator<Item = (&'h Handle<'d>, u32)>,
+    ) -> Result<Self, NvmlError>
+    where
+        'd: 'h,
+    {
+        let library = driver.nvml.lib();
+        let create = nvml_sym(library.nvmlEventSetCreate.as_ref())?;
+        let mut set: nvmlEventSet_t = null_mut();
+        let created = driver.log.record("nvmlEventSetCreate", || {
+            // SAFETY: the function writes one handle.
+            unsafe { create(&raw mut set) }
+        });
+        nvml_try(created)?;
+        let mut events = Self {
+            driver,
+            set,
+            devices: Vec::new(),
+        };
+        for (handle, index) in devices {
+            let registered = handle.ask("nvmlDeviceRegisterEvents", |_| {
+                let register = nvml_sym(library.nvmlDeviceRegisterEvents.as_ref())?;
+                // SAFETY: device and set are of this library.
+                nvml_try(unsafe { register(handle.raw(), XID_EVENT, set) })
+            });
+            if let Ok(Some(())) = registered {
+                events.devices.push((handle.raw(), index));
+            }
+        }
+        Ok(events)
+    }
+
+    /// The next event that is there already: position of the device, and number of the error.
+    pub(super) fn next(&self) -> Option<(u32, u32)> {
+        // Without a device the call would return at once anyway, with an error.
+        if self.devices.is_empty() {
+            return None;
+        }
+        let wait = self.driver.nvml.lib().nvmlEventSetWait_v2.as_ref().ok()?;
+        let mut event: nvmlEventData_t = zeroed();
+        let returned = self.driver.log.record("nvmlEventSetWait_v2", || {
+            // SAFETY: the set is of this library; the function writes one structure.
+            unsafe { wait(self.set, &raw mut event, 0) }
+        });
+        if returned != SUCCESS || event.eventType != XID_EVENT {
+            return None;
+        }
+        let of = |(raw, _): &&(nvmlDevice_t, u32)| *raw == event.device;
+        let (_, index) = self.devices.iter().find(of)?;
+        Some((*index, event.eventData as u32))
+    }
+}
+
+impl Drop for XidEvents<'_> {
+    fn drop(&mut self) {
+        if let Ok(free) = &self.driver.nvml.lib().nvmlEventSetFree {
+            // SAFETY: the set was made by this library and is not used again.
+            let _freed = unsafe { free(self.set) };
+        }
+    }
+}
+
+/// What an error is to the sampler.
+enum Meaning {
+    /// The device, or this driver, does not have it.
+    Unsupported,
+    /// There is nothing to tell.
+    Nothing,
+    /// No answer this time; the name is for the metric.
+    NoAnswer(&'static str),
+    /// More is lost than this answer.
+    Fails(Failure, &'static str),
+}
+
+impl Meaning {
+    fn of(error: &NvmlError) -> Self {
+        use Failure::{Device, Driver};
+        match error {
+            NvmlError::NotSupported
+            | NvmlError::FailedToLoadSymbol(_)
+            | NvmlError::FunctionNotFound => Self::Unsupported,
+            NvmlError::NotFound | NvmlError::NoData => Self::Nothing,
+            NvmlError::GpuLost => Self::Fails(Device("the device is lost"), "gpu_is_lost"),
+            NvmlError::ResetRequired => {
+                Self::Fails(Device("the device needs a reset"), "reset_required")
+            }
+            NvmlError::Uninitialized | NvmlError::DriverNotLoaded => {
+                Self::Fails(Driver("the driver was unloaded"), "uninitialized")
+            }
+            NvmlError::LibRmVersionMismatch => Self::Fails(
+                Driver("library and driver are of different versions"),
+                "lib_rm_version_mismatch",
+            ),
+            NvmlError::NoPermission => Self::NoAnswer("no_permission"),
+            NvmlError::InvalidArg => Self::NoAnswer("invalid_argument"),
+            NvmlError::InsufficientSize(_) => Self::NoAnswer("insufficient_size"),
+            NvmlError::Timeout => Self::NoAnswer("timeout"),
+            NvmlError::Unknown => Self::NoAnswer("unknown"),
+            _ => Self::NoAnswer("other"),
+        }
+    }
+}
+
+/// What the driver means for the whole node when it cannot be initialised.
+pub(super) fn reason(error: &NvmlError) -> &'static str {
+    match error {
+        NvmlError::DriverNotLoaded => "the NVIDIA driver is not loaded",
+        NvmlError::LibRmVersionMismatch => "library and driver are of different versions",
+        NvmlError::NoPermission => "no permission to use the NVIDIA driver",
+        NvmlError::GpuLost => "a device is lost",
+        NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound => {
+            "libnvidia-ml.so.1 cannot be loaded"
+        }
+        NvmlError::FailedToLoadSymbol(_) => "the library is not libnvidia-ml.so.1",
+        _ => "the NVIDIA driver cannot be initialised",
+    }
+}
+
+/// What it means for a device that cannot be opened.
+pub(super) fn device_reason(error: &NvmlError) -> &'static str {
+    match Meaning::of(error) {
+        Meaning::Fails(Failure::Device(reason) | Failure::Driver(reason), _) => reason,
+        Meaning::NoAnswer("no_permission") => "no permission to use the device",
+        _ => "the device cannot be opened",
+    }
+}
+
+fn zeroed<T: Copy>() -> T {
+    // SAFETY: only called for structures of the C interface, which are numbers and pointers.
+    unsafe { mem::zeroed() }
+}
+
+fn number(call: impl FnOnce(*mut c_uint) -> nvmlReturn_t) -> Result<u32, NvmlError> {
+    let mut value = 0;
+    nvml_try(call(&raw mut value))?;
+    Ok(value)
+}
+
+/// A list in one call where there is room, which is nearly always.
+fn list_of<T: Copy>(
+    call: impl Fn(*mut c_uint, *mut T) -> nvmlReturn_t,
+) -> Result<Vec<T>, NvmlError> {
+    let mut room = ROOM;
+    for _ in 0..ATTEMPTS {
+        let mut buffer = vec![zeroed::<T>(); room];
+        let mut count = room as c_uint;
+        match call(&raw mut count, buffer.as_mut_ptr()) {
+            SUCCESS => {
+                buffer.truncate(count as usize);
+                return Ok(buffer);
+            }
+            // Half as much again: it may grow once more.
+            INSUFFICIENT_SIZE => room = room.max(count as usize) * 3 / 2,
+            error => return Err(error.into()),
+        }
+    }
+    Err(NvmlError::InsufficientSize(None))
+}

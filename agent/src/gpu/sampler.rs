@@ -1,0 +1,335 @@
+//! The sampler: one operating-system thread that owns the driver's library.
+//!
+//! A call may hang for good inside the driver, uninterruptible, so nobody waits for this thread: it sends
+//! what it finds, and who listens looks at the age of it. What fails is tried again with back-off, by
+//! initialising the driver anew, which is also what shows new devices and makes lost handles valid.
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use nvml_wrapper::error::NvmlError;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    calls::CallLog,
+    device::{self, DeviceSampler, Due},
+    library,
+    model::{Device, Identity, Report, XidEvent},
+    nvml::{self, Driver, Failure, XidEvents},
+    rhythm::Rhythm,
+    usage::Integral,
+};
+use crate::config::Gpu;
+
+/// How often it is looked whether there are other devices than before.
+const RESCAN: Duration = Duration::from_secs(30);
+/// The first and the longest time until a failed initialisation is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// After this long without a failure the next one is a first one again.
+const STEADY: Duration = Duration::from_mins(2);
+/// Kernel drivers list their devices here; a device that is added is not in the library's count.
+const BOUND_DEVICES: &str = "/sys/bus/pci/drivers/nvidia";
+
+/// What the sampler says.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A round has been made.
+    Round(Box<Report>),
+    /// There is no driver to ask, and why.
+    Down(&'static str),
+}
+
+/// Why the driver has to be initialised again.
+enum End {
+    /// At once: the devices have changed.
+    Changed,
+    /// Later: it, or one device, has failed.
+    Failed(&'static str),
+    /// One device has failed; the others go on until it is time to look after it.
+    DeviceFailed,
+    /// Nobody listens any more.
+    Closed,
+}
+
+/// See the module.
+pub(super) struct Sampler {
+    pub(super) settings: Gpu,
+    pub(super) log: Arc<CallLog>,
+    pub(super) messages: UnboundedSender<Message>,
+    /// What has been measured of each device, by UUID, across initialisations.
+    pub(super) integrals: HashMap<String, Integral>,
+    /// Devices as last seen, to name one that cannot even be opened.
+    pub(super) known: Vec<Arc<Identity>>,
+}
+
+/// How long until the next attempt.
+struct BackOff {
+    next: Duration,
+    failed: Instant,
+}
+
+impl BackOff {
+    fn new() -> Self {
+        Self {
+            next: RETRY.0,
+            failed: Instant::now(),
+        }
+    }
+
+    /// The wait after a failure.
+    fn wait(&mut self) -> Duration {
+        if self.failed.elapsed() > STEADY {
+            self.next = RETRY.0;
+        }
+        self.failed = Instant::now();
+        let wait = self.next;
+        self.next = (wait * 2).min(RETRY.1);
+        wait
+    }
+}
+
+impl Sampler {
+    /// Runs until nobody listens.
+    pub(super) fn run(mut self) {
+        let log = Arc::clone(&self.log);
+        let mut back_off = BackOff::new();
+        let mut device_back_off = BackOff::new();
+        loop {
+            let retry_devices = device_back_off.next;
+            let end = match self.initialise(&log) {
+                Ok(driver) => self.sample_until_it_ends(&driver, retry_devices),
+                Err(reason) => End::Failed(reason),
+            };
+            match end {
+                End::Changed => {}
+                End::DeviceFailed => {
+                    device_back_off.wait();
+                }
+                End::Failed(reason) => {
+                    if self.messages.send(Message::Down(reason)).is_err() {
+                        return;
+                    }
+                    thread::sleep(back_off.wait());
+                }
+                End::Closed => return,
+            }
+        }
+    }
+
+    /// Loads the first library that can be loaded.
+    fn initialise<'l>(&self, log: &'l CallLog) -> Result<Driver<'l>, &'static str> {
+        let candidates = match &self.settings.library {
+            Some(path) => vec![OsString::from(path)],
+            None if !library::driver_is_loaded() => return Err("the NVIDIA driver is not loaded"),
+            None => library::candidates(),
+        };
+        let mut last = "libnvidia-ml.so.1 is not found";
+        for candidate in candidates {
+            match Driver::initialise(&candidate, log) {
+                Ok(driver) => {
+                    tracing::info!(library = %candidate.display(), "NVIDIA driver initialised");
+                    return Ok(driver);
+                }
+                Err(error) => {
+                    tracing::debug!(library = %candidate.display(), %error, "not usable");
+                    last = nvml::reason(&error);
+                    if !matches!(error, NvmlError::LibloadingError(_)) {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn sample_until_it_ends(&mut self, driver: &Driver<'_>, retry: Duration) -> End {
+        let version: Arc<str> = driver.version().unwrap_or_default().into();
+        let count = match driver.count() {
+            Ok(count) => count,
+            Err(error) => return End::Failed(nvml::reason(&error)),
+        };
+        let (mut samplers, missing) = match self.open(driver, count) {
+            Ok(opened) => opened,
+            Err(reason) => return End::Failed(reason),
+        };
+        if samplers.is_empty() && missing.is_empty() {
+            return End::Failed("the driver has no device");
+        }
+        let handles = samplers
+            .iter()
+            .map(|s| (s.handle(), s.device().identity.index));
+        let events = XidEvents::register(driver, handles).ok();
+        let bound = bound_devices();
+        let began = Instant::now();
+        let mut rhythms = Rhythms::new(&self.settings, began);
+        let end = loop {
+            let now = Instant::now();
+            let taken = SystemTime::now();
+            let now_us = microseconds(taken);
+            let due = rhythms.due(now);
+            let mut failure = None;
+            for sampler in &mut samplers {
+                if let Err(error) = sampler.round(due, now_us) {
+                    failure = Some(error);
+                    break;
+                }
+            }
+            if let Some(Failure::Driver(reason) | Failure::Device(reason)) = failure {
+                break End::Failed(reason);
+            }
+            let report = Report {
+                taken: now,
+                at: taken,
+                driver_version: Arc::clone(&version),
+                devices: in_order(&samplers, &missing),
+                xids: events.iter().flat_map(pending_xids).collect(),
+            };
+            let any_down = report.devices.iter().any(|d| d.down.is_some());
+            self.known = report
+                .devices
+                .iter()
+                .map(|d| Arc::clone(&d.identity))
+                .collect();
+            if self
+                .messages
+                .send(Message::Round(Box::new(report)))
+                .is_err()
+            {
+                break End::Closed;
+            }
+            if any_down && began.elapsed() >= retry {
+                break End::DeviceFailed;
+            }
+            if rhythms.rescan.is_due(now)
+                && now > began
+                && (driver.count().ok() != Some(count) || bound_devices() != bound)
+            {
+                break End::Changed;
+            }
+            thread::sleep(rhythms.until_next(Instant::now()));
+        };
+        for sampler in samplers {
+            let uuid = sampler.device().identity.uuid.clone();
+            self.integrals.insert(uuid, sampler.into_integral());
+        }
+        end
+    }
+
+    /// Opens every device; one that does not open is given back as it was known, or left out.
+    fn open<'d>(
+        &mut self,
+        driver: &'d Driver<'_>,
+        count: u32,
+    ) -> Result<(Vec<DeviceSampler<'d>>, Vec<Device>), &'static str> {
+        let (mut samplers, mut missing) = (Vec::new(), Vec::new());
+        for index in 0..count {
+            let opened = match driver.device(index) {
+                Ok(handle) => match device::identity(&handle, index) {
+                    Ok(Some(identity)) => Ok((handle, identity)),
+                    Ok(None) => Err("the device does not say who it is"),
+                    Err(Failure::Driver(reason)) => return Err(reason),
+                    Err(Failure::Device(reason)) => Err(reason),
+                },
+                Err(NvmlError::Uninitialized | NvmlError::DriverNotLoaded) => {
+                    return Err("the driver was unloaded");
+                }
+                Err(error) => Err(nvml::device_reason(&error)),
+            };
+            match opened {
+                Ok((handle, identity)) => {
+                    let integral = self.integrals.remove(&identity.uuid).unwrap_or_else(|| {
+                        Integral::new(microseconds(SystemTime::now()), self.settings.period)
+                    });
+                    samplers.push(DeviceSampler::new(handle, identity, integral));
+                }
+                Err(reason) => {
+                    tracing::warn!(gpu = index, reason, "GPU cannot be opened");
+                    let identity = self.known.iter().find(|known| known.index == index);
+                    missing.push(Device {
+                        identity: identity.cloned().unwrap_or_else(|| {
+                            Arc::new(Identity {
+                                index,
+                                ..Identity::default()
+                            })
+                        }),
+                        down: Some(reason),
+                        ..Device::default()
+                    });
+                }
+            }
+        }
+        Ok((samplers, missing))
+    }
+}
+
+struct Rhythms {
+    period: Duration,
+    next: Instant,
+    streams: Rhythm,
+    processes: Rhythm,
+    health: Rhythm,
+    pcie: Rhythm,
+    rescan: Rhythm,
+}
+
+impl Rhythms {
+    fn new(settings: &Gpu, now: Instant) -> Self {
+        Self {
+            period: settings.period,
+            next: now,
+            streams: Rhythm::new(settings.streams, now),
+            processes: Rhythm::new(settings.processes, now),
+            health: Rhythm::new(settings.health, now),
+            pcie: Rhythm::new(settings.pcie, now),
+            rescan: Rhythm::new(RESCAN, now + RESCAN),
+        }
+    }
+
+    fn due(&mut self, now: Instant) -> Due {
+        Due {
+            streams: self.streams.is_due(now),
+            processes: self.processes.is_due(now),
+            health: self.health.is_due(now),
+            pcie: self.pcie.is_due(now),
+        }
+    }
+
+    /// Until the next round; rounds that a slow driver has made impossible are left out.
+    fn until_next(&mut self, now: Instant) -> Duration {
+        self.next += self.period;
+        if self.next < now {
+            self.next = now;
+        }
+        self.next - now
+    }
+}
+
+fn in_order(samplers: &[DeviceSampler<'_>], missing: &[Device]) -> Vec<Device> {
+    let opened = samplers.iter().map(|s| s.device().clone());
+    let mut devices: Vec<Device> = opened.chain(missing.iter().cloned()).collect();
+    devices.sort_by_key(|d| d.identity.index);
+    devices
+}
+
+fn pending_xids(events: &XidEvents<'_>) -> Vec<XidEvent> {
+    std::iter::from_fn(|| events.next())
+        .map(|(gpu, xid)| XidEvent { gpu, xid })
+        .collect()
+}
+
+/// PCI functions that the kernel driver has; 0 where that cannot be seen.
+fn bound_devices() -> usize {
+    let entries = std::fs::read_dir(BOUND_DEVICES).into_iter().flatten();
+    let is_device = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().contains(':');
+    entries.flatten().filter(is_device).count()
+}
+
+fn microseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_micros() as u64
+}

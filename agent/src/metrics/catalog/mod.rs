@@ -1,0 +1,150 @@
+//! THE list of metric families, in the order of `/metrics` and of `docs/metrics.md`; each section has a file.
+//!
+//! Everything else is derived from it: the exposition, the reference, which families vanish with which
+//! program, and the check that every name in dashboards and rules exists. A new metric is a row in the file
+//! of its section.
+
+mod agent;
+mod disk;
+mod gpu;
+mod memory;
+mod network;
+mod own_process;
+mod processes;
+mod scheduler;
+mod session_gpu;
+mod sessions;
+
+use agent_common::histogram::{Histogram, LONG_SHIFT};
+
+use super::family::{Buckets, Family, Out};
+
+const SECTIONS: &[&[Family]] = &[
+    sessions::FAMILIES,
+    scheduler::FAMILIES,
+    processes::FAMILIES,
+    network::FAMILIES,
+    disk::FAMILIES,
+    memory::FAMILIES,
+    session_gpu::FAMILIES,
+    gpu::FAMILIES,
+    agent::FAMILIES,
+    own_process::FAMILIES,
+    &[agent::SERIES],
+];
+
+/// Every family.
+pub fn families() -> impl Iterator<Item = &'static Family> + Clone {
+    SECTIONS.iter().copied().flatten()
+}
+
+/// Count and sum are enough for most; the native histogram has the rest.
+const MEAN_ONLY: Buckets = buckets(&[]);
+
+const fn buckets(few: &'static [i32]) -> Buckets {
+    Buckets { few, shift: 0 }
+}
+
+const fn long(few: &'static [i32]) -> Buckets {
+    let shift = LONG_SHIFT as i32;
+    Buckets { few, shift }
+}
+
+/// A histogram that appears with its first observation.
+fn observed(out: &mut dyn Out, labels: &[(&str, &str)], histogram: &Histogram) {
+    if histogram.count() > 0 {
+        out.histogram(labels, histogram);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::families;
+    use crate::{
+        config::ClassicBuckets,
+        kernel::programs::PROGRAMS,
+        metrics::family::{Kind::Histogram, Source, Unit},
+    };
+
+    #[test]
+    fn names_are_unique_prefixed_and_without_a_suffix_typed_by_hand() {
+        let mut seen = HashSet::new();
+        for family in families() {
+            let name = family.name();
+            assert!(seen.insert(name.clone()), "{name} is there twice");
+            assert!(
+                name.starts_with("vdi_") || name.starts_with("process_"),
+                "{name}"
+            );
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{name}"
+            );
+            // Before a unit it is a word like any other: the total memory.
+            assert!(
+                !name.ends_with("_total"),
+                "{name}: _total is appended, not typed"
+            );
+            for suffix in ["_seconds", "_bytes", "_ratio", "_count", "_sum", "_bucket"] {
+                assert!(
+                    !family.stem.ends_with(suffix),
+                    "{name}: {suffix} is appended, not typed"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn help_is_one_sentence_without_a_full_stop() {
+        for family in families() {
+            assert!(!family.help.ends_with('.'), "{}", family.stem);
+            assert!(
+                family.help.starts_with(char::is_uppercase),
+                "{}",
+                family.stem
+            );
+            assert!(!family.help.contains(['\n', '\\', '"']), "{}", family.stem);
+        }
+    }
+
+    #[test]
+    fn every_program_that_a_family_names_is_in_the_table() {
+        for family in families() {
+            if let Source::Program(name) = family.source {
+                assert!(
+                    PROGRAMS.iter().any(|p| p.name == name),
+                    "{}: {name}",
+                    family.stem
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_histogram_is_of_time_or_a_ratio_and_its_bounds_are_bounds_of_the_kernel() {
+        for family in families() {
+            let Histogram(buckets) = family.kind else {
+                continue;
+            };
+            assert!(
+                matches!(family.unit, Unit::Seconds | Unit::Ratio),
+                "{}",
+                family.stem
+            );
+            let full = buckets.classic(ClassicBuckets::Full);
+            let (first, last) = (full[0], full[full.len() - 1]);
+            assert_eq!(full.len(), 13, "{}", family.stem);
+            assert!(buckets.few.is_sorted(), "{}", family.stem);
+            assert!(
+                buckets
+                    .few
+                    .iter()
+                    .all(|octave| (first..=last).contains(octave)),
+                "{}",
+                family.stem
+            );
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Processes: who is alive, and how they begin and end.
+
+use crate::metrics::family::{
+    Family,
+    Kind::{Counter, Gauge},
+    Samples::{Occasional, PerSession},
+    Source, Unit,
+};
+
+pub(super) const FAMILIES: &[Family] = &[
+    Family {
+        stem: "vdi_session_processes",
+        help: "Processes alive in the session",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("census"),
+        samples: PerSession(|s, out| {
+            if let Some(census) = s.counts.census {
+                out.number(&[], census.processes as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_threads",
+        help: "Threads alive in the session",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("census"),
+        samples: PerSession(|s, out| {
+            if let Some(census) = s.counts.census {
+                out.number(&[], census.threads as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_process_forks",
+        help: "Processes started in the session by fork, vfork or clone; threads are not counted",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("sched_wakeup_new"),
+        samples: PerSession(|s, out| out.number(&[], s.counts.process.forks as f64)),
+    },
+    Family {
+        stem: "vdi_session_process_execs",
+        help: "Programs executed in the session",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("sched_process_exec"),
+        samples: PerSession(|s, out| out.number(&[], s.counts.process.execs as f64)),
+    },
+    Family {
+        stem: "vdi_session_process_exits",
+        help: "Processes of the session that ended, by reason; a reason appears with its first exit",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[("reason", "success, error, signal, oom_killed")],
+        source: Source::Program("sched_process_exit"),
+        samples: Occasional(|s, out| {
+            let process = &s.counts.process;
+            for (reason, exits) in [
+                ("success", process.exits_success),
+                ("error", process.exits_error),
+                ("signal", process.exits_signal),
+                ("oom_killed", process.exits_oom_killed),
+            ] {
+                if exits > 0 {
+                    out.number(&[("reason", reason)], exits as f64);
+                }
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_oom_kills",
+        help: "Processes of the session that the out-of-memory killer killed",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("sched_process_exit"),
+        samples: PerSession(|s, out| out.number(&[], s.counts.process.exits_oom_killed as f64)),
+    },
+    Family {
+        stem: "vdi_session_major_faults",
+        help: "Page faults of the session that waited for I/O",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("sched_switch"),
+        samples: PerSession(|s, out| out.number(&[], s.counts.sched.major_faults as f64)),
+    },
+];

@@ -1,0 +1,210 @@
+//! What a session's processes do on the GPUs. A series appears with a session's first use of a device.
+
+use super::{buckets, observed};
+use crate::{
+    gpu::model::Engine,
+    metrics::family::{Buckets, Family, Kind, Out, Samples, Source, Unit},
+    session::gpu::{DeviceUse, Streams},
+    snapshot::SessionView,
+};
+
+use Kind::{Counter, Gauge, Histogram};
+use Samples::Occasional;
+
+const NS: f64 = 1e-9;
+const US: f64 = 1e-6;
+
+/// 6 %, a quarter, a half, all.
+const UTILIZATION: Buckets = buckets(&[-4, -2, -1, 0]);
+
+const GPU: (&str, &str) = ("gpu", "index of the GPU");
+const ENGINE: (&str, &str) = (
+    "engine",
+    "sm, memory, encoder, decoder; the last two from their first use on",
+);
+const CODEC: (&str, &str) = ("codec", "h264, hevc, av1, unknown");
+const DIMENSION: (&str, &str) = ("dimension", "width, height");
+
+pub(super) const FAMILIES: &[Family] = &[
+    Family {
+        stem: "vdi_session_gpu_busy",
+        help: "Utilisation of a GPU's engine by the session's processes, integrated over time: its rate is the share of the engine",
+        kind: Counter,
+        unit: Unit::Seconds,
+        labels: &[GPU, ENGINE],
+        source: Source::Nvml,
+        samples: Occasional(|s, out| {
+            by_engine(s, |labels, on_device, engine| {
+                out.number(labels, on_device.busy_ns[engine as usize] as f64 * NS);
+            });
+        }),
+    },
+    Family {
+        stem: "vdi_session_gpu_utilization",
+        help: "Share of a GPU's engine that the session's processes used together, one observation for each round of the sampler",
+        kind: Histogram(UTILIZATION),
+        unit: Unit::Ratio,
+        labels: &[GPU, ENGINE],
+        source: Source::Nvml,
+        samples: Occasional(|s, out| {
+            by_engine(s, |labels, on_device, engine| {
+                observed(out, labels, &on_device.utilization[engine as usize]);
+            });
+        }),
+    },
+    Family {
+        stem: "vdi_session_gpu_memory",
+        help: "GPU memory of the session's processes; absent where the driver cannot tell that of one of them",
+        kind: Gauge,
+        unit: Unit::Bytes,
+        labels: &[GPU, ("gpu_instance", "GPU instance, under MIG only")],
+        source: Source::Nvml,
+        samples: Occasional(|s, out| {
+            for (gpu, on_device) in &s.counts.gpu.devices {
+                for (instance, bytes) in &on_device.now.memory {
+                    let Some(bytes) = bytes else { continue };
+                    match instance {
+                        Some(instance) => out.number(
+                            &[
+                                ("gpu", &gpu.to_string()),
+                                ("gpu_instance", &instance.to_string()),
+                            ],
+                            *bytes as f64,
+                        ),
+                        None => out.number(&[("gpu", &gpu.to_string())], *bytes as f64),
+                    }
+                }
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_encoder_sessions",
+        help: "Encoder sessions of the session's processes",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[GPU, CODEC],
+        source: Source::Nvml,
+        samples: Occasional(|s, out| encoders(s, |l, e| out.number(l, f64::from(e.count)))),
+    },
+    Family {
+        stem: "vdi_session_encoder_fps",
+        help: "Frames a second that the session's encoders deliver, all together",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[GPU, CODEC],
+        source: Source::Nvml,
+        samples: Occasional(|s, out| encoders(s, |l, e| out.number(l, f64::from(e.fps)))),
+    },
+    Family {
+        stem: "vdi_session_encoder_latency",
+        help: "Time to encode a frame, averaged by the driver, of the session's slowest encoder",
+        kind: Gauge,
+        unit: Unit::Seconds,
+        labels: &[GPU, CODEC],
+        source: Source::Nvml,
+        samples: Occasional(|s, out| {
+            encoders(s, |l, e| out.number(l, f64::from(e.latency_us) * US));
+        }),
+    },
+    Family {
+        stem: "vdi_session_encoder_resolution",
+        help: "Frame of the session's largest encoder session",
+        kind: Gauge,
+        unit: Unit::Pixels,
+        labels: &[GPU, CODEC, DIMENSION],
+        source: Source::Nvml,
+        samples: Occasional(|s, out| encoders(s, |l, e| resolution(out, l, e))),
+    },
+    Family {
+        stem: "vdi_session_capture_sessions",
+        help: "Frame-capture sessions of the session's processes",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[GPU],
+        source: Source::Nvml,
+        samples: Occasional(|s, out| captures(s, |l, c| out.number(l, f64::from(c.count)))),
+    },
+    Family {
+        stem: "vdi_session_capture_fps",
+        help: "New frames a second that the session's capture sessions deliver, all together",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[GPU],
+        source: Source::Nvml,
+        samples: Occasional(|s, out| captures(s, |l, c| out.number(l, f64::from(c.fps)))),
+    },
+    Family {
+        stem: "vdi_session_capture_latency",
+        help: "Time to capture a frame, averaged by the driver, of the session's slowest capture session",
+        kind: Gauge,
+        unit: Unit::Seconds,
+        labels: &[GPU],
+        source: Source::Nvml,
+        samples: Occasional(|s, out| {
+            captures(s, |l, c| out.number(l, f64::from(c.latency_us) * US));
+        }),
+    },
+    Family {
+        stem: "vdi_session_capture_resolution",
+        help: "Frame of the session's largest capture session",
+        kind: Gauge,
+        unit: Unit::Pixels,
+        labels: &[GPU, DIMENSION],
+        source: Source::Nvml,
+        samples: Occasional(|s, out| captures(s, |l, c| resolution(out, l, c))),
+    },
+    Family {
+        stem: "vdi_session_gpu_xid_errors",
+        help: "Xid errors in which the driver named a process of the session; appears with the first",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[GPU, ("xid", "number of the error")],
+        source: Source::Nvml,
+        samples: Occasional(|s, out| {
+            for ((gpu, xid), count) in &s.counts.gpu.xids {
+                out.number(&[("gpu", gpu), ("xid", &xid.to_string())], *count as f64);
+            }
+        }),
+    },
+];
+
+/// Each engine of each device that the session has been measured on; encoder and decoder once it used them.
+fn by_engine(session: &SessionView, mut f: impl FnMut(&[(&str, &str)], &DeviceUse, Engine)) {
+    for (gpu, on_device) in &session.counts.gpu.devices {
+        let measured = on_device.utilization[Engine::Sm as usize].count() > 0;
+        for engine in Engine::ALL {
+            let used = on_device.busy_ns[engine as usize] > 0;
+            let always = matches!(engine, Engine::Sm | Engine::Memory);
+            if used || (measured && always) {
+                let labels = [("gpu", &*gpu.to_string()), ("engine", engine.name())];
+                f(&labels, on_device, engine);
+            }
+        }
+    }
+}
+
+fn encoders(session: &SessionView, mut f: impl FnMut(&[(&str, &str)], &Streams)) {
+    for (gpu, on_device) in &session.counts.gpu.devices {
+        for (codec, streams) in &on_device.now.encoders {
+            f(
+                &[("gpu", &gpu.to_string()), ("codec", codec.name())],
+                streams,
+            );
+        }
+    }
+}
+
+fn captures(session: &SessionView, mut f: impl FnMut(&[(&str, &str)], &Streams)) {
+    for (gpu, on_device) in &session.counts.gpu.devices {
+        if let Some(streams) = &on_device.now.captures {
+            f(&[("gpu", &gpu.to_string())], streams);
+        }
+    }
+}
+
+fn resolution(out: &mut dyn Out, labels: &[(&str, &str)], streams: &Streams) {
+    for (dimension, pixels) in [("width", streams.width), ("height", streams.height)] {
+        let labels = [labels, &[("dimension", dimension)]].concat();
+        out.number(&labels, f64::from(pixels));
+    }
+}

@@ -1,0 +1,187 @@
+//! Sessions: which there are, and how they start.
+
+use std::{collections::BTreeMap, time::UNIX_EPOCH};
+
+use super::long;
+use crate::{
+    metrics::family::{
+        Buckets, Family,
+        Kind::{BoundedHistogram, Counter, Gauge, Histogram},
+        Out,
+        Samples::{Node, PerSession},
+        Source, State, Unit,
+    },
+    session::{ended::DURATION_BOUNDS, phase::Phase},
+};
+
+/// 0.25 s to 17 min.
+const STARTUP: Buckets = long(&[-2, 0, 1, 2, 3, 4, 5, 6, 8, 10]);
+
+pub(super) const FAMILIES: &[Family] = &[
+    Family {
+        stem: "vdi_sessions",
+        help: "Live sessions by phase; every phase of a known template is present",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[
+            ("phase", "Pending, Starting, Running, Idle, Terminating"),
+            ("namespace", "namespace of the sessions"),
+            ("template", "template of the sessions"),
+        ],
+        source: Source::Registry,
+        samples: Node(sessions_by_phase),
+    },
+    Family {
+        stem: "vdi_session_info",
+        help: "Identity of a session; always 1",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[
+            ("cgroup", "path of its cgroup"),
+            ("source", "what named it"),
+            ("runtime", "what runs it; empty when not known"),
+            ("pod", "uid of its pod; empty without one"),
+            ("container", "id of its container; empty without one"),
+        ],
+        source: Source::Registry,
+        samples: PerSession(|s, out| {
+            let text = |v: &Option<String>| v.clone().unwrap_or_default();
+            let (runtime, pod, container) = (
+                text(&s.identity.runtime),
+                text(&s.identity.pod),
+                text(&s.identity.container),
+            );
+            out.number(
+                &[
+                    ("cgroup", &s.cgroup),
+                    ("source", "cgroup"),
+                    ("runtime", &runtime),
+                    ("pod", &pod),
+                    ("container", &container),
+                ],
+                1.0,
+            );
+        }),
+    },
+    Family {
+        stem: "vdi_session_start_time",
+        help: "When the session began, in seconds since the epoch",
+        kind: Gauge,
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::Registry,
+        samples: PerSession(|s, out| {
+            if let Some(since) = s.started.and_then(|t| t.duration_since(UNIX_EPOCH).ok()) {
+                out.number(&[], since.as_secs_f64());
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_ended",
+        help: "Sessions that ended, by reason, which appears with its first",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[
+            ("namespace", "namespace of the sessions"),
+            ("template", "template of the sessions"),
+            (
+                "reason",
+                "completed, error, signal, oom_killed, evicted, gpu_error, unknown",
+            ),
+        ],
+        source: Source::Registry,
+        samples: Node(|state, out| {
+            for ((namespace, template, reason), ended) in &state.snapshot.agent.ended {
+                out.number(
+                    &[
+                        ("namespace", namespace),
+                        ("template", template),
+                        ("reason", reason.name()),
+                    ],
+                    ended.count as f64,
+                );
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_duration",
+        help: "How long sessions lasted that have ended and whose beginning is known",
+        kind: BoundedHistogram,
+        unit: Unit::Seconds,
+        labels: &[
+            ("namespace", "namespace of the sessions"),
+            ("template", "template of the sessions"),
+            ("reason", "as of vdi_session_ended_total"),
+        ],
+        source: Source::Registry,
+        samples: Node(|state, out| {
+            for ((namespace, template, reason), ended) in &state.snapshot.agent.ended {
+                if ended.durations.iter().all(|&n| n == 0) {
+                    continue;
+                }
+                out.bounded_histogram(
+                    &[
+                        ("namespace", namespace),
+                        ("template", template),
+                        ("reason", reason.name()),
+                    ],
+                    &DURATION_BOUNDS,
+                    &ended.durations,
+                    ended.seconds,
+                );
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_startup",
+        help: "Time from the beginning of a session (its creation by the platform, otherwise the making of its cgroup) to a milestone of its start, for sessions whose cgroup was made while the agent ran",
+        kind: Histogram(STARTUP),
+        unit: Unit::Seconds,
+        labels: &[
+            ("namespace", "namespace of the sessions"),
+            ("template", "template of the sessions"),
+            (
+                "milestone",
+                "scheduled, first_process, first_listener, first_client, first_gpu_context, first_encoder",
+            ),
+        ],
+        source: Source::Program("cgroup_mkdir"),
+        samples: Node(|state, out| {
+            for ((namespace, template, milestone), histogram) in &state.snapshot.agent.startup {
+                out.histogram(
+                    &[
+                        ("namespace", namespace),
+                        ("template", template),
+                        ("milestone", milestone.name()),
+                    ],
+                    histogram,
+                );
+            }
+        }),
+    },
+];
+
+fn sessions_by_phase(state: &State<'_>, out: &mut dyn Out) {
+    let mut counts = BTreeMap::<(&str, &str), [u64; Phase::ALL.len()]>::new();
+    for session in &state.snapshot.sessions {
+        let identity = &session.identity;
+        let row = counts
+            .entry((&identity.namespace, &identity.template))
+            .or_default();
+        if let Some(phase) = session.phase {
+            row[phase as usize] += 1;
+        }
+    }
+    for ((namespace, template), row) in counts {
+        for phase in Phase::ALL {
+            out.number(
+                &[
+                    ("phase", phase.name()),
+                    ("namespace", namespace),
+                    ("template", template),
+                ],
+                row[phase as usize] as f64,
+            );
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Figures of a session as the API has them.
+
+use agent_common::{
+    block::{BlockStats, OperationStats, READ, WRITE},
+    histogram::Histogram,
+    net::{INBOUND, OUTBOUND, UdpStats},
+};
+
+use crate::{
+    api,
+    kernel::accounts::{Memory, Pressure, Pressures},
+    session::{
+        model::quantile,
+        net::{Net, TcpSide},
+    },
+    snapshot::SessionView,
+};
+
+pub(super) fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+pub(super) fn distribution(histogram: &Histogram) -> api::Distribution {
+    api::Distribution {
+        count: histogram.count(),
+        sum_seconds: histogram.sum_ns as f64 / 1e9,
+        p50: quantile(histogram, 0.5),
+        p95: quantile(histogram, 0.95),
+        p99: quantile(histogram, 0.99),
+    }
+}
+
+pub(super) fn runqueue_wait(view: &SessionView) -> api::RunqueueWait {
+    api::RunqueueWait {
+        whole: distribution(&view.counts.sched.runqueue_wait),
+        recent: view.recent.as_ref().map(|recent| api::RecentWait {
+            waits: distribution(&recent.runqueue_wait),
+            window_seconds: recent.window.as_secs_f64(),
+        }),
+    }
+}
+
+/// Of the CPU only `some` means anything to a cgroup that may use all of them.
+pub(super) fn pressure(pressures: Pressures) -> api::PressureSeconds {
+    let lost = |pressure: Option<Pressure>| api::Pressure {
+        some: pressure.map(|p| seconds(p.some_us)),
+        full: pressure.and_then(|p| p.full_us).map(seconds),
+    };
+    api::PressureSeconds {
+        cpu: api::Pressure {
+            full: None,
+            ..lost(pressures.cpu)
+        },
+        memory: lost(pressures.memory),
+        io: lost(pressures.io),
+    }
+}
+
+pub(super) fn memory(memory: Memory) -> api::MemoryBytes {
+    api::MemoryBytes {
+        current: memory.current,
+        limit: memory.limit,
+        anon: memory.anon,
+        file: memory.file,
+    }
+}
+
+pub(super) fn block_io(block: &BlockStats) -> api::BlockIo {
+    let operation = |stats: &OperationStats| api::Operation {
+        latency: distribution(&stats.latency),
+        bytes: stats.bytes,
+    };
+    api::BlockIo {
+        read: operation(&block.operations[READ]),
+        write: operation(&block.operations[WRITE]),
+    }
+}
+
+pub(super) fn network_bytes(net: &Net) -> api::NetworkBytes {
+    let tcp = |bytes: fn(&TcpSide) -> u64| net.tcp.iter().map(bytes).sum();
+    let udp = |direction: usize| net.udp.map(|both| both[direction].bytes);
+    api::NetworkBytes {
+        transmit: api::Protocols {
+            tcp: tcp(|side| side.traffic.sent_bytes),
+            udp: udp(0),
+        },
+        receive: api::Protocols {
+            tcp: tcp(|side| side.traffic.received_bytes),
+            udp: udp(1),
+        },
+    }
+}
+
+pub(super) fn tcp(net: &Net) -> api::Tcp {
+    let side = |side: &TcpSide| api::TcpSide {
+        connections: side.connections,
+        connections_opened: side.opened,
+        connect_failures: side.connect_failures,
+        resets: side.resets,
+        retransmits: side.traffic.retransmits,
+        rtt: distribution(&side.rtt),
+        connect: distribution(&side.connect),
+    };
+    api::Tcp {
+        inbound: side(&net.tcp[INBOUND]),
+        outbound: side(&net.tcp[OUTBOUND]),
+    }
+}
+
+pub(super) fn udp([transmit, receive]: &[UdpStats; 2]) -> api::Udp {
+    api::Udp {
+        transmit_datagrams: transmit.datagrams,
+        receive_datagrams: receive.datagrams,
+        receive_drops: receive.drops,
+    }
+}

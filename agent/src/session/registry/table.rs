@@ -1,0 +1,72 @@
+//! What the registry needs of the kernel side.
+
+use agent_common::{Slot, cgroup::CgroupBirth, net::ConnectionRecord};
+
+use crate::kernel::{Census, Kernel, SlotCounts};
+
+/// What the registry needs of the kernel side; tests have one without a kernel.
+pub trait SlotTable {
+    /// Clears everything counted in a slot.
+    fn zero(&mut self, slot: Slot);
+    /// Makes a cgroup belong to a slot, from the next [`SlotTable::publish`] on.
+    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String>;
+    /// Makes a cgroup belong to no slot, from the next [`SlotTable::publish`] on.
+    fn unassign(&mut self, cgroup_id: u64);
+    /// Makes the changes known to every thread.
+    fn publish(&mut self);
+    /// What has been counted in a slot.
+    fn counts(&self, slot: Slot) -> SlotCounts;
+    /// Whether UDP is in them.
+    fn measures_udp(&self) -> bool;
+    /// Enters the connections that newly adopted sessions have already.
+    fn find_open_connections(&mut self);
+    /// Live TCP connections, by slot; `None` when the kernel cannot tell.
+    fn connections(&mut self) -> Option<Vec<ConnectionRecord>>;
+    /// Who is alive, by slot; `None` when the kernel cannot tell.
+    fn census(&mut self) -> Option<Vec<Census>>;
+    /// When a cgroup was made and got its first process, if the kernel programs saw it.
+    fn birth(&self, cgroup_id: u64) -> Option<CgroupBirth>;
+    /// The slot of a process, living or lately ended; `None` when nothing is known of it.
+    fn slot_of_process(&self, pid: u32) -> Option<Slot>;
+    /// CPUs of the node.
+    fn cpus(&self) -> f64;
+}
+
+impl SlotTable for Kernel {
+    fn zero(&mut self, slot: Slot) {
+        self.zero(slot);
+    }
+    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
+        self.assign(cgroup_id, slot)
+    }
+    fn unassign(&mut self, cgroup_id: u64) {
+        self.unassign(cgroup_id);
+    }
+    fn publish(&mut self) {
+        self.publish();
+    }
+    fn counts(&self, slot: Slot) -> SlotCounts {
+        self.counts(slot)
+    }
+    fn measures_udp(&self) -> bool {
+        self.measures_udp()
+    }
+    fn find_open_connections(&mut self) {
+        self.find_open_connections();
+    }
+    fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
+        self.connections()
+    }
+    fn census(&mut self) -> Option<Vec<Census>> {
+        self.census()
+    }
+    fn birth(&self, cgroup_id: u64) -> Option<CgroupBirth> {
+        self.birth(cgroup_id)
+    }
+    fn slot_of_process(&self, pid: u32) -> Option<Slot> {
+        self.slot_of_process(pid)
+    }
+    fn cpus(&self) -> f64 {
+        f64::from(self.online_cpus())
+    }
+}

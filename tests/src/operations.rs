@@ -1,0 +1,136 @@
+//! What stands in `rules/`, `dashboards/`, `deploy/` and the runbooks, read as text: which metrics it
+//! names, and what it asks Prometheus.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+use sessionscope::metrics::{catalog::families, family::Kind};
+
+use crate::repository;
+
+/// The files below a folder of the repository, with their texts.
+pub fn files(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![repository().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder is there") {
+            let path = entry.expect("the folder can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = fs::read_to_string(&path).expect("the file is text");
+                found.push((path, text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The rule files, without their tests.
+pub fn rules() -> Vec<(PathBuf, String)> {
+    let folder = repository().join("rules");
+    let mut rules = files("rules");
+    rules.retain(|(path, _)| path.parent() == Some(&folder));
+    rules
+}
+
+/// What follows a key in the rule files: the names of recordings (`- record: `) or alerts (`- alert: `).
+pub fn named(key: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (_, text) in rules() {
+        let values = text
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix(key));
+        names.extend(values.map(str::to_owned));
+    }
+    names
+}
+
+/// Every name that a query may ask for: the samples of the catalogue, and the recordings.
+pub fn known() -> BTreeSet<String> {
+    let mut known = named("- record: ");
+    let histogram =
+        |name: &str| ["", "_bucket", "_sum", "_count"].map(|end| format!("{name}{end}"));
+    for family in families() {
+        match family.kind {
+            Kind::Histogram(_) | Kind::BoundedHistogram => {
+                known.extend(histogram(&family.name()));
+            }
+            Kind::Counter | Kind::Gauge => {
+                known.insert(family.sample_name());
+            }
+        }
+    }
+    known
+}
+
+/// The words of a text that look like a metric of the agent or a recording.
+pub fn mentioned(text: &str) -> BTreeSet<&str> {
+    let is_part = |one: char| one.is_ascii_alphanumeric() || one == '_' || one == ':';
+    let words = text.split(|one| !is_part(one));
+    words
+        .map(|word| word.trim_matches(':'))
+        .filter(|word| {
+            word.starts_with("vdi_") || word.starts_with("process_") || word.contains(":vdi_")
+        })
+        .collect()
+}
+
+/// Title and query of each panel of the dashboards, with every variable at `All`.
+pub fn panels() -> Vec<(String, String)> {
+    let mut panels = Vec::new();
+    for (path, text) in files("dashboards") {
+        let dashboard: Value = serde_json::from_str(&text).expect("a dashboard is JSON");
+        let name = Path::new(path.file_name().expect("a file has a name"));
+        for panel in dashboard["panels"].as_array().expect("panels") {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                let title = format!("{}: {}", name.display(), panel["title"]);
+                let query = target["expr"].as_str().expect("a query");
+                let query = query.replace("$__rate_interval", "30s");
+                let all = ["$namespace", "$template", "$session"];
+                let query = all
+                    .iter()
+                    .fold(query, |query, name| query.replace(name, ".*"));
+                panels.push((title, query));
+            }
+        }
+    }
+    panels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_told_from_other_words() {
+        let text = "- record: session:vdi_a_seconds:p95_5m\n  expr: rate(vdi_a_seconds_bucket{le=\"1\"}[5m])\n\
+                    sessionscope: process_threads, namespace: vdi";
+        let names = [
+            "process_threads",
+            "session:vdi_a_seconds:p95_5m",
+            "vdi_a_seconds_bucket",
+        ];
+        assert_eq!(mentioned(text), BTreeSet::from(names));
+    }
+
+    #[test]
+    fn samples_of_every_type_are_known() {
+        let known = known();
+        for name in [
+            "vdi_sessions",
+            "vdi_sessions_total",
+            "vdi_session_ended_total",
+            "vdi_session_runqueue_wait_seconds_bucket",
+            "vdi_session_runqueue_wait_seconds",
+        ] {
+            assert!(known.contains(name), "{name}");
+        }
+        assert!(!known.contains("vdi_session_ended"));
+    }
+}

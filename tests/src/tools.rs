@@ -1,0 +1,49 @@
+//! What the tests need and the machine's own suite does not have or may not install: packages unpacked
+//! into `target/tools` on first use.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use anyhow::ensure;
+use debian_archive::{Archive, Selection, own_architecture};
+
+use crate::target_directory;
+
+/// Tests of one program run at once, and one of them fetches.
+static FETCHING: Mutex<()> = Mutex::new(());
+
+/// A package for the machine's architecture.
+#[derive(Clone, Copy, Debug)]
+pub struct Package<'a> {
+    /// The package's name.
+    pub name: &'a str,
+    /// The suite that has it.
+    pub suite: &'a str,
+    /// Its component.
+    pub component: &'a str,
+}
+
+/// A file of a package that is unpacked in a folder of `target/tools`; an error says why it cannot be had.
+pub fn file(folder: &str, package: &Package<'_>, file: &str) -> anyhow::Result<PathBuf> {
+    let _one = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = target_directory().join("tools").join(folder);
+    let file = folder.join(file);
+    if !file.is_file() {
+        let selection = Selection {
+            suite: package.suite,
+            component: package.component,
+            architecture: &own_architecture()?,
+        };
+        let scratch = tempfile::tempdir()?;
+        Archive::open(scratch.path(), &selection)?.unpack(&[package.name], &folder)?;
+        ensure!(
+            file.is_file(),
+            "the package {} has no {}",
+            package.name,
+            file.display()
+        );
+    }
+    Ok(file)
+}

@@ -1,0 +1,262 @@
+//! Rules, dashboards and runbooks: that they name only what there is, that promtool's tests of the rules
+//! pass, and that a real Prometheus that scrapes the agent has an answer to each of their queries.
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use integration_tests::{
+    agent::{Agent, Configuration, SHOW_LIMIT},
+    capability,
+    cgroup::{Cgroup, Tree},
+    gpu::{EncoderSession, Event, GIB, Gpus, Sample, Utilization, busy, compute, device, memory},
+    operations::{files, known, mentioned, named, panels, rules},
+    process,
+    prometheus::{self, Prometheus, promtool},
+    repository,
+    sockets::{inside, listen},
+    wait,
+    workload::{Workload, two_cpus},
+};
+use sessionscope::kernel::programs::{Hook, PROGRAMS};
+
+const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
+/// Some scrapes and evaluations, on a busy machine.
+const ANSWER_LIMIT: Duration = Duration::from_mins(1);
+
+#[test]
+fn every_metric_that_is_named_exists() {
+    let known = known();
+    let mut unknown = Vec::new();
+    for folder in ["rules", "dashboards", "deploy", "docs/runbooks"] {
+        let files = files(folder);
+        assert!(!files.is_empty(), "{folder} is empty");
+        for (path, text) in &files {
+            let names = mentioned(text).into_iter();
+            let missing = names.filter(|name| !known.contains(*name));
+            unknown.extend(missing.map(|name| format!("{}: {name}", path.display())));
+        }
+    }
+    assert!(
+        unknown.is_empty(),
+        "no such metric:\n{}",
+        unknown.join("\n")
+    );
+}
+
+fn assert_succeeds(command: &mut Command) {
+    let output = command.output().expect("promtool starts");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{command:?}: {said}");
+}
+
+#[test]
+fn promtool_has_no_findings_and_its_tests_pass() {
+    let rules = rules().into_iter().map(|(path, _)| path);
+    assert_succeeds(
+        promtool()
+            .args(["check", "rules", "--lint=all", "--lint-fatal"])
+            .args(rules),
+    );
+    let tests = files("rules/tests").into_iter().map(|(path, _)| path);
+    assert_succeeds(promtool().args(["test", "rules"]).args(tests));
+}
+
+#[test]
+fn every_alert_has_a_runbook_and_tests_of_both_kinds() {
+    let alerts = named("- alert: ");
+    assert!(alerts.len() >= 12, "{alerts:?}");
+    let tests: String = files("rules/tests")
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
+    let cases: Vec<&str> = tests.split("- alertname: ").skip(1).collect();
+    for alert in &alerts {
+        let cases: Vec<_> = cases
+            .iter()
+            .filter(|case| case.lines().next() == Some(alert))
+            .collect();
+        let quiet = cases
+            .iter()
+            .filter(|case| case.contains("exp_alerts: []"))
+            .count();
+        assert!(quiet > 0, "no test says when {alert} stays quiet");
+        assert!(cases.len() > quiet, "no test says when {alert} fires");
+    }
+    let mut pages = BTreeSet::new();
+    for (path, text) in files("docs/runbooks") {
+        let name = path
+            .file_stem()
+            .expect("a page has a name")
+            .to_string_lossy()
+            .into_owned();
+        for heading in [
+            &*format!("# {name}\n"),
+            "\n## Meaning\n",
+            "\n## Diagnosis\n",
+            "\n## Mitigation\n",
+        ] {
+            assert!(text.contains(heading), "{name} has no {heading:?}");
+        }
+        pages.insert(name);
+    }
+    assert_eq!(pages, alerts);
+}
+
+#[test]
+fn no_alert_asks_for_a_program_that_may_be_off() {
+    let waits = |hook| matches!(hook, Hook::DriverTracepoint { .. });
+    let mut off: BTreeSet<&str> = BTreeSet::new();
+    for program in PROGRAMS {
+        off.extend(program.stands_in_for);
+        if program.stands_in_for.is_some() || waits(program.hook) {
+            off.insert(program.name);
+        }
+    }
+    let (_, text) = rules()
+        .into_iter()
+        .find(|(path, _)| path.ends_with("agent.yml"))
+        .expect("the agent's rules");
+    let (_, list) = text
+        .split_once("probe!~\"")
+        .expect("programs that are not asked of");
+    let list = list.split('"').next().unwrap_or_default();
+    assert_eq!(list.split('|').collect::<BTreeSet<_>>(), off);
+}
+
+/// A session that ends as its shell does.
+fn ended(agent: &Agent, tree: &Tree, name: &str, how: &str) {
+    let cgroup = tree.child(name);
+    agent.wait_for(&[name]);
+    let mut shell: Child = Command::new("sh")
+        .args(["-c", &format!("read nothing; {how}")])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell starts");
+    cgroup.take(shell.id());
+    drop(shell.stdin.take());
+    process::wait(&mut shell, Duration::from_secs(5)).expect("the shell ends");
+    wait::until("all of it has ended", SHOW_LIMIT, || {
+        cgroup.processes().is_empty().then_some(())
+    });
+}
+
+/// One GPU that both sessions use, on which the first one encodes, and which has had an error.
+fn use_gpu(gpus: &mut Gpus, desk: u32, lab: u32) {
+    let mut gpu = device(0);
+    gpu.utilization = Some(Utilization {
+        gpu: 60,
+        memory: 20,
+    });
+    gpu.encoder_utilization = Some(30);
+    gpu.memory = Some(memory(4 * GIB));
+    gpu.processes = vec![compute(desk, GIB), compute(lab, 2 * GIB)];
+    gpu.samples = vec![
+        Sample {
+            encoder: 30,
+            ..busy(desk, 20)
+        },
+        busy(lab, 40),
+    ];
+    gpu.encoder_sessions = vec![EncoderSession {
+        id: 1,
+        pid: desk,
+        width: 1920,
+        height: 1080,
+        fps: 60,
+        latency_us: 4_500,
+        ..EncoderSession::default()
+    }];
+    gpu.events = vec![Event {
+        sequence: 1,
+        value: 79,
+        ..Event::default()
+    }];
+    gpus.change(|scenario| scenario.devices = vec![gpu]);
+}
+
+/// Whether a query has a result with a finite value.
+fn has_data(prometheus: &Prometheus, query: &str) -> bool {
+    let results = prometheus.query(query);
+    results.iter().any(|(_, value)| value.is_finite())
+}
+
+#[test]
+fn a_real_prometheus_answers_every_panel_and_every_rule() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let mut gpus = Gpus::new(vec![device(0)]);
+    let agent = gpus.start(&Configuration::of(&tree));
+    let binary = prometheus::installed("prometheus").expect("`cargo xtask setup` installs it");
+    let folder = repository().join("rules/*.yml");
+    let prometheus = Prometheus::start_with_rules(&binary, &folder, agent.address());
+    prometheus.wait_for("up", 1.0);
+
+    let [cpu, _] = two_cpus();
+    let fight = ["spin", "--threads", "2", "--seconds", "80", "--cpu", &cpu];
+    let start = |name| -> (Cgroup, Workload) {
+        let session = tree.child(name);
+        agent.wait_for(&[name]);
+        let mut workload = Workload::start(WORKLOAD, &session, &fight);
+        workload.go();
+        (session, workload)
+    };
+    let started = "sum(vdi_session_startup_seconds_count{milestone=\"first_process\"})";
+    let (desk, at_desk) = start("desk");
+    let listener = listen(&desk);
+    let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let _accepted = inside(&desk, || listener.accept().unwrap());
+    // A rate takes a start before the last one.
+    prometheus.wait_for(started, 1.0);
+    let (_lab, at_lab) = start("lab");
+    use_gpu(&mut gpus, at_desk.pid(), at_lab.pid());
+    for (name, how) in [
+        ("fine", "exit 0"),
+        ("broken", "exit 3"),
+        ("worse", "exit 4"),
+    ] {
+        ended(&agent, &tree, name, how);
+    }
+    // The same of ends: their durations have a rate from the second scrape on that has some.
+    prometheus.wait_for("sum(vdi_session_duration_seconds_count)", 3.0);
+    ended(&agent, &tree, "later", "exit 0");
+
+    let recordings = named("- record: ")
+        .into_iter()
+        .map(|name| (name.clone(), name));
+    let queries: Vec<(String, String)> = panels().into_iter().chain(recordings).collect();
+    assert!(queries.len() > 25, "{queries:?}");
+    for (name, query) in &queries {
+        wait::until(&format!("{name} has data: {query}"), ANSWER_LIMIT, || {
+            has_data(&prometheus, query).then_some(())
+        });
+    }
+
+    let rules = prometheus.rules();
+    assert!(rules.len() > 24, "{rules:?}");
+    for rule in &rules {
+        let name = rule["name"].as_str().expect("a rule has a name");
+        assert_eq!(rule["health"], "ok", "{name}: {}", rule["lastError"]);
+        if rule["type"] == "alerting" {
+            let severity = rule["labels"]["severity"].as_str().unwrap_or_default();
+            assert!(["critical", "warning"].contains(&severity), "{name}");
+            for annotation in ["summary", "description"] {
+                let text = rule["annotations"][annotation].as_str().unwrap_or_default();
+                assert!(text.ends_with('.'), "{name}: {annotation}: {text:?}");
+            }
+            let runbook = format!("docs/runbooks/{name}.md");
+            assert_eq!(rule["annotations"]["runbook_url"], *runbook);
+            assert!(Path::new(repository()).join(runbook).is_file(), "{name}");
+        }
+    }
+    // The one that waits for nothing, so that it is seen to fire.
+    let firing = "ALERTS{alertname=\"VdiGpuXidError\", alertstate=\"firing\", severity=\"critical\", xid=\"79\"}";
+    prometheus.wait_for(firing, 1.0);
+    assert_eq!(prometheus.last_error(), "");
+}

@@ -1,0 +1,103 @@
+//! `cargo xtask test --gpu --prepare <folder>`: what a machine with a GPU needs to run the comparison
+//! without Rust, a compiler or a network.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::setup::{self, Purpose};
+use crate::{build_ebpf, command};
+
+const SCRIPT: &str = "\
+#!/bin/sh
+# Compares the agent with nvidia-smi on this machine; as root. The report is on standard output, so
+# `./run.sh > gpu.md` is what `cargo xtask test --gpu --from gpu.md --write-docs` takes.
+folder=$(cd \"$(dirname \"$0\")\" && pwd)
+exec \"$folder/xtask\" test --gpu --agent \"$folder/sessionscope\" \"$@\"
+";
+
+/// Builds everything and puts it into a folder.
+pub(super) fn run(folder: &Path) -> Result<()> {
+    setup::prepare(Purpose::Build)?;
+    build_ebpf::build()?;
+    let agent = command::build_agent()?;
+    command::run(command::cargo().args(["build", "--release", "--package", "xtask"]))?;
+    let xtask = agent.with_file_name("xtask");
+
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for binary in [&agent, &xtask] {
+        let name = binary.file_name().context("a binary has no name")?;
+        copy(binary, &folder.join(name))?;
+    }
+    let script = folder.join("run.sh");
+    fs::write(&script, SCRIPT)
+        .and_then(|()| fs::set_permissions(&script, fs::Permissions::from_mode(0o755)))
+        .with_context(|| format!("cannot write {}", script.display()))?;
+    let glibc = [agent.as_path(), xtask.as_path()].into_iter().map(glibc);
+    let glibc = glibc.collect::<Result<Vec<_>>>()?.into_iter().max();
+    let (major, minor) = glibc.context("there are no binaries")?;
+    println!(
+        "{} has what a machine with an NVIDIA GPU needs: {}, glibc {major}.{minor} or later, and \
+         NVIDIA's driver with nvidia-smi. Run run.sh there, as root.",
+        folder.display(),
+        std::env::consts::ARCH,
+    );
+    Ok(())
+}
+
+/// Without what only a debugger reads.
+fn copy(binary: &Path, to: &Path) -> Result<()> {
+    let stripped = command::find_program("strip").is_some_and(|strip| {
+        let mut strip = Command::new(strip);
+        strip.arg("-o").arg(to).arg(binary);
+        command::run(&mut strip).is_ok()
+    });
+    if !stripped {
+        fs::copy(binary, to)
+            .with_context(|| format!("cannot copy {} to {}", binary.display(), to.display()))?;
+    }
+    Ok(())
+}
+
+/// The version of glibc that a binary asks the dynamic linker for, from the names in it.
+fn glibc(binary: &Path) -> Result<(u32, u32)> {
+    let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
+    let version = newest(&bytes);
+    ensure!(
+        version.is_some(),
+        "{} asks for no version of glibc: is it linked against another C library?",
+        binary.display()
+    );
+    Ok(version.unwrap_or_default())
+}
+
+fn newest(bytes: &[u8]) -> Option<(u32, u32)> {
+    const PREFIX: &[u8] = b"\0GLIBC_";
+    let names = bytes
+        .windows(PREFIX.len())
+        .enumerate()
+        .filter(|(_, window)| *window == PREFIX);
+    let versions = names.filter_map(|(at, _)| {
+        let name = &bytes[at + PREFIX.len()..];
+        let end = name.iter().position(|byte| *byte == 0)?;
+        let text = std::str::from_utf8(&name[..end]).ok()?;
+        let mut numbers = text.split('.').map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    });
+    versions.max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newest;
+
+    #[test]
+    fn the_newest_version_is_found_by_number_and_not_by_letter() {
+        let bytes = b"x\0GLIBC_2.4\0GLIBC_2.34\0GLIBC_2.9\0GLIBC_PRIVATE\0NOT_GLIBC_9.9\0";
+        assert_eq!(newest(bytes), Some((2, 34)));
+        assert_eq!(newest(b"GLIBC"), None);
+    }
+}
