@@ -94,6 +94,13 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        sent_bytes: 0,
+        received_bytes: 0,
+        retransmits: 0,
+    };
+
     /// What came after `earlier`.
     #[inline(always)]
     #[must_use]
@@ -135,9 +142,9 @@ pub struct ListenPort {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionRecord {
-    /// Address of the socket: a walk over a map that changes may come to an entry twice.
+    /// Address of the socket.
     pub socket: u64,
-    /// Session of the socket, never [`crate::NO_SESSION`].
+    /// Session of the socket; [`crate::NO_SESSION`] when it is of none, or no longer there.
     pub slot: Slot,
     /// [`INBOUND`] or [`OUTBOUND`].
     pub side: u32,
@@ -147,6 +154,26 @@ pub struct ConnectionRecord {
     pub srtt_us: u32,
     /// What it has carried since it was entered.
     pub traffic: Traffic,
+}
+
+/// Connections that one run of the program `connections` reads. Verifiers walk its loop turn by turn, and
+/// a run on the agent's own CPU must not be long: 64 are some 12 µs.
+pub const CONNECTIONS_PER_RUN: usize = 64;
+
+/// What one run of `connections` is asked and answers: user space fills in the sockets, the program the rest.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionBatch {
+    /// A socket of 0 ends the batch.
+    pub records: [ConnectionRecord; CONNECTIONS_PER_RUN],
+}
+
+impl Default for ConnectionBatch {
+    fn default() -> Self {
+        Self {
+            records: [ConnectionRecord::default(); CONNECTIONS_PER_RUN],
+        }
+    }
 }
 
 const _: () = assert!(size_of::<TcpSideStats>() == 6 * 8 + 2 * size_of::<Histogram>());
@@ -163,5 +190,6 @@ crate::pod!(
     Traffic,
     Connection,
     ListenPort,
-    ConnectionRecord
+    ConnectionRecord,
+    ConnectionBatch
 );

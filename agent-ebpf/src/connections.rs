@@ -1,26 +1,32 @@
 //! The live TCP connections of sessions, and what they have carried so far.
 //!
-//! They are in a map from their SYN to the destruction of their socket, and an iterator over that map
-//! reads each socket at the sample. The kernel's own `iter/tcp` would walk the whole hash table of
-//! sockets, and only those of one network namespace, while every pod has its own; the map holds what
-//! belongs to sessions, whatever its namespace.
+//! They are in a map from their SYN to the destruction of their socket. At the sample the agent takes the
+//! map's keys and has each socket read by a program that it runs itself. The kernel's own `iter/tcp` would
+//! walk the whole hash table of sockets, and only those of one network namespace, while every pod has its
+//! own; the map holds what belongs to sessions, whatever its namespace. An iterator over the map
+//! (`iter/bpf_map_elem`) is refused by hardened kernels, because it may write to the map's values.
 //!
 //! Connections that are older than the agent or than the session are found among the open files of all
 //! processes, once, when a session is adopted.
 
+use core::ffi::c_void;
+
 use agent_common::{
     MAX_CONNECTIONS, NO_SESSION, Slot,
-    net::{Connection, ConnectionRecord, INBOUND, ListenPort, OUTBOUND},
+    net::{
+        CONNECTIONS_PER_RUN, Connection, ConnectionBatch, ConnectionRecord, INBOUND, ListenPort,
+        OUTBOUND, Traffic,
+    },
 };
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{HashMap, LruHashMap},
+    btf_maps::{Array, HashMap, LruHashMap},
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
 };
 
 use crate::{
-    iterator::{self, IterMeta},
+    iterator::IterMeta,
     kernel::{KernelPtr, chained, offset},
     socket::Socket,
     tcp::{CLOSE, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, TIME_WAIT},
@@ -59,32 +65,53 @@ fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `struct bpf_iter__bpf_map_elem` (kernel/bpf/map_iter.c); the iterator's arguments.
-#[repr(C)]
-struct IterMapElement {
-    meta: *const IterMeta,
-    map: KernelPtr,
-    key: *const u64,
-    value: *const Connection,
+/// What [`connections`] is asked and answers.
+#[btf_map]
+static CONNECTION_BATCH: Array<ConnectionBatch, 1> = Array::new();
+
+/// Reads the sockets of `CONNECTION_BATCH`. Never attached: the agent runs it (`BPF_PROG_TEST_RUN`).
+#[unsafe(link_section = "raw_tp/on_demand")]
+#[unsafe(no_mangle)]
+extern "C" fn connections(_: *const c_void) -> i32 {
+    let Some(batch) = CONNECTION_BATCH.get_ptr_mut(0) else {
+        return 0;
+    };
+    for place in 0..CONNECTIONS_PER_RUN {
+        // SAFETY: a map value, and a place in it.
+        let record = unsafe { &raw mut (*batch).records[place] };
+        // SAFETY: as above.
+        let address = unsafe { (*record).socket };
+        if address == 0 {
+            break;
+        }
+        // SAFETY: as above.
+        unsafe { *record = read(address) };
+    }
+    0
 }
 
-/// Writes one [`ConnectionRecord`] per entry of `CONNECTIONS`.
-#[unsafe(link_section = "iter/bpf_map_elem")]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn connections(ctx: *const IterMapElement) -> i32 {
-    // SAFETY: the kernel passes a valid context.
-    let (key, value) = unsafe { ((*ctx).key, (*ctx).value) };
-    if key.is_null() || value.is_null() {
-        return 0;
-    }
-    // SAFETY: not null, so an entry of the map, of the sizes that the iterator was attached with.
-    let (address, before, side, began_ns) =
-        unsafe { (*key, (*value).before, (*value).side, (*value).began_ns) };
+/// The connection with its socket at an address.
+#[inline(always)]
+fn read(address: u64) -> ConnectionRecord {
+    let nothing = ConnectionRecord {
+        socket: address,
+        slot: NO_SESSION,
+        side: 0,
+        state: 0,
+        srtt_us: 0,
+        traffic: Traffic::NONE,
+    };
+    // SAFETY: each member is read once.
+    let Some((before, side, began_ns)) = (unsafe { CONNECTIONS.get(&address) })
+        .map(|entry| (entry.before, entry.side, entry.began_ns))
+    else {
+        return nothing;
+    };
     let socket = Socket(address as KernelPtr);
     let state = socket.state();
     let slot = socket.slot();
     if slot == NO_SESSION || state == CLOSE {
-        return 0;
+        return nothing;
     }
     let record = ConnectionRecord {
         socket: address,
@@ -99,10 +126,10 @@ unsafe extern "C" fn connections(ctx: *const IterMapElement) -> i32 {
     // SAFETY: one member is read once.
     let still = unsafe { CONNECTIONS.get(&address) };
     if still.is_some_and(|entry| entry.began_ns == began_ns) {
-        // SAFETY: `meta` is the iterator's own.
-        unsafe { iterator::write((*ctx).meta, &record) };
+        record
+    } else {
+        nothing
     }
-    0
 }
 
 /// `struct bpf_iter__task_file` (kernel/bpf/task_iter.c); the iterator's arguments.

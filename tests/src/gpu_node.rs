@@ -2,7 +2,6 @@
 //! that a test can say what the series were at every moment and how long each scrape took.
 
 use std::{
-    fs,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -15,6 +14,7 @@ use crate::{
     gpu::Gpus,
     process,
     prometheus::{self, Prometheus},
+    stalls::Stalls,
     wait,
     workload::Workload,
 };
@@ -23,9 +23,10 @@ use crate::{
 pub const SESSION: &str = "desk";
 /// No scrape may take longer, whatever the driver does.
 const SCRAPE_LIMIT: f64 = 0.1;
-/// Share of time in which something on the machine waited for a CPU, from which on scrapes may be late for
-/// that: one in five, while a driver that is waited for would delay each of them.
-const BUSY: f64 = 0.25;
+/// An answer that took longer is in the agent's own account of slow ones: the boundary next below the limit.
+const SLOW_ANSWER: &str = "0.0625";
+/// A CPU that stood still for so long makes an answer slow, of each of the two that ask.
+const SLOWING: f64 = 0.03;
 /// What is between 0 and 1.
 const SHARES: [&str; 5] = [
     "utilization",
@@ -41,8 +42,8 @@ pub struct Node {
     prometheus: Prometheus,
     /// Since when everything is looked at.
     began: Instant,
-    /// What the machine had waited for CPUs by then.
-    stalled: f64,
+    /// What the machine itself did in that time.
+    stalls: Stalls,
     /// The agent.
     pub agent: Agent,
     /// The driver.
@@ -96,7 +97,7 @@ impl Desk {
         Node {
             prometheus,
             began: Instant::now(),
-            stalled: stalled(),
+            stalls: Stalls::watch(),
             agent,
             gpus,
             _process: self.process,
@@ -170,21 +171,21 @@ impl Node {
         let slowest = scrapes.iter().map(|(_, took)| *took).fold(0.0, f64::max);
         eprintln!("{} scrapes, the slowest took {slowest} s", scrapes.len());
         assert!(all("min", "up") > 0.0, "a scrape failed");
-        let slow = scrapes.iter().filter(|(_, took)| *took >= SCRAPE_LIMIT);
-        let slow = slow.count();
-        let stalled = (stalled() - self.stalled) / self.began.elapsed().as_secs_f64();
-        let excused = if stalled > BUSY { scrapes.len() / 5 } else { 0 };
-        assert!(
-            slow <= excused,
-            "scrapes were slow, CPUs short for {stalled} of the time: {scrapes:?}"
-        );
-        // The agent's own account; the boundary is the next below the limit.
+        // A scrape's time is when it began.
+        let own = |(at, took): &(f64, f64)| took - self.stalls.within(*at, at + took);
+        let slow: Vec<_> = scrapes
+            .iter()
+            .filter(|scrape| own(scrape) >= SCRAPE_LIMIT)
+            .collect();
+        assert!(slow.is_empty(), "scrapes were slow: {slow:?}");
         let metrics = self.agent.metrics();
         let scrape = "vdi_agent_scrape_duration_seconds";
-        let prompt = metrics.count(&format!("{scrape}_bucket"), &[("le", "0.0625")]);
+        let prompt = metrics.count(&format!("{scrape}_bucket"), &[("le", SLOW_ANSWER)]);
         let total = metrics.count(&format!("{scrape}_count"), &[]);
-        eprintln!("{} of {total} answers were slow", total - prompt);
-        assert!(total - prompt <= excused as u64, "the agent was slow");
+        let slow = total - prompt;
+        let stalls = self.stalls.longer_than(SLOWING) as u64;
+        eprintln!("{slow} of {total} answers were slow, a CPU stood still {stalls} times");
+        assert!(slow <= 2 * stalls, "the agent was slow");
         for name in SHARES {
             let series = format!("vdi_gpu_{name}_ratio");
             let known = self.query(&format!("count(count_over_time({series}[{since}]))"));
@@ -197,15 +198,6 @@ impl Node {
         let resets = self.query(&format!("sum(resets({busy}[{since}]))"));
         assert!(resets.is_none_or(|resets| resets == 0.0), "{resets:?}");
     }
-}
-
-/// Seconds in which something on the machine waited for a CPU; always 0 where the kernel does not account it.
-fn stalled() -> f64 {
-    let text = fs::read_to_string("/proc/pressure/cpu").unwrap_or_default();
-    let total = text.split_whitespace();
-    let mut total = total.filter_map(|word| word.strip_prefix("total="));
-    let microseconds = total.next().and_then(|total| total.parse::<f64>().ok());
-    microseconds.unwrap_or(0.0) / 1e6
 }
 
 /// Busy time of the session on a device, seconds; 0 before the first.

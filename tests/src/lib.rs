@@ -24,6 +24,7 @@ pub mod process;
 pub mod prometheus;
 pub mod rtnetlink;
 pub mod sockets;
+pub mod stalls;
 pub mod tools;
 pub mod wait;
 pub mod workload;

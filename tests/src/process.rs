@@ -25,6 +25,15 @@ pub fn signal(pid: u32, signal: Signal) {
 pub fn favour(pid: u32) {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
     let threads = threads.map(|thread| thread.expect("/proc can be read").file_name());
+    renice(threads.map(|thread| thread.to_string_lossy().into_owned()));
+}
+
+/// The same for one thread.
+pub fn favour_thread(id: u32) {
+    renice([id.to_string()]);
+}
+
+fn renice(threads: impl IntoIterator<Item = String>) {
     let mut renice = Command::new("renice");
     let output = renice.args(["-n", "-20", "-p"]).args(threads).output();
     let output = output.expect("renice is installed with util-linux");

@@ -5,7 +5,7 @@ use agent_common::{
     block::BlockStats,
     cgroup::CgroupBirth,
     memory::MemoryStats,
-    net::NetStats,
+    net::{ConnectionBatch, NetStats},
     process::{ExitedProcess, ProcessStats},
     sched::{PreemptionPair, SchedStats},
     self_check::SelfCheck,
@@ -28,6 +28,8 @@ pub(super) const PER_SLOT: [&str; 5] = [
     "MEMORY_STATS",
 ];
 
+/// Name of the map of live connections, which stays with the programs: it is read as aya cannot.
+pub(super) const CONNECTIONS: &str = "CONNECTIONS";
 /// Name of the map that is written when a driver is loaded, so that it stays with the programs.
 pub(super) const XID_FIELDS: &str = "XID_FIELDS";
 
@@ -40,6 +42,7 @@ pub(super) struct Maps {
     pub(super) net_stats: Array<MapData, NetStats>,
     pub(super) block_stats: Array<MapData, BlockStats>,
     pub(super) memory_stats: Array<MapData, MemoryStats>,
+    pub(super) connection_batch: Array<MapData, ConnectionBatch>,
     pub(super) preemption_pairs: HashMap<MapData, PreemptionPair, u64>,
     pub(super) cgroup_births: HashMap<MapData, u64, CgroupBirth>,
     pub(super) exited_processes: HashMap<MapData, ExitedProcess, Slot>,
@@ -58,6 +61,7 @@ impl Maps {
             net_stats: take(ebpf, "NET_STATS")?,
             block_stats: take(ebpf, "BLOCK_STATS")?,
             memory_stats: take(ebpf, "MEMORY_STATS")?,
+            connection_batch: take(ebpf, "CONNECTION_BATCH")?,
             preemption_pairs: take(ebpf, "PREEMPTION_PAIRS")?,
             cgroup_births: take(ebpf, "CGROUP_BIRTHS")?,
             exited_processes: take(ebpf, "EXITED_PROCESSES")?,

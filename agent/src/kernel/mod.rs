@@ -2,14 +2,14 @@
 //!
 //! Facts about the node are gathered by [`preflight`]; [`btf`] and [`layout`] find and prove the member
 //! offsets; [`object`] holds the compiled programs; [`programs`] is the table of them; the names of the
-//! maps are in `maps`; [`accounts`] reads the
-//! kernel's own files of a cgroup; `map_iterator` walks one of them; [`ring`] decodes the events; `xid` finds the NVIDIA driver's
-//! tracepoint; `syscall` is what aya lacks.
+//! maps are in `maps`; `connections` reads those that are open; [`accounts`] reads the kernel's own files of
+//! a cgroup; [`ring`] decodes the events; `xid` finds the NVIDIA driver's tracepoint; `syscall` is what aya
+//! lacks.
 
 pub mod accounts;
 pub mod btf;
+mod connections;
 pub mod layout;
-mod map_iterator;
 mod maps;
 pub mod object;
 pub mod preflight;
@@ -46,11 +46,10 @@ use aya::{
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use self::{
-    map_iterator::MapIterator,
-    maps::{Maps, PER_SLOT, TASK_STATES, value},
+    maps::{CONNECTIONS, Maps, PER_SLOT, TASK_STATES, value},
     object::TaskStore,
     preflight::Cgroup2Mount,
-    programs::{Hook, PROGRAMS, ProgramStatus},
+    programs::ProgramStatus,
     ring::Ring,
 };
 use crate::{allocator, error::Error};
@@ -110,8 +109,6 @@ pub struct Kernel {
     ebpf: Ebpf,
     maps: Maps,
     statuses: Vec<ProgramStatus>,
-    /// Of `connections`, which runs at every sample; `None` before its first run.
-    connections: Option<MapIterator>,
     store: TaskStore,
     slots: u32,
     generation: u32,
@@ -212,7 +209,6 @@ impl Kernel {
             ebpf,
             maps,
             statuses,
-            connections: None,
             store,
             slots: options.slots,
             generation: 0,
@@ -404,10 +400,24 @@ impl Kernel {
         if !self.is_up("tcp_destroy_sock") {
             return None;
         }
-        let mut all: Vec<ConnectionRecord> = self.records("connections")?;
+        if !self.is_up("connections") {
+            return None;
+        }
+        let mut all = self
+            .read_connections()
+            .inspect_err(|error| tracing::warn!(%error, "connections not read"))
+            .ok()?;
         all.sort_unstable_by_key(|c| (c.slot, c.socket));
-        all.dedup_by_key(|c| (c.slot, c.socket));
         Some(all)
+    }
+
+    fn read_connections(&mut self) -> Result<Vec<ConnectionRecord>, Box<dyn std::error::Error>> {
+        let program = self.ebpf.program("connections").ok_or("no such program")?;
+        let Some(Map::HashMap(map)) = self.ebpf.map(CONNECTIONS) else {
+            return Err("no such map".into());
+        };
+        let batch = &mut self.maps.connection_batch;
+        connections::read(program.fd()?.as_fd(), map.fd().as_fd(), batch)
     }
 
     /// Who took the CPU from whom, and how often.
@@ -523,38 +533,13 @@ impl Kernel {
     }
 
     fn run_iterator(&mut self, name: &'static str) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-        let hook = PROGRAMS.iter().find(|p| p.name == name).map(|p| p.hook);
-        let mut file = if let Some(Hook::MapIterator(map)) = hook {
-            self.map_iterator(name, map)?.open()?
-        } else {
-            let program: &mut Program = self.ebpf.program_mut(name).ok_or("no such program")?;
-            let program: &mut Iter = program.try_into()?;
-            let link_id = program.attach()?;
-            program.take_link(link_id)?.into_file()?
-        };
+        let program: &mut Program = self.ebpf.program_mut(name).ok_or("no such program")?;
+        let program: &mut Iter = program.try_into()?;
+        let link_id = program.attach()?;
+        let mut file = program.take_link(link_id)?.into_file()?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         Ok(bytes)
-    }
-
-    fn map_iterator(
-        &mut self,
-        program: &str,
-        map: &str,
-    ) -> Result<&MapIterator, Box<dyn std::error::Error>> {
-        if self.connections.is_none() {
-            let program = self.ebpf.program(program).ok_or("no such program")?;
-            let Some(Map::HashMap(map)) = self.ebpf.map(map) else {
-                return Err("no such map".into());
-            };
-            self.connections = Some(MapIterator::attach(
-                program.fd()?.as_fd(),
-                map.fd().as_fd(),
-            )?);
-        }
-        self.connections
-            .as_ref()
-            .ok_or_else(|| "not attached".into())
     }
 }
 

@@ -4,7 +4,7 @@
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, FEntry, FExit, Iter, Program},
+    programs::{BtfTracePoint, FEntry, FExit, Iter, Program, RawTracePoint},
 };
 use serde::Serialize;
 
@@ -22,8 +22,8 @@ pub enum Hook {
     FunctionExit(&'static str),
     /// A BPF iterator, run when the agent samples or wants to know.
     Iterator(&'static str),
-    /// A BPF iterator over the entries of a map of the object.
-    MapIterator(&'static str),
+    /// Nowhere: the agent runs it (`BPF_PROG_TEST_RUN`), with what it asks in a map.
+    OnDemand,
     /// A tracepoint that a driver brings with it (`tracepoint`), attached when it is there.
     DriverTracepoint {
         /// The driver's folder among the events of tracefs.
@@ -41,7 +41,7 @@ impl Hook {
             Self::FunctionEntry(name) => format!("fentry/{name}"),
             Self::FunctionExit(name) => format!("fexit/{name}"),
             Self::Iterator(name) => format!("iter/{name}"),
-            Self::MapIterator(_) => "iter/bpf_map_elem".to_owned(),
+            Self::OnDemand => "raw_tp/on_demand".to_owned(),
             Self::DriverTracepoint { category, name } => format!("tracepoint/{category}/{name}"),
         }
     }
@@ -95,7 +95,7 @@ impl ProgramSpec {
     }
 }
 
-use Hook::{DriverTracepoint, FunctionEntry, FunctionExit, Iterator, MapIterator, Tracepoint};
+use Hook::{DriverTracepoint, FunctionEntry, FunctionExit, Iterator, OnDemand, Tracepoint};
 
 /// Every program of the object. Tests compare the list with the object.
 pub const PROGRAMS: &[ProgramSpec] = &[
@@ -139,7 +139,7 @@ pub const PROGRAMS: &[ProgramSpec] = &[
     ),
     ProgramSpec::optional(
         "connections",
-        MapIterator("CONNECTIONS"),
+        OnDemand,
         "TCP bytes are counted when a connection closes; there are no round-trip times",
     ),
     ProgramSpec::optional(
@@ -391,10 +391,9 @@ fn attach(
             let program: &mut Iter = program.try_into()?;
             program.load(name, btf)?;
         }
-        MapIterator(_) => {
-            // As above; of which map is said when it is attached.
-            let program: &mut Iter = program.try_into()?;
-            program.load("bpf_map_elem", btf)?;
+        OnDemand => {
+            let program: &mut RawTracePoint = program.try_into()?;
+            program.load()?;
         }
         DriverTracepoint { category, name } => xid::attach(ebpf, spec.name, category, name)?,
     }

@@ -2,16 +2,16 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd},
 };
 
 use aya::Pod;
 
 // `enum bpf_cmd` (include/uapi/linux/bpf.h).
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
-pub(super) const BPF_LINK_CREATE: libc::c_long = 28;
-pub(super) const BPF_ITER_CREATE: libc::c_long = 33;
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 
 /// Length of `struct bpf_prog_info` with its `recursion_misses` (5.12), and where that is.
 const INFO_BYTES: usize = 224;
@@ -38,51 +38,112 @@ struct Lookup {
 /// A value of a map of any kind whose keys are 32 bits; `None` when it is not there.
 pub(super) fn value_at<V: Pod + Default>(map: BorrowedFd<'_>, key: u32) -> io::Result<Option<V>> {
     let mut value = V::default();
-    let attributes = Lookup {
+    let mut attributes = Lookup {
         map: map.as_raw_fd() as u32,
         reserved: 0,
         key: (&raw const key) as u64,
         value: (&raw mut value) as u64,
         flags: 0,
     };
-    match bpf(BPF_MAP_LOOKUP_ELEM, &attributes) {
+    match bpf(BPF_MAP_LOOKUP_ELEM, &mut attributes) {
         Ok(_) => Ok(Some(value)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// A command that gives a descriptor.
-pub(super) fn descriptor<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
-    let descriptor = bpf(command, attributes)?;
-    // SAFETY: new, and nobody else's.
-    #[expect(unsafe_code, reason = "the kernel gives a number")]
-    let owned = unsafe { OwnedFd::from_raw_fd(descriptor as libc::c_int) };
-    Ok(owned)
+/// `union bpf_attr` of `BPF_MAP_LOOKUP_BATCH`.
+#[repr(C)]
+struct LookupBatch {
+    from: u64,
+    to: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+/// Copies entries of a hash map, as many as there is room for, and says how many. `position` is `None` at
+/// first, then where to go on, and `None` again at the end. A chain of the table is copied under its lock, so
+/// no entry is copied twice (kernel/bpf/hashtab.c, `__htab_map_lookup_and_delete_batch`, Linux 5.6).
+pub(super) fn entries<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    position: &mut Option<u32>,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<usize> {
+    let from = *position;
+    let mut to = 0u32;
+    let mut attributes = LookupBatch {
+        from: from
+            .as_ref()
+            .map_or(0, |from| std::ptr::from_ref(from) as u64),
+        to: (&raw mut to) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: keys.len().min(values.len()) as u32,
+        map: map.as_raw_fd() as u32,
+        element_flags: 0,
+        flags: 0,
+    };
+    let result = bpf(BPF_MAP_LOOKUP_BATCH, &mut attributes);
+    *position = match result {
+        Ok(_) => Some(to),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(attributes.count as usize)
+}
+
+/// `union bpf_attr` of `BPF_PROG_TEST_RUN`.
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: u32,
+    result: u32,
+    data_lengths: [u32; 2],
+    data: [u64; 2],
+    repeat: u32,
+    duration: u32,
+    context_lengths: [u32; 2],
+    context: [u64; 2],
+    flags: u32,
+    cpu: u32,
+}
+
+/// Runs a program of type raw tracepoint on this CPU; it gets no context (Linux 5.10).
+pub(super) fn run(program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes = TestRun {
+        program: program.as_raw_fd() as u32,
+        ..TestRun::default()
+    };
+    bpf(BPF_PROG_TEST_RUN, &mut attributes).map(|_| ())
 }
 
 /// How often a program was passed over because it was running on that CPU already; 0 before 5.12, which
 /// does not count it.
 pub(super) fn missed_runs(program: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0u8; INFO_BYTES];
-    let attributes = GetInfo {
+    let mut attributes = GetInfo {
         descriptor: program.as_raw_fd() as u32,
         length: INFO_BYTES as u32,
         info: (&raw mut info) as u64,
     };
-    bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes)?;
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
     let bytes = info[RECURSION_MISSES..].first_chunk().copied();
     Ok(bytes.map_or(0, u64::from_ne_bytes))
 }
 
-fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<libc::c_long> {
+fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<libc::c_long> {
     // SAFETY: the attributes outlive the call, and so does what they point to; the kernel checks the size.
     #[expect(unsafe_code, reason = "the system call has no wrapper for this")]
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
             command,
-            std::ptr::from_ref(attributes),
+            std::ptr::from_mut(attributes),
             size_of::<T>(),
         )
     };
