@@ -64,9 +64,13 @@ impl Qemu {
         let Some(folder) = &self.unpacked else {
             return Command::new(program);
         };
-        let libraries = folder.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH));
+        let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
+        let libraries = folder.join("usr/lib").join(&triplet);
+        // Packages of older suites have some in /lib, which is a link to /usr/lib when they are installed.
+        let older = folder.join("lib").join(&triplet);
+        let path = format!("{}:{}", libraries.display(), older.display());
         let mut qemu = Command::new(folder.join("usr/bin").join(program));
-        qemu.env("LD_LIBRARY_PATH", &libraries)
+        qemu.env("LD_LIBRARY_PATH", path)
             .env("QEMU_MODULE_DIR", libraries.join("qemu"));
         for share in ["usr/share/qemu", "usr/share/seabios"] {
             qemu.arg("-L").arg(folder.join(share));
