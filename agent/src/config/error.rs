@@ -69,6 +69,14 @@ pub enum ConfigError {
         /// What was expected.
         reason: String,
     },
+    /// A value needs another, which is not there.
+    #[error("{key}: {reason}")]
+    Incomplete {
+        /// The key, with its table.
+        key: &'static str,
+        /// What it needs.
+        reason: &'static str,
+    },
     /// A rule does not hold together.
     #[error("{origin}: rules[{index}] (\"{name}\"): {reason}")]
     Rule {

@@ -213,6 +213,13 @@ fn scalar(value: &DeValue<'_>, form: &str) -> Result<Scalar, String> {
             i64::from_str_radix(integer.as_str(), integer.radix())
                 .map_err(|_| format!("the integer {integer} is too large"))?,
         ),
+        DeValue::Array(elements) => {
+            let texts = elements.iter().map(|element| match element.get_ref() {
+                DeValue::String(text) => Ok(text.to_string()),
+                other => Err(format!("expected {form}, found {} in it", kind(other))),
+            });
+            Scalar::List(texts.collect::<Result<_, _>>()?)
+        }
         other => return Err(format!("expected {form}, found {}", kind(other))),
     })
 }
@@ -278,7 +285,7 @@ mod tests {
         assert_eq!(
             refused("[graphics]\nx = 1\n"),
             "config.toml:1: unknown key \"graphics\"; expected one of listen, log, sessions, sampling, \
-             metrics, kernel, gpu, rules"
+             metrics, kernel, gpu, kubernetes, logind, libvirt, containers, rules"
         );
     }
 
@@ -302,7 +309,19 @@ mod tests {
         );
         assert_eq!(
             refused("[log]\nlevel = [1]\n"),
-            "config.toml:2: log.level: expected level, or target=level pairs, found an array"
+            "config.toml:2: log.level: expected level, or target=level pairs, found an integer in it"
+        );
+        assert_eq!(
+            refused("[log]\nlevel = [\"info\"]\n"),
+            "config.toml:2: log.level: expected a string, found an array"
+        );
+        assert_eq!(
+            refused("[kubernetes]\nnames = \"app\"\n"),
+            "config.toml:2: kubernetes.names: expected an array of labels or annotations, found a string"
+        );
+        assert_eq!(
+            refused("[kubernetes]\nsessions = [\"app in x\"]\n"),
+            "config.toml:2: kubernetes.sessions: \"app in x\" is no label selector: expected ( after in"
         );
         assert_eq!(
             refused("rules = 3\n"),

@@ -22,7 +22,10 @@ pub use error::{ConfigError, Origin};
 pub use keys::{KEYS, Key, PREFIX, RULE_KEYS, RuleKey};
 pub use reference::reference_markdown;
 
-use crate::discover::rules::Rule;
+use crate::discover::{
+    kubernetes::{self, Selector},
+    rules::Rule,
+};
 
 /// The agent's configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +44,14 @@ pub struct Config {
     pub kernel: Kernel,
     /// The GPUs.
     pub gpu: Gpu,
+    /// The Kubernetes API.
+    pub kubernetes: Kubernetes,
+    /// Logins.
+    pub logind: Logind,
+    /// Virtual machines.
+    pub libvirt: Libvirt,
+    /// Containers without Kubernetes.
+    pub containers: Containers,
     /// Configured rules, in the order in which they are asked.
     pub rules: Vec<Rule>,
 }
@@ -76,6 +87,82 @@ pub struct Sessions {
     pub state: PathBuf,
     /// Whether the built-in rules follow the configured ones.
     pub builtin_rules: bool,
+    /// What is told of who uses them.
+    pub user: UserPolicy,
+    /// The file with the key of [`UserPolicy::Hashed`].
+    pub user_key: Option<PathBuf>,
+}
+
+/// What is told of who uses a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserPolicy {
+    /// Nothing.
+    Off,
+    /// A keyed hash of the name.
+    Hashed,
+    /// The name.
+    Plain,
+}
+
+/// Whether a platform is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Where there are signs of it.
+    Auto,
+    /// Even where there are none yet.
+    On,
+    /// Never.
+    Off,
+}
+
+/// The Kubernetes API.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kubernetes {
+    /// Whether it is asked.
+    pub watch: Watch,
+    /// How to reach it from outside; `None` uses the pod's service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// Folder of the service account.
+    pub service_account: PathBuf,
+    /// Name of the node; `None` asks the environment.
+    pub node: Option<String>,
+    /// Which pods are sessions: one of these; empty for all.
+    pub sessions: Vec<Selector>,
+    /// Annotations and labels with a session's name.
+    pub names: Vec<String>,
+    /// Those with its template.
+    pub templates: Vec<String>,
+    /// Those with its user.
+    pub users: Vec<String>,
+}
+
+/// Logins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logind {
+    /// Whether logind is asked.
+    pub watch: Watch,
+    /// Address of the system bus; `None` for the usual places.
+    pub bus: Option<String>,
+}
+
+/// Virtual machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Libvirt {
+    /// Whether libvirt's files are read.
+    pub watch: Watch,
+    /// Where they are.
+    pub state: PathBuf,
+}
+
+/// Containers without Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Containers {
+    /// Whether runtimes are asked.
+    pub watch: Watch,
+    /// Sockets with Docker's API.
+    pub sockets: Vec<PathBuf>,
+    /// Folders with OCI bundles.
+    pub bundles: Vec<PathBuf>,
 }
 
 /// Rhythms.
@@ -178,6 +265,32 @@ impl ClassicBuckets {
     }
 }
 
+impl UserPolicy {
+    pub(super) const ALL: [Self; 3] = [Self::Off, Self::Hashed, Self::Plain];
+
+    /// The name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Hashed => "hashed",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+impl Watch {
+    pub(super) const ALL: [Self; 3] = [Self::Auto, Self::On, Self::Off];
+
+    /// The name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
 impl TaskState {
     pub(super) const ALL: [Self; 3] = [Self::Auto, Self::TaskStorage, Self::PidArray];
 
@@ -206,6 +319,8 @@ impl Default for Config {
                 idle_after: Duration::from_mins(15),
                 state: PathBuf::from("/run/sessionscope/sessions.json"),
                 builtin_rules: true,
+                user: UserPolicy::Off,
+                user_key: None,
             },
             sampling: Sampling {
                 period: Duration::from_secs(1),
@@ -233,9 +348,43 @@ impl Default for Config {
                 health: Duration::from_secs(5),
                 pcie: Duration::ZERO,
             },
+            kubernetes: Kubernetes {
+                watch: Watch::Auto,
+                kubeconfig: None,
+                service_account: PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount"),
+                node: None,
+                sessions: kubernetes::default_selectors(),
+                names: texts(kubernetes::NAMES),
+                templates: texts(kubernetes::TEMPLATES),
+                users: texts(kubernetes::USERS),
+            },
+            logind: Logind {
+                watch: Watch::Auto,
+                bus: None,
+            },
+            libvirt: Libvirt {
+                watch: Watch::Auto,
+                state: PathBuf::from("/run/libvirt/qemu"),
+            },
+            containers: Containers {
+                watch: Watch::Auto,
+                sockets: ["/run/docker.sock", "/run/podman/podman.sock"]
+                    .map(PathBuf::from)
+                    .into(),
+                bundles: [
+                    "/run/containerd/io.containerd.runtime.v2.task",
+                    "/run/containers/storage/overlay-containers",
+                ]
+                .map(PathBuf::from)
+                .into(),
+            },
             rules: Vec::new(),
         }
     }
+}
+
+fn texts(names: &[&str]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
 }
 
 /// What a configuration is made from. It is kept, so that a reload sees the same environment and
@@ -272,6 +421,13 @@ impl Config {
                     key: key.path.to_owned(),
                     reason,
                 })?;
+        }
+        if config.sessions.user == UserPolicy::Hashed && config.sessions.user_key.is_none() {
+            return Err(ConfigError::Incomplete {
+                key: "sessions.user",
+                reason: "\"hashed\" needs sessions.user_key, a file with 16 random bytes or more \
+                         (head -c 32 /dev/urandom)",
+            });
         }
         Ok(config)
     }

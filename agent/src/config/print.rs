@@ -27,9 +27,12 @@ pub(super) fn to_toml(config: &Config) -> String {
             &mut text,
             &format!("{} ({}; {})", key.doc, key.form(), key.variable()),
         );
-        let _ = match key.value(config) {
-            Some(value) => writeln!(text, "{name} = {value}"),
-            None => writeln!(text, "# {name} is not set"),
+        let _ = match (key.value(config), key.elements(config)) {
+            (Some(value), Some(elements)) if name.len() + value.len() > WIDTH => {
+                writeln!(text, "{name} = [\n    {},\n]", elements.join(",\n    "))
+            }
+            (Some(value), _) => writeln!(text, "{name} = {value}"),
+            (None, _) => writeln!(text, "# {name} is not set"),
         };
     }
     for rule in &config.rules {
@@ -74,7 +77,8 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        ClassicBuckets, Gpu, Kernel, Log, LogFormat, Metrics, Sampling, Sessions, TaskState, file,
+        ClassicBuckets, Containers, Gpu, Kernel, Kubernetes, Libvirt, Log, LogFormat, Logind,
+        Metrics, Sampling, Sessions, TaskState, UserPolicy, Watch, file,
     };
 
     fn parse(text: &str) -> Config {
@@ -106,6 +110,8 @@ mod tests {
                 idle_after: Duration::from_hours(1),
                 state: "/x/state".into(),
                 builtin_rules: false,
+                user: UserPolicy::Plain,
+                user_key: Some("/x/key".into()),
             },
             sampling: Sampling {
                 period: Duration::from_millis(1200),
@@ -132,6 +138,29 @@ mod tests {
                 processes: Duration::ZERO,
                 health: Duration::from_secs(4),
                 pcie: Duration::from_mins(1),
+            },
+            kubernetes: Kubernetes {
+                watch: Watch::On,
+                kubeconfig: Some("/x/kubeconfig".into()),
+                service_account: "/x/account".into(),
+                node: Some("node-1".to_owned()),
+                sessions: vec!["a=b,c in (d, e),!f".parse().unwrap()],
+                names: vec!["x/name".to_owned(), "y".to_owned()],
+                templates: Vec::new(),
+                users: vec!["x/user".to_owned()],
+            },
+            logind: Logind {
+                watch: Watch::Off,
+                bus: Some("unix:path=/x".to_owned()),
+            },
+            libvirt: Libvirt {
+                watch: Watch::On,
+                state: "/x/libvirt".into(),
+            },
+            containers: Containers {
+                watch: Watch::Off,
+                sockets: vec!["/x.sock".into()],
+                bundles: Vec::new(),
             },
             rules: parse(rules).rules,
         };

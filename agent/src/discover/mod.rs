@@ -5,5 +5,6 @@
 //! * [`platform`]: what the platforms' own sources say, and how they say it
 
 pub mod cgroup;
+pub mod kubernetes;
 pub mod platform;
 pub mod rules;

@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -19,7 +20,7 @@ pub enum Key {
     Container(String),
     /// A unit of systemd by its name (`session-3.scope`): the last component of the cgroup's path.
     Unit(String),
-    /// A virtual machine by its name: the identity's `session`, of the runtime `libvirt`.
+    /// A virtual machine by its name: the identity's `session`, where a rule of libvirt found it.
     Machine(String),
 }
 
@@ -28,26 +29,45 @@ pub enum Key {
 pub struct Facts {
     /// Whether the platform's owner wants it measured as a session; otherwise its cgroups are none.
     pub is_session: bool,
-    /// The session's name; empty leaves that of the rule.
-    pub session: String,
-    /// Its namespace; empty leaves that of the rule.
-    pub namespace: String,
-    /// What it was made from; empty leaves that of the rule.
-    pub template: String,
+    /// The session's name; without it that of the rule stays.
+    pub session: Option<Named>,
+    /// Its namespace; without it that of the rule stays.
+    pub namespace: Option<Named>,
+    /// What it was made from; without it that of the rule stays.
+    pub template: Option<Named>,
     /// Who uses it, in plain: what becomes of it is for the policy to say.
-    pub user: Option<String>,
+    pub user: Option<Named>,
     /// Where it is in its life, as far as the platform tells.
     pub phase: Option<PlatformPhase>,
     /// When the platform took it on (a pod: created).
     pub created: Option<SystemTime>,
     /// When a place was found for it.
     pub scheduled: Option<SystemTime>,
-    /// Whether nobody has used it for some time, and since when.
+    /// Since when nobody has used it.
     pub idle_since: Option<SystemTime>,
     /// Why it ended, once it has.
     pub end: Option<EndReason>,
-    /// What else there is to say, for people: `seat`, `type`, `remote`, `image`, …
+    /// The platform has forgotten it: nothing more will be said.
+    pub gone: bool,
+    /// What else there is to say, for people: `seat`, `type`, `remote host`, `image`, …
     pub details: BTreeMap<&'static str, String>,
+}
+
+/// A name and where the platform has it from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Named {
+    /// The name, as the platform writes it.
+    pub name: String,
+    /// Completes "named by the …": `label hub.jupyter.org/username`.
+    pub from: String,
+}
+
+impl Named {
+    /// A name that is not empty.
+    pub fn new(name: impl Into<String>, from: impl Into<String>) -> Option<Self> {
+        let (name, from) = (name.into(), from.into());
+        (!name.is_empty()).then_some(Self { name, from })
+    }
 }
 
 /// Where a session is in its life, by its platform.
@@ -113,6 +133,10 @@ pub enum Update {
         /// How it went.
         outcome: Outcome,
     },
+    /// The platform answers.
+    Up,
+    /// It does not, and why. What it said before still stands.
+    Down(String),
 }
 
 /// How a comparison went.
@@ -120,20 +144,171 @@ pub enum Update {
 pub enum Outcome {
     /// All is known.
     Success,
-    /// It is tried again, with the kind of error from a closed list of each source.
-    Error(&'static str),
+    /// It is tried again.
+    Error(ErrorType),
     /// The peer asked to begin again (an expired resource version).
     Requeue,
+}
+
+/// Kinds of errors, the same for all sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorType {
+    /// What was asked for is not there.
+    NotFound,
+    /// What was to be made is there already.
+    AlreadyExists,
+    /// Somebody else changed it.
+    Conflict,
+    /// The answer, or what was asked, is not as it must be.
+    Validation,
+    /// The question was refused as wrong.
+    BadRequest,
+    /// Who asks is not known.
+    Unauthorized,
+    /// Who asks may not.
+    Forbidden,
+    /// No answer in time.
+    Timeout,
+    /// The peer itself waited too long.
+    ServerTimeout,
+    /// Nobody answers.
+    Unavailable,
+    /// Too many questions.
+    RateLimited,
+    /// Anything else.
+    Internal,
+}
+
+impl ErrorType {
+    /// Every kind.
+    pub const ALL: [Self; 12] = [
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::Conflict,
+        Self::Validation,
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Timeout,
+        Self::ServerTimeout,
+        Self::Unavailable,
+        Self::RateLimited,
+        Self::Internal,
+    ];
+
+    /// The label value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::AlreadyExists => "already_exists",
+            Self::Conflict => "conflict",
+            Self::Validation => "validation",
+            Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Timeout => "timeout",
+            Self::ServerTimeout => "server_timeout",
+            Self::Unavailable => "unavailable",
+            Self::RateLimited => "rate_limited",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Of an error of the operating system.
+    pub fn of_io(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::NotFound => Self::NotFound,
+            Kind::PermissionDenied => Self::Forbidden,
+            Kind::TimedOut | Kind::WouldBlock => Self::Timeout,
+            Kind::ConnectionRefused | Kind::ConnectionReset | Kind::ConnectionAborted => {
+                Self::Unavailable
+            }
+            Kind::BrokenPipe | Kind::NotConnected | Kind::UnexpectedEof => Self::Unavailable,
+            Kind::InvalidData | Kind::InvalidInput => Self::Validation,
+            _ => Self::Internal,
+        }
+    }
+}
+
+/// A source of platform facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The Kubernetes API: [`Key::Pod`].
+    Kubernetes,
+    /// logind: [`Key::Unit`].
+    Logind,
+    /// libvirt: [`Key::Machine`].
+    Libvirt,
+    /// Container runtimes: [`Key::Container`].
+    Containers,
+}
+
+impl Source {
+    /// The label value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::Logind => "logind",
+            Self::Libvirt => "libvirt",
+            Self::Containers => "containers",
+        }
+    }
+}
+
+impl Key {
+    /// Who knows it.
+    pub fn source(&self) -> Source {
+        match self {
+            Self::Pod(_) => Source::Kubernetes,
+            Self::Container(_) => Source::Containers,
+            Self::Unit(_) => Source::Logind,
+            Self::Machine(_) => Source::Libvirt,
+        }
+    }
 }
 
 /// A source and what it says.
 #[derive(Debug)]
 pub struct Message {
-    /// Its name: the label `source`.
-    pub source: &'static str,
+    /// Who.
+    pub source: Source,
     /// What it says.
     pub update: Update,
 }
 
-/// Where sources send to.
-pub type Sender = tokio::sync::mpsc::Sender<Message>;
+/// Where a source sends to; an error means that nobody listens any more, and the source ends.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    source: Source,
+    messages: tokio::sync::mpsc::Sender<Message>,
+}
+
+/// Nobody listens any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Closed;
+
+impl Sender {
+    /// For one source.
+    pub fn new(source: Source, messages: tokio::sync::mpsc::Sender<Message>) -> Self {
+        Self { source, messages }
+    }
+
+    /// Sends; waits while the other side has much to do.
+    pub async fn send(&self, update: Update) -> Result<(), Closed> {
+        let source = self.source;
+        let message = Message { source, update };
+        self.messages.send(message).await.map_err(|_| Closed)
+    }
+}
+
+/// A path as it is, or where it is in the host's file system, seen through the first process: for an agent in
+/// a container that shares the host's pids.
+pub fn host_path(path: &Path) -> PathBuf {
+    let through_init = || Path::new("/proc/1/root").join(path.strip_prefix("/").unwrap_or(path));
+    if path.exists() {
+        path.to_owned()
+    } else {
+        through_init()
+    }
+}

@@ -1,86 +1,17 @@
-//! THE list of configuration keys.
-//!
-//! The file, the environment, the flags, the generated reference and `--print-config` all derive
-//! from it. A key is its path, its documentation and an accessor of [`Config`]; the default is what
-//! `Config::default()` has there, so that it is stated once. A new key is a field of `Config`, its
-//! default, and a row here.
+//! The rows of the list of keys.
 
 use std::{
     net::SocketAddr,
-    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use super::{ClassicBuckets, Config, LogFormat, TaskState, duration};
-use crate::{discover::rules::RuleDefinition, logging};
-
-/// What every environment variable of the agent begins with.
-pub const PREFIX: &str = "SESSIONSCOPE_";
-/// Environment variables that are no keys: the path of the file, and the binary that the end-to-end
-/// tests run.
-pub(super) const OTHER_VARIABLES: &[&str] = &["SESSIONSCOPE_CONFIG", "SESSIONSCOPE_BIN"];
-
-/// One configuration key.
-#[derive(Debug)]
-pub struct Key {
-    /// Its dotted path in the file.
-    pub path: &'static str,
-    /// The flag that overrides it, if there is one.
-    pub flag: Option<&'static str>,
-    /// What it is for.
-    pub doc: &'static str,
-    pub(super) field: Field,
-}
-
-type Get<T> = fn(&Config) -> T;
-type Set<T> = fn(&mut Config, T);
-type SetText = fn(&mut Config, &str) -> Result<(), String>;
-
-/// How a key is written, and its place in [`Config`].
-#[derive(Debug)]
-pub(super) enum Field {
-    /// Text that the setter validates; `form` says how it looks. Only text may be absent.
-    Text {
-        form: &'static str,
-        get: Get<Option<String>>,
-        set: SetText,
-    },
-    Integer {
-        range: RangeInclusive<u32>,
-        get: Get<u32>,
-        set: Set<u32>,
-    },
-    Duration {
-        range: RangeInclusive<Duration>,
-        get: Get<Duration>,
-        set: Set<Duration>,
-    },
-    Boolean {
-        get: Get<bool>,
-        set: Set<bool>,
-    },
-}
-
-/// A value before it is known to be acceptable.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Scalar {
-    Text(String),
-    Integer(i64),
-    Boolean(bool),
-}
-
-impl Scalar {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Text(_) => "a string",
-            Self::Integer(_) => "an integer",
-            Self::Boolean(_) => "a boolean",
-        }
-    }
-}
-
-const FOREVER: Duration = Duration::from_hours(365 * 24);
+use super::{FOREVER, Field, Key};
+use crate::{
+    config::{ClassicBuckets, LogFormat, TaskState, UserPolicy, Watch},
+    discover::kubernetes::Selector,
+    logging,
+};
 
 /// All keys, grouped by table; those without a table come first, as TOML wants it.
 pub const KEYS: &[Key] = &[
@@ -176,6 +107,38 @@ pub const KEYS: &[Key] = &[
         field: Field::Boolean {
             get: |config| config.sessions.builtin_rules,
             set: |config, value| config.sessions.builtin_rules = value,
+        },
+    },
+    Key {
+        path: "sessions.user",
+        flag: None,
+        doc: "What vdi_session_info says of who uses a session: nothing, a keyed hash that tells users apart without naming them, or the name.",
+        field: Field::Text {
+            form: "`off`, `hashed` or `plain`",
+            get: |config| Some(config.sessions.user.name().to_owned()),
+            set: |config, text| {
+                config.sessions.user = choose(text, &UserPolicy::ALL, UserPolicy::name)?;
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "sessions.user_key",
+        flag: None,
+        doc: "File with the key of sessions.user = \"hashed\", 16 bytes or more; the same on every node, so that a user has one hash.",
+        field: Field::Text {
+            form: "absolute path",
+            get: |config| {
+                config
+                    .sessions
+                    .user_key
+                    .as_ref()
+                    .map(|path| path_text(path))
+            },
+            set: |config, text| {
+                config.sessions.user_key = Some(absolute(text)?);
+                Ok(())
+            },
         },
     },
     Key {
@@ -377,180 +340,216 @@ pub const KEYS: &[Key] = &[
             set: |config, value| config.gpu.pcie = value,
         },
     },
+    Key {
+        path: "kubernetes.watch",
+        flag: None,
+        doc: "Ask the Kubernetes API for the pods of this node. auto: where there is a service account or a kubeconfig.",
+        field: Field::Text {
+            form: "`auto`, `on` or `off`",
+            get: |config| Some(config.kubernetes.watch.name().to_owned()),
+            set: |config, text| {
+                config.kubernetes.watch = choose(text, &Watch::ALL, Watch::name)?;
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "kubernetes.kubeconfig",
+        flag: None,
+        doc: "How to reach the API from outside the cluster. Without it, the service account of the pod.",
+        field: Field::Text {
+            form: "absolute path",
+            get: |config| {
+                config
+                    .kubernetes
+                    .kubeconfig
+                    .as_ref()
+                    .map(|path| path_text(path))
+            },
+            set: |config, text| {
+                config.kubernetes.kubeconfig = Some(absolute(text)?);
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "kubernetes.service_account",
+        flag: None,
+        doc: "Folder with the token and the certificate authority of the pod's service account.",
+        field: Field::Text {
+            form: "absolute path",
+            get: |config| Some(path_text(&config.kubernetes.service_account)),
+            set: |config, text| {
+                config.kubernetes.service_account = absolute(text)?;
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "kubernetes.node",
+        flag: None,
+        doc: "Name of this node. Without it, the environment variable NODE_NAME, which the manifests set, otherwise the host name.",
+        field: Field::Text {
+            form: "name",
+            get: |config| config.kubernetes.node.clone(),
+            set: |config, text| {
+                config.kubernetes.node = Some(text.to_owned());
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "kubernetes.sessions",
+        flag: None,
+        doc: "Label selectors, as of kubectl: a pod that one of them selects is a session, and no other is. With none, every pod is one.",
+        field: Field::List {
+            form: "selectors",
+            get: |config| {
+                config
+                    .kubernetes
+                    .sessions
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect()
+            },
+            set: |config, selectors| {
+                let selectors = selectors.iter().map(|text| text.parse::<Selector>());
+                config.kubernetes.sessions = selectors.collect::<Result<_, _>>()?;
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "kubernetes.names",
+        flag: None,
+        doc: "Annotations or labels of a pod with the name of its session, the first that is there. Otherwise the pod's name.",
+        field: Field::List {
+            form: "labels or annotations",
+            get: |config| config.kubernetes.names.clone(),
+            set: |config, names| {
+                config.kubernetes.names = names;
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "kubernetes.templates",
+        flag: None,
+        doc: "The same for the template. Otherwise the image of its main container, without registry and tag.",
+        field: Field::List {
+            form: "labels or annotations",
+            get: |config| config.kubernetes.templates.clone(),
+            set: |config, names| {
+                config.kubernetes.templates = names;
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "kubernetes.users",
+        flag: None,
+        doc: "The same for who uses it (sessions.user).",
+        field: Field::List {
+            form: "labels or annotations",
+            get: |config| config.kubernetes.users.clone(),
+            set: |config, names| {
+                config.kubernetes.users = names;
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "logind.watch",
+        flag: None,
+        doc: "Ask logind for the users, kinds and idleness of logins over D-Bus. auto: where the bus is there.",
+        field: Field::Text {
+            form: "`auto`, `on` or `off`",
+            get: |config| Some(config.logind.watch.name().to_owned()),
+            set: |config, text| {
+                config.logind.watch = choose(text, &Watch::ALL, Watch::name)?;
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "logind.bus",
+        flag: None,
+        doc: "Address of the D-Bus system bus. Without it, the usual socket, here and in the host's file system.",
+        field: Field::Text {
+            form: "D-Bus address",
+            get: |config| config.logind.bus.clone(),
+            set: |config, text| {
+                config.logind.bus = Some(text.to_owned());
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "libvirt.watch",
+        flag: None,
+        doc: "Read what libvirt says of its virtual machines. auto: where its folder is there.",
+        field: Field::Text {
+            form: "`auto`, `on` or `off`",
+            get: |config| Some(config.libvirt.watch.name().to_owned()),
+            set: |config, text| {
+                config.libvirt.watch = choose(text, &Watch::ALL, Watch::name)?;
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "libvirt.state",
+        flag: None,
+        doc: "Folder in which libvirt keeps the state of running machines, here or in the host's file system.",
+        field: Field::Text {
+            form: "absolute path",
+            get: |config| Some(path_text(&config.libvirt.state)),
+            set: |config, text| {
+                config.libvirt.state = absolute(text)?;
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "containers.watch",
+        flag: None,
+        doc: "Ask container runtimes for the names and images of their containers. auto: those whose sockets or folders are there.",
+        field: Field::Text {
+            form: "`auto`, `on` or `off`",
+            get: |config| Some(config.containers.watch.name().to_owned()),
+            set: |config, text| {
+                config.containers.watch = choose(text, &Watch::ALL, Watch::name)?;
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "containers.sockets",
+        flag: None,
+        doc: "Sockets of runtimes with Docker's API, here or in the host's file system.",
+        field: Field::List {
+            form: "absolute paths",
+            get: |config| paths_text(&config.containers.sockets),
+            set: |config, paths| {
+                config.containers.sockets = absolutes(&paths)?;
+                Ok(())
+            },
+        },
+    },
+    Key {
+        path: "containers.bundles",
+        flag: None,
+        doc: "Folders in which containerd and CRI-O keep the bundles of running containers, here or in the host's file system.",
+        field: Field::List {
+            form: "absolute paths",
+            get: |config| paths_text(&config.containers.bundles),
+            set: |config, paths| {
+                config.containers.bundles = absolutes(&paths)?;
+                Ok(())
+            },
+        },
+    },
 ];
-
-impl Key {
-    /// The key at a dotted path.
-    pub fn at(path: &str) -> Option<&'static Self> {
-        KEYS.iter().find(|key| key.path == path)
-    }
-
-    /// The table and the last part of the path; the table is empty at the top level.
-    pub fn table_and_name(&self) -> (&'static str, &'static str) {
-        self.path.rsplit_once('.').unwrap_or(("", self.path))
-    }
-
-    /// The environment variable that overrides the key.
-    pub fn variable(&self) -> String {
-        format!(
-            "{PREFIX}{}",
-            self.path.replace('.', "_").to_ascii_uppercase()
-        )
-    }
-
-    /// How a value looks, in Markdown.
-    pub fn form(&self) -> String {
-        match &self.field {
-            Field::Text { form, .. } => (*form).to_owned(),
-            Field::Integer { range, .. } => {
-                format!("integer, {} to {}", range.start(), range.end())
-            }
-            Field::Duration { range, .. } => format!("duration, {}", bounds(range)),
-            Field::Boolean { .. } => "boolean".to_owned(),
-        }
-    }
-
-    /// The value that `config` has, in TOML; `None` if it is not set.
-    pub fn value(&self, config: &Config) -> Option<String> {
-        match &self.field {
-            Field::Text { get, .. } => get(config).map(|text| toml_string(&text)),
-            Field::Integer { get, .. } => Some(get(config).to_string()),
-            Field::Duration { get, .. } => Some(toml_string(&duration::format(get(config)))),
-            Field::Boolean { get, .. } => Some(get(config).to_string()),
-        }
-    }
-
-    /// Validates a value and puts it in its place.
-    pub(super) fn set(&self, config: &mut Config, value: &Scalar) -> Result<(), String> {
-        let wrong = |expected: &str| Err(format!("expected {expected}, found {}", value.kind()));
-        match &self.field {
-            Field::Text { set, .. } => match value {
-                Scalar::Text(text) => set(config, text),
-                _ => wrong("a string"),
-            },
-            Field::Integer { range, set, .. } => match value {
-                Scalar::Integer(integer) => {
-                    let value = u32::try_from(*integer)
-                        .ok()
-                        .filter(|value| range.contains(value));
-                    let (least, most) = (range.start(), range.end());
-                    set(
-                        config,
-                        value.ok_or(format!("expected {least} to {most}, found {integer}"))?,
-                    );
-                    Ok(())
-                }
-                _ => wrong("an integer"),
-            },
-            Field::Duration { range, set, .. } => match value {
-                Scalar::Text(text) => {
-                    let value = duration::parse(text)?;
-                    if !range.contains(&value) {
-                        return Err(format!("expected {}, found \"{text}\"", bounds(range)));
-                    }
-                    set(config, value);
-                    Ok(())
-                }
-                Scalar::Integer(_) => Err(duration::NEEDS_UNIT.to_owned()),
-                Scalar::Boolean(_) => wrong("a duration such as \"5m\""),
-            },
-            Field::Boolean { set, .. } => match value {
-                Scalar::Boolean(value) => {
-                    set(config, *value);
-                    Ok(())
-                }
-                _ => wrong("true or false"),
-            },
-        }
-    }
-
-    /// The same for text without a type: an environment variable or a flag.
-    pub(super) fn set_text(&self, config: &mut Config, text: &str) -> Result<(), String> {
-        let value = match &self.field {
-            Field::Text { .. } | Field::Duration { .. } => Scalar::Text(text.to_owned()),
-            Field::Integer { .. } => Scalar::Integer(
-                text.parse()
-                    .map_err(|_| format!("expected an integer, found \"{text}\""))?,
-            ),
-            Field::Boolean { .. } => Scalar::Boolean(
-                text.parse()
-                    .map_err(|_| format!("expected true or false, found \"{text}\""))?,
-            ),
-        };
-        self.set(config, &value)
-    }
-}
-
-/// One key of a rule's table.
-#[derive(Debug)]
-pub struct RuleKey {
-    /// The key.
-    pub name: &'static str,
-    /// What it is for.
-    pub doc: &'static str,
-    pub(super) field: RuleField,
-}
-
-/// The place of a rule's key.
-#[derive(Debug)]
-pub(super) enum RuleField {
-    Required(fn(&mut RuleDefinition) -> &mut String),
-    Optional(fn(&mut RuleDefinition) -> &mut Option<String>),
-    Boolean(fn(&mut RuleDefinition) -> &mut bool),
-}
-
-/// The keys of a rule.
-pub const RULE_KEYS: &[RuleKey] = &[
-    RuleKey {
-        name: "name",
-        doc: "What the log and `vdi_session_info` call the rule. Required, and unique.",
-        field: RuleField::Required(|rule| &mut rule.name),
-    },
-    RuleKey {
-        name: "pattern",
-        doc: "Regular expression over the bytes of the cgroup's path, which begins with `/`. It is not anchored: without `^` and `$` it also takes the cgroups below. Required.",
-        field: RuleField::Required(|rule| &mut rule.pattern),
-    },
-    RuleKey {
-        name: "session",
-        doc: "Name of the session, with references to captures (`$name`, `${name}`). Default: the capture `session`.",
-        field: RuleField::Optional(|rule| &mut rule.session),
-    },
-    RuleKey {
-        name: "namespace",
-        doc: "The same for the label `namespace`. Default: the capture `namespace`, or empty.",
-        field: RuleField::Optional(|rule| &mut rule.namespace),
-    },
-    RuleKey {
-        name: "template",
-        doc: "The same for the label `template`. Default: the capture `template`, or empty.",
-        field: RuleField::Optional(|rule| &mut rule.template),
-    },
-    RuleKey {
-        name: "runtime",
-        doc: "The same for `runtime` of `vdi_session_info`. Default: the capture `runtime`, or none.",
-        field: RuleField::Optional(|rule| &mut rule.runtime),
-    },
-    RuleKey {
-        name: "ignore",
-        doc: "The cgroup and all below it are no session. Default: false.",
-        field: RuleField::Boolean(|rule| &mut rule.ignore),
-    },
-];
-
-/// Text as a TOML string, in the style that needs the fewest escapes.
-pub(super) fn toml_string(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
-}
-
-fn bounds(range: &RangeInclusive<Duration>) -> String {
-    let least = duration::format(*range.start());
-    if *range.end() == FOREVER {
-        format!("at least {least}")
-    } else {
-        format!("{least} to {}", duration::format(*range.end()))
-    }
-}
 
 fn choose<T: Copy>(text: &str, choices: &[T], name: fn(T) -> &'static str) -> Result<T, String> {
     choices
@@ -573,6 +572,14 @@ fn absolute(text: &str) -> Result<PathBuf, String> {
     } else {
         Err(format!("expected an absolute path, found \"{text}\""))
     }
+}
+
+fn absolutes(texts: &[String]) -> Result<Vec<PathBuf>, String> {
+    texts.iter().map(|text| absolute(text)).collect()
+}
+
+fn paths_text(paths: &[PathBuf]) -> Vec<String> {
+    paths.iter().map(|path| path_text(path)).collect()
 }
 
 fn path_text(path: &Path) -> String {
