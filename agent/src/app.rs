@@ -1,28 +1,34 @@
 //! Wires the agent: the file to read first.
 //!
 //! One task owns the kernel side, the hierarchy and the registry, so nothing needs a lock. It waits for
-//! the ring buffer, for the GPUs' sampler, for the next sample, for the next scan and for signals, and leaves
-//! an immutable snapshot after each sample. The HTTP side only reads snapshots.
+//! the ring buffer, for the GPUs' sampler, for what the platforms say, for the next sample, for the next scan
+//! and for signals, and leaves an immutable snapshot after each sample. The HTTP side only reads snapshots.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
-use agent_common::histogram::bucket_of;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
 
 use crate::{
-    config::{Config, Inputs, TaskState},
-    discover::{cgroup::Hierarchy, rules::Rules},
+    config::{Config, Inputs, TaskState, Watch},
+    discover::{
+        cgroup::Hierarchy,
+        directory::Directory,
+        kubernetes,
+        platform::{ErrorType, Message, Outcome, Reconciles, Sender, Source},
+        rules::Rules,
+        users::Users,
+    },
     error::Error,
     gpu::{self, Monitor, model::Report},
     kernel::{
@@ -37,7 +43,7 @@ use crate::{
         remembered::{Entry, Remembered},
         slots::slots_for,
     },
-    snapshot::{AgentView, GpuView, Reconciles, SessionView, Snapshot},
+    snapshot::{AgentView, GpuView, SessionView, Snapshot},
 };
 
 /// Runs the agent until SIGTERM or SIGINT. `inputs` is what `config` was made from, for SIGHUP.
@@ -49,6 +55,7 @@ pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
 
     let facts = preflight::Facts::gather(&config.kernel);
     let cgroup2 = preflight::require(&facts)?;
+    let users = Users::new(&config.sessions)?;
     // Before the programs: a port in use costs nothing to find out.
     let listener = bind(config.listen).await?;
     let kernel = Kernel::load(&kernel::Options {
@@ -68,7 +75,9 @@ pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
     let state = AppState::new(snapshots, config.sampling.period, config.metrics.clone());
     tracing::info!(address = %listener.local_addr().unwrap_or(config.listen), "listening");
     let server = async { axum::serve(listener, serve::app(state)).await };
-    let agent = Agent::start(config, inputs, &cgroup2, facts.kernel_release, kernel)?;
+    let directory = Directory::new(users);
+    let node = (kernel, facts.kernel_release);
+    let agent = Agent::start(config, inputs, &cgroup2, node, directory)?;
 
     tokio::select! {
         result = agent.work(publish, hangup) => result,
@@ -88,6 +97,22 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
         .map_err(|source| Error::Listen { address, source })
 }
 
+/// Messages of the sources that are taken at once; more wait.
+const MESSAGES: usize = 256;
+
+/// Starts the platforms' sources.
+fn start_sources(config: &Config, directory: &mut Directory, to: &mpsc::Sender<Message>) {
+    let sender = |source| Sender::new(source, to.clone());
+    let off = |watch: Watch, key: &str| (watch == Watch::Off).then(|| format!("{key} is \"off\""));
+    let source = Source::Kubernetes;
+    let reason = off(config.kubernetes.watch, "kubernetes.watch")
+        .or_else(|| kubernetes::absent(&config.kubernetes));
+    if reason.is_none() {
+        tokio::spawn(kubernetes::run(config.kubernetes.clone(), sender(source)));
+    }
+    directory.add(source, reason);
+}
+
 /// Everything that the sampling task owns.
 struct Agent {
     config: Config,
@@ -98,6 +123,11 @@ struct Agent {
     cgroup_root: PathBuf,
     hierarchy: Hierarchy,
     rules: Rules,
+    directory: Directory,
+    /// What the platforms' sources say.
+    messages: mpsc::Receiver<Message>,
+    /// Kept, so that there is somebody who could speak, also where every source is off.
+    _speaker: mpsc::Sender<Message>,
     registry: Registry,
     gpus: Monitor,
     /// The last round of the GPUs' sampler.
@@ -114,8 +144,8 @@ impl Agent {
         config: Config,
         inputs: Inputs,
         cgroup2: &preflight::Cgroup2Mount,
-        kernel_release: String,
-        kernel: Kernel,
+        (kernel, kernel_release): (Kernel, String),
+        mut directory: Directory,
     ) -> Result<Self, Error> {
         // The programs are attached already, so a cgroup made during the scan is in the ring.
         let hierarchy = Hierarchy::scan(&cgroup2.path)
@@ -128,6 +158,8 @@ impl Agent {
                 "not in the host's pid namespace: processes on GPUs cannot be told (hostPID)"
             );
         }
+        let (speaker, messages) = mpsc::channel(MESSAGES);
+        start_sources(&config, &mut directory, &speaker);
         let mut agent = Self {
             config,
             inputs,
@@ -136,6 +168,9 @@ impl Agent {
             cgroup_root: cgroup2.path.clone(),
             hierarchy,
             rules,
+            directory,
+            messages,
+            _speaker: speaker,
             registry,
             gpus,
             gpu_report: None,
@@ -143,8 +178,8 @@ impl Agent {
             remembered: None,
             events_lost: 0,
         };
-        agent.reconcile();
         agent.recall();
+        agent.reconcile();
         // Starts the accounts of the threads that are there already.
         agent.kernel.census();
         Ok(agent)
@@ -156,7 +191,17 @@ impl Agent {
         match Remembered::read(path) {
             Ok(Some(before)) => {
                 let same_boot = before.is_of_this_boot(&Remembered::now(Vec::new()));
-                self.registry.recall(&before, same_boot);
+                let there = if same_boot {
+                    self.hierarchy.ids()
+                } else {
+                    HashSet::new()
+                };
+                for entry in &before.sessions {
+                    if let (Some(key), true) = (&entry.platform, same_boot) {
+                        self.directory.recall(key.clone(), entry.facts());
+                    }
+                }
+                self.registry.recall(before, &there);
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(
@@ -197,6 +242,7 @@ impl Agent {
         rescan.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first scan has just been made.
         rescan.reset();
+        let mut said = Vec::with_capacity(MESSAGES);
         loop {
             tokio::select! {
                 ready = ring.readable_mut() => {
@@ -205,6 +251,7 @@ impl Agent {
                     ready.clear_ready();
                 }
                 report = self.gpus.next_report() => self.take_gpus(report),
+                _ = self.messages.recv_many(&mut said, MESSAGES) => self.take_messages(&mut said),
                 _ = sample.tick() => {
                     self.drain(ring.get_mut());
                     let snapshot = self.sample();
@@ -235,9 +282,10 @@ impl Agent {
                 Event::CgroupMade { id, parent, name } => {
                     match self.hierarchy.made(id, parent, &name) {
                         Some(found) => {
-                            let verdict = self.rules.classify(&found.path);
-                            let began = || self.hierarchy.began(&found.path);
                             let now = Instant::now();
+                            let verdict = self.rules.classify(&found.path);
+                            let verdict = self.directory.name(verdict, &found.path, now);
+                            let began = || self.hierarchy.began(&found.path);
                             self.registry
                                 .appear(&found, verdict, began, &mut self.kernel, now);
                         }
@@ -316,6 +364,16 @@ impl Agent {
         }
     }
 
+    fn take_messages(&mut self, said: &mut Vec<Message>) {
+        let now = Instant::now();
+        for message in said.drain(..) {
+            self.directory.take(message, now);
+        }
+        if self.directory.has_changed(now) {
+            self.reconcile();
+        }
+    }
+
     fn take_gpus(&mut self, report: Report) {
         self.registry.take_gpus(&report, &self.kernel);
         // The driver tells of each error in both ways; the tracepoint names the process.
@@ -338,6 +396,13 @@ impl Agent {
             self.events_lost = lost;
             self.rescan();
         }
+        if self.directory.has_changed(now) {
+            self.reconcile();
+        }
+        let directory = &mut self.directory;
+        self.registry.take_platforms(|key| directory.facts(key));
+        self.registry
+            .take_without_cgroup(directory.without_cgroup());
         self.registry.sample(&mut self.kernel, now);
         self.remember();
         self.read_accounts();
@@ -419,15 +484,20 @@ impl Agent {
                 adoption: *self.registry.adoption(),
                 startup: self.registry.startup().clone(),
                 ended: self.registry.ended().clone(),
-                reconciles: BTreeMap::from([("cgroup", self.reconciles.clone())]),
+                reconciles: self.reconciles.clone(),
+                peers: self.directory.peers().clone(),
+                awaited: self.registry.awaited().to_vec(),
+                templates: self.registry.templates().clone(),
             },
         }
     }
 
     fn rescan(&mut self) {
+        let began = Instant::now();
         if let Err(error) = self.hierarchy.rescan() {
             tracing::error!(%error, "scan of the cgroup hierarchy failed");
-            *self.reconciles.errors.entry("io").or_default() += 1;
+            let outcome = Outcome::Error(ErrorType::of_io(&error));
+            self.reconciles.add(began.elapsed(), outcome);
             return;
         }
         self.reconcile();
@@ -435,17 +505,16 @@ impl Agent {
 
     fn reconcile(&mut self) {
         let began = Instant::now();
-        self.registry.reconcile(
-            &self.hierarchy.all(),
-            |path| self.rules.classify(path),
-            |path| self.hierarchy.began(path),
-            &mut self.kernel,
-            began,
-        );
-        let took_ns = began.elapsed().as_nanos() as u64;
-        self.reconciles.duration.buckets[bucket_of(took_ns)] += 1;
-        self.reconciles.duration.sum_ns += took_ns;
-        self.reconciles.success += 1;
+        self.directory.pass(|directory| {
+            self.registry.reconcile(
+                &self.hierarchy.all(),
+                |path| directory.name(self.rules.classify(path), path, began),
+                |path| self.hierarchy.began(path),
+                &mut self.kernel,
+                began,
+            );
+        });
+        self.reconciles.add(began.elapsed(), Outcome::Success);
     }
 
     /// SIGHUP: the rules are read again; what is wrong with them is logged, and the old ones stay.

@@ -1,7 +1,7 @@
 //! What every output reads: one immutable state of the agent, made by `app` once per sample.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -9,7 +9,11 @@ use std::{
 use agent_common::histogram::Histogram;
 
 use crate::{
-    discover::{platform::EndReason, rules::Identity},
+    discover::{
+        directory::Peer,
+        platform::{EndReason, Facts, Reconciles, Source},
+        rules::Identity,
+    },
     gpu::{
         Status,
         model::{Calls, Report},
@@ -18,7 +22,7 @@ use crate::{
     session::{
         ended::AllEnded,
         gpu::{Remainder, XidCount},
-        model::{Counts, Milestone, RecentView, Session},
+        model::{Counts, Milestone, RecentView, Session, Template},
         phase::Phase,
         registry::StartupKey,
     },
@@ -83,6 +87,8 @@ pub struct SessionView {
     pub recent: Option<RecentView>,
     /// Sessions that took the CPU from it, most often first.
     pub preempted_by: Vec<(String, u64)>,
+    /// What its platform last said of it.
+    pub platform: Option<Arc<Facts>>,
 }
 
 impl SessionView {
@@ -93,7 +99,7 @@ impl SessionView {
             cgroup: session.cgroup.clone(),
             phase: session.is_live().then_some(session.phase),
             phase_since: session.phase_since.filter(|_| session.is_live()),
-            started: session.started,
+            started: session.began(),
             ended: session
                 .ended
                 .and_then(|at| SystemTime::now().checked_sub(at.elapsed())),
@@ -107,6 +113,7 @@ impl SessionView {
                 None
             },
             preempted_by,
+            platform: session.platform.clone(),
         }
     }
 }
@@ -136,17 +143,12 @@ pub struct AgentView {
     pub startup: BTreeMap<StartupKey, Histogram>,
     /// Sessions that have ended, by reason.
     pub ended: AllEnded,
-    /// Comparisons of what is there with what is known, by source.
-    pub reconciles: BTreeMap<&'static str, Reconciles>,
-}
-
-/// How a source's comparisons went.
-#[derive(Clone, Debug, Default)]
-pub struct Reconciles {
-    /// How long they took.
-    pub duration: Histogram,
-    /// How many succeeded.
-    pub success: u64,
-    /// How many failed, by kind of error.
-    pub errors: BTreeMap<&'static str, u64>,
+    /// Comparisons of the cgroups that are there with what is known.
+    pub reconciles: Reconciles,
+    /// The platforms' sources.
+    pub peers: BTreeMap<Source, Peer>,
+    /// Sessions that are awaited: their platform has them, and they have no cgroup yet.
+    pub awaited: Vec<Template>,
+    /// Templates that sessions have had.
+    pub templates: BTreeSet<Template>,
 }

@@ -7,6 +7,8 @@
 mod figures;
 mod gpu;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use figures::{
@@ -46,6 +48,20 @@ pub struct Agent {
     pub sessions_overflowed: u64,
     /// The kernel programs.
     pub programs: Vec<Program>,
+    /// The platforms' sources.
+    pub sources: Vec<Source>,
+}
+
+/// A platform that knows what sessions are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Source {
+    /// kubernetes, logind, libvirt or containers.
+    pub name: String,
+    /// It answers.
+    pub up: bool,
+    /// Why not.
+    pub reason: Option<String>,
 }
 
 /// A kernel program.
@@ -102,6 +118,12 @@ pub struct Session {
     pub pod: Option<String>,
     /// Id of its container.
     pub container: Option<String>,
+    /// Who uses it, as far as `sessions.user` lets that be told.
+    pub user: Option<String>,
+    /// What in the platform its names are from.
+    pub origins: Origins,
+    /// What its platform says besides, in words.
+    pub details: BTreeMap<String, String>,
     /// When it began.
     pub start_time: Option<f64>,
     /// From its beginning to each milestone of its start.
@@ -154,6 +176,20 @@ pub struct Session {
     pub last_oom_kill: Option<OomKill>,
     /// Life cycle of its processes.
     pub process: ProcessCounts,
+}
+
+/// What in the platform each name is from; null for those that the rule gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Origins {
+    /// The session's name.
+    pub session: Option<String>,
+    /// The namespace.
+    pub namespace: Option<String>,
+    /// The template.
+    pub template: Option<String>,
+    /// The user.
+    pub user: Option<String>,
 }
 
 /// Seconds from a session's beginning to each milestone; null before it, and for a session that is older than

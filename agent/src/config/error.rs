@@ -99,6 +99,17 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// `sessions.user` is to be hashed, and there is no key.
+    pub(crate) fn no_user_key() -> Self {
+        Self::Incomplete {
+            key: "sessions.user",
+            reason: "\"hashed\" needs sessions.user_key, a file with 16 random bytes or more \
+                     (head -c 32 /dev/urandom)",
+        }
+    }
+}
+
 /// "did you mean …" if one candidate is close to `word`, else all of them.
 pub(super) fn hint<'c>(word: &str, candidates: impl Iterator<Item = &'c str> + Clone) -> String {
     let closest = candidates

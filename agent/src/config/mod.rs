@@ -9,6 +9,7 @@ mod duration;
 mod error;
 mod file;
 mod keys;
+mod operators;
 mod print;
 mod reference;
 
@@ -22,10 +23,7 @@ pub use error::{ConfigError, Origin};
 pub use keys::{KEYS, Key, PREFIX, RULE_KEYS, RuleKey};
 pub use reference::reference_markdown;
 
-use crate::discover::{
-    kubernetes::{self, Selector},
-    rules::Rule,
-};
+use crate::discover::{rules::Rule, selector::Selector};
 
 /// The agent's configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -353,10 +351,10 @@ impl Default for Config {
                 kubeconfig: None,
                 service_account: PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount"),
                 node: None,
-                sessions: kubernetes::default_selectors(),
-                names: texts(kubernetes::NAMES),
-                templates: texts(kubernetes::TEMPLATES),
-                users: texts(kubernetes::USERS),
+                sessions: operators::selectors(),
+                names: texts(operators::NAMES),
+                templates: texts(operators::TEMPLATES),
+                users: texts(operators::USERS),
             },
             logind: Logind {
                 watch: Watch::Auto,
@@ -423,11 +421,7 @@ impl Config {
                 })?;
         }
         if config.sessions.user == UserPolicy::Hashed && config.sessions.user_key.is_none() {
-            return Err(ConfigError::Incomplete {
-                key: "sessions.user",
-                reason: "\"hashed\" needs sessions.user_key, a file with 16 random bytes or more \
-                         (head -c 32 /dev/urandom)",
-            });
+            return Err(ConfigError::no_user_key());
         }
         Ok(config)
     }

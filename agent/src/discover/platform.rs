@@ -11,8 +11,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use agent_common::histogram::{Histogram, bucket_of};
+use serde::{Deserialize, Serialize};
+
 /// What joins a platform's session with a cgroup.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Key {
     /// A pod by its uid: the identity's `pod`.
     Pod(String),
@@ -31,6 +34,8 @@ pub struct Facts {
     pub is_session: bool,
     /// The session's name; without it that of the rule stays.
     pub session: Option<Named>,
+    /// A name that no other session has, for when another has the first.
+    pub unique: Option<Named>,
     /// Its namespace; without it that of the rule stays.
     pub namespace: Option<Named>,
     /// What it was made from; without it that of the rule stays.
@@ -228,6 +233,33 @@ impl ErrorType {
             Kind::InvalidData | Kind::InvalidInput => Self::Validation,
             _ => Self::Internal,
         }
+    }
+}
+
+/// How a source's comparisons went.
+#[derive(Clone, Debug, Default)]
+pub struct Reconciles {
+    /// How long they took.
+    pub duration: Histogram,
+    /// How many succeeded.
+    pub success: u64,
+    /// How often the peer asked to begin again.
+    pub requeue: u64,
+    /// How many failed, by kind of error.
+    pub errors: BTreeMap<ErrorType, u64>,
+}
+
+impl Reconciles {
+    /// Counts one.
+    pub fn add(&mut self, took: Duration, outcome: Outcome) {
+        match outcome {
+            Outcome::Success => self.success += 1,
+            Outcome::Requeue => self.requeue += 1,
+            Outcome::Error(kind) => *self.errors.entry(kind).or_default() += 1,
+        }
+        let took_ns = took.as_nanos() as u64;
+        self.duration.buckets[bucket_of(took_ns)] += 1;
+        self.duration.sum_ns += took_ns;
     }
 }
 

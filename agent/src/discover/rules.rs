@@ -16,9 +16,10 @@ use std::borrow::Cow;
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
+use super::platform::{Key, Source};
 pub use builtin::{BUILTIN, Builtin, Example, builtin_markdown};
 use template::{Captured, Template};
-pub use text::{LONGEST, printable};
+pub use text::{LONGEST, label, printable};
 
 /// A rule as it is written in the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -112,6 +113,34 @@ pub struct Identity {
     pub pod: Option<String>,
     /// The id of the container.
     pub container: Option<String>,
+    /// Who uses it, as far as that is told.
+    pub user: Option<String>,
+    /// What joins it with its platform.
+    pub platform: Option<Key>,
+    /// The platform that named it; `None` when the rule did.
+    pub source: Option<Source>,
+    /// Where the platform has the names from.
+    pub origins: Origins,
+}
+
+impl Identity {
+    /// What told of it: the label `source`.
+    pub fn source_name(&self) -> &'static str {
+        self.source.map_or("cgroup", Source::name)
+    }
+}
+
+/// What in the platform each name is from; `None` for those that the rule gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Origins {
+    /// The session's name.
+    pub session: Option<String>,
+    /// The namespace.
+    pub namespace: Option<String>,
+    /// The template.
+    pub template: Option<String>,
+    /// The user, whether it is told or not.
+    pub user: Option<String>,
 }
 
 /// What one cgroup is by its own path.
@@ -123,6 +152,8 @@ pub enum Verdict {
     Ignored,
     /// No session; it belongs to the nearest session above, if there is one.
     NotASession,
+    /// Not known yet: its platform has not spoken.
+    Held,
 }
 
 impl Rule {
@@ -231,20 +262,21 @@ impl Rule {
     }
 
     fn identity(&self, captured: &Captured<'_>) -> Option<Identity> {
-        let label = |template: &Option<Template>| {
+        let text = |template: &Option<Template>| {
             let text = template
                 .as_ref()
-                .map(|template| text::label(&template.expand(captured)));
+                .map(|template| label(&template.expand(captured)));
             text.filter(|text| !text.is_empty())
         };
         Some(Identity {
-            session: label(&self.session)?,
-            namespace: label(&self.namespace).unwrap_or_default(),
-            template: label(&self.template).unwrap_or_default(),
-            runtime: label(&self.runtime),
+            session: text(&self.session)?,
+            namespace: text(&self.namespace).unwrap_or_default(),
+            template: text(&self.template).unwrap_or_default(),
+            runtime: text(&self.runtime),
             rule: self.definition.name.clone(),
-            pod: label(&self.pod),
-            container: label(&self.container),
+            pod: text(&self.pod),
+            container: text(&self.container),
+            ..Identity::default()
         })
     }
 }

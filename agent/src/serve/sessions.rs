@@ -14,6 +14,10 @@ use axum::{Json, extract::State};
 use super::AppState;
 use crate::{
     api,
+    discover::{
+        directory::{Peer, Status},
+        platform::Source,
+    },
     kernel::programs::ProgramStatus,
     session::{
         model::{Milestone, OomKill},
@@ -39,6 +43,7 @@ fn report(snapshot: &Snapshot) -> api::Report {
             sessions_tracked: agent.live_sessions,
             sessions_overflowed: agent.overflowed_total,
             programs: snapshot.programs.iter().map(program).collect(),
+            sources: agent.peers.iter().map(source).collect(),
         }),
         gpus: gpus::of_node(&snapshot.gpu),
         sessions: snapshot.sessions.iter().map(session).collect(),
@@ -58,6 +63,27 @@ fn program(status: &ProgramStatus) -> api::Program {
     }
 }
 
+fn source((source, peer): (&Source, &Peer)) -> api::Source {
+    let reason = match &peer.status {
+        Status::Up => None,
+        Status::Starting => Some("it has not answered yet".to_owned()),
+        Status::Off(reason) | Status::Down(reason) => Some(reason.clone()),
+    };
+    api::Source {
+        name: source.name().to_owned(),
+        up: reason.is_none(),
+        reason,
+    }
+}
+
+/// What its platform says besides.
+fn details(view: &SessionView) -> BTreeMap<String, String> {
+    let details = view.platform.iter().flat_map(|facts| &facts.details);
+    details
+        .map(|(name, text)| ((*name).to_owned(), text.clone()))
+        .collect()
+}
+
 fn session(view: &SessionView) -> api::Session {
     let (identity, counts) = (&view.identity, &view.counts);
     let (sched, process) = (&counts.sched, &counts.process);
@@ -73,11 +99,19 @@ fn session(view: &SessionView) -> api::Session {
         end_time: view.ended.and_then(seconds_since_epoch),
         end_reason: view.end_reason.map(|reason| reason.name().to_owned()),
         cgroup: view.cgroup.clone(),
-        source: "cgroup".to_owned(),
+        source: identity.source_name().to_owned(),
         rule: identity.rule.clone(),
         runtime: identity.runtime.clone(),
         pod: identity.pod.clone(),
         container: identity.container.clone(),
+        user: identity.user.clone(),
+        origins: api::Origins {
+            session: identity.origins.session.clone(),
+            namespace: identity.origins.namespace.clone(),
+            template: identity.origins.template.clone(),
+            user: identity.origins.user.clone(),
+        },
+        details: details(view),
         start_time: view.started.and_then(seconds_since_epoch),
         startup_seconds: startup(&view.startup),
         idle_seconds: view.idle_for.map(|idle| idle.as_secs_f64()),

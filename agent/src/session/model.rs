@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -29,8 +30,10 @@ use crate::{
     kernel::{Census, SlotCounts, accounts::CgroupAccounts},
 };
 
-/// Namespaces and templates.
-pub type Templates = HashSet<(String, String)>;
+/// Namespace and template.
+pub type Template = (String, String);
+/// Several.
+pub type Templates = HashSet<Template>;
 
 /// A moment of a session's start: stamped in the kernel, and on the GPU within a period of its sampler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,7 +171,7 @@ pub struct Session {
     pub cgroups: HashSet<u64>,
     /// Its slot; `None` once the slot has been given back.
     pub slot: Option<Slot>,
-    /// When it began.
+    /// When its first cgroup was made.
     pub started: Option<SystemTime>,
     /// Its cgroup was made while the agent watched, nanoseconds since boot.
     pub made_ns: Option<u64>,
@@ -179,14 +182,14 @@ pub struct Session {
     pub had_process: bool,
     /// When its last cgroup went.
     pub ended: Option<Instant>,
-    /// How it ended; `None` until it has been read for the last time.
+    /// How it ended; `None` until that is decided and counted.
     pub end_reason: Option<EndReason>,
     /// Processes that an Xid error has named, and its number.
     pub xid_processes: HashMap<u32, u32>,
     /// The Xid error after which one of them failed.
     pub gpu_fault: Option<u32>,
     /// What its platform last said of it.
-    pub platform: Option<Facts>,
+    pub platform: Option<Arc<Facts>>,
     /// Where it is in its life, at the last sample.
     pub phase: Phase,
     /// Since when; `None` while it is in the phase in which the agent found it.
@@ -238,7 +241,7 @@ impl Session {
                 Duration::from_nanos(crate::clock::boot_ns().saturating_sub(made_ns))
             }),
             idle_for: self.activity.idle_for(),
-            platform: self.platform.as_ref(),
+            platform: self.platform.as_deref(),
         };
         let phase = phase::of(&signs, idle_after);
         let seen = self.looked || self.made_ns.is_some();
@@ -257,6 +260,15 @@ impl Session {
         Some(created_ns.map_or(made_ns, |created_ns| created_ns.min(made_ns)))
     }
 
+    /// When it began: when its platform took it on, otherwise when its cgroup was made.
+    pub fn began(&self) -> Option<SystemTime> {
+        let created = self.platform.as_ref().and_then(|facts| facts.created);
+        match (created, self.started) {
+            (Some(created), Some(started)) => Some(created.min(started)),
+            (created, started) => created.or(started),
+        }
+    }
+
     /// From its beginning to each milestone that it has reached.
     pub fn startup(&self) -> BTreeMap<Milestone, Duration> {
         let Some(began_ns) = self.began_ns() else {
@@ -268,7 +280,7 @@ impl Session {
     }
 
     /// Namespace and template.
-    pub fn template(&self) -> (String, String) {
+    pub fn template(&self) -> Template {
         (
             self.identity.namespace.clone(),
             self.identity.template.clone(),

@@ -3,7 +3,7 @@
 //! | phase | when |
 //! |---|---|
 //! | Terminating | its platform is ending it, or its processes have ended and its cgroup is still there |
-//! | Pending | no process has been in it yet |
+//! | Pending | no process has been in it yet; or its platform has not started any of its own (a pod whose image is being pulled has a process that holds its namespaces) |
 //! | Starting | it has processes and its platform says that it is starting; or sessions of its template listen, and it does not yet |
 //! | Idle | its platform says so; or for `sessions.idle_after` no client has sent anything, no GPU was used and next to no CPU |
 //! | Running | otherwise |
@@ -131,14 +131,15 @@ pub fn of(signs: &Signs<'_>, idle_after: Duration) -> Phase {
     if platform == Some(PlatformPhase::Terminating) || none_left {
         return Phase::Terminating;
     }
-    if !signs.had_process && signs.processes.is_none_or(|n| n == 0) {
+    let empty = !signs.had_process && signs.processes.is_none_or(|n| n == 0);
+    if platform == Some(PlatformPhase::Pending) || empty {
         return Phase::Pending;
     }
     let awaits_listener = signs.template_listens
         && !signs.has_listened
         && signs.age.is_some_and(|age| age < STARTING_AT_MOST);
     match platform {
-        Some(PlatformPhase::Pending | PlatformPhase::Starting) => return Phase::Starting,
+        Some(PlatformPhase::Starting) => return Phase::Starting,
         None if awaits_listener => return Phase::Starting,
         _ => {}
     }
@@ -221,6 +222,7 @@ mod tests {
             };
             of(&signs, IDLE_AFTER)
         };
+        assert_eq!(phase(&told(PlatformPhase::Pending, None)), Phase::Pending);
         assert_eq!(phase(&told(PlatformPhase::Starting, None)), Phase::Starting);
         assert_eq!(phase(&told(PlatformPhase::Running, None)), Phase::Running);
         let ending = told(PlatformPhase::Terminating, None);

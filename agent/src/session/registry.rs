@@ -7,10 +7,13 @@
 //! * Any other cgroup belongs to the session of its parent.
 //! * A slot is cleared before it is published, and rests before it is used again.
 //! * Over the cap a session is counted as overflowed, once, and adopted when there is room.
+//!
+//! What sessions are called is in `identity`, what is counted of their ends and kept over restarts in `ends`,
+//! their start in `startup`, the join with the GPUs in `gpus`; `table` is the kernel side as it is needed here.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::{Duration, Instant, SystemTime},
 };
 
 use agent_common::{
@@ -19,12 +22,11 @@ use agent_common::{
 };
 
 use super::{
-    end,
     ended::AllEnded,
     gpu::{Join, Serial},
-    model::{Counts, Milestone, OomKill, Recent, Session, Templates},
+    model::{Counts, Milestone, OomKill, Recent, Session, Template, Templates},
     phase::{Activity, Phase},
-    remembered::{Entry, Remembered},
+    remembered::Entry,
     slots::{REST, Slots},
     templates::Bound,
 };
@@ -32,13 +34,14 @@ use crate::{
     config::Sessions,
     discover::{
         cgroup::Found,
-        platform::{EndReason, Facts},
         rules::{Identity, Verdict},
     },
     kernel::{SlotCounts, accounts::CgroupAccounts},
 };
 
+mod ends;
 mod gpus;
+mod identity;
 mod startup;
 mod table;
 
@@ -86,6 +89,10 @@ pub struct Registry {
     adoption: Histogram,
     /// Sessions that have ended.
     ended: AllEnded,
+    /// Sessions of before a restart, by the ids of their cgroups.
+    recalled: HashMap<u64, Entry>,
+    /// Sessions without a cgroup yet.
+    awaited: Vec<Template>,
     /// Templates whose sessions listen.
     listens: Templates,
     /// Templates that labels tell apart.
@@ -119,6 +126,8 @@ impl Registry {
             startup: BTreeMap::new(),
             adoption: Histogram::default(),
             ended: AllEnded::new(),
+            recalled: HashMap::new(),
+            awaited: Vec::new(),
             listens: Templates::new(),
             templates: Bound::new(max_templates),
             templates_overflowed_total: 0,
@@ -167,6 +176,16 @@ impl Registry {
         &self.ended
     }
 
+    /// Templates that labels tell apart.
+    pub fn templates(&self) -> &BTreeSet<Template> {
+        self.templates.known()
+    }
+
+    /// Templates of the sessions that have no cgroup yet.
+    pub fn awaited(&self) -> &[Template] {
+        &self.awaited
+    }
+
     /// Time from a cgroup's making to its adoption.
     pub fn adoption(&self) -> &Histogram {
         &self.adoption
@@ -183,10 +202,10 @@ impl Registry {
     ) {
         let current = self.memberships.get(&found.id).copied();
         let below_ignored = found.parent.is_some_and(|p| self.ignored.contains(&p));
-        let verdict = if below_ignored {
-            Verdict::Ignored
-        } else {
-            verdict
+        let verdict = match verdict {
+            Verdict::Held => return,
+            _ if below_ignored => Verdict::Ignored,
+            verdict => verdict,
         };
         if verdict != Verdict::Ignored {
             self.ignored.remove(&found.id);
@@ -196,7 +215,7 @@ impl Registry {
                 let (identity, overflowed) = self.templates.apply(identity);
                 let key = key_of(&identity);
                 if let Some(member) = current {
-                    if member.root && self.sessions[&member.session].key() == key {
+                    if member.root && self.rename(member.session, &identity, &key) {
                         return;
                     }
                     self.detach(found.id, table, now);
@@ -220,6 +239,7 @@ impl Registry {
                     self.attach(found.id, serial, false, table);
                 }
             }
+            Verdict::Held => {}
             Verdict::Ignored => {
                 if current.is_some() {
                     self.detach(found.id, table, now);
@@ -239,6 +259,7 @@ impl Registry {
         self.waiting.remove(&id);
         self.overflowed.remove(&id);
         self.ignored.remove(&id);
+        self.forget_recalled(id);
         if self.forget(id, now) {
             self.expiring.push((now, id));
         }
@@ -248,7 +269,7 @@ impl Registry {
     pub fn reconcile(
         &mut self,
         all: &[Found],
-        classify: impl Fn(&[u8]) -> Verdict,
+        mut classify: impl FnMut(&[u8]) -> Verdict,
         began: impl Fn(&[u8]) -> Option<SystemTime>,
         table: &mut impl SlotTable,
         now: Instant,
@@ -258,7 +279,8 @@ impl Registry {
             .memberships
             .keys()
             .chain(&self.waiting)
-            .chain(&self.ignored);
+            .chain(&self.ignored)
+            .chain(self.recalled.keys());
         let gone: Vec<u64> = known.filter(|id| !there.contains(id)).copied().collect();
         for id in gone {
             self.vanish(id, now);
@@ -324,17 +346,6 @@ impl Registry {
             {
                 // Read for the last time just now.
                 session.slot = None;
-                let (namespace, template) = session.template();
-                let reason = end::reason(session);
-                session.end_reason = Some(reason);
-                let key = (namespace, template, reason);
-                let ended = session
-                    .ended
-                    .map_or(Duration::ZERO, |at| now.duration_since(at));
-                let lasted = session
-                    .started
-                    .and_then(|started| started.elapsed().ok()?.checked_sub(ended));
-                self.ended.entry(key).or_default().add(lasted);
                 session.counts.census = None;
                 session.counts.gpu.forget_now();
                 // What it holds and may use is known of a living one only.
@@ -344,6 +355,7 @@ impl Registry {
                 self.slots.give_back(slot, now);
             }
         }
+        self.count_ends(now);
         let expired = |since: &Instant| now.duration_since(*since) >= REST;
         for (_, id) in self.expiring.extract_if(.., |(since, _)| expired(since)) {
             table.unassign(id);
@@ -354,7 +366,7 @@ impl Registry {
             let lingers = !s.superseded
                 && s.ended
                     .is_none_or(|ended| now.duration_since(ended) < linger);
-            s.slot.is_some() || lingers
+            s.slot.is_some() || s.end_reason.is_none() || lingers
         });
         self.publish(table);
         self.slots.wake(now);
@@ -372,56 +384,6 @@ impl Registry {
             let accounts = session.roots.iter().filter_map(|&root| read(root));
             if let Some(all) = accounts.reduce(CgroupAccounts::with) {
                 session.take_accounts(all);
-            }
-        }
-    }
-
-    /// The living sessions, for the next start of the agent; and those whose end is not counted yet.
-    pub fn living(&self) -> Vec<Entry> {
-        let living = self.sessions.values().filter(|s| s.slot.is_some());
-        let entry = |session: &Session| {
-            let (namespace, template) = session.template();
-            let mut roots: Vec<u64> = session.roots.iter().copied().collect();
-            roots.sort_unstable();
-            let since = session
-                .started
-                .and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-            Entry {
-                namespace,
-                template,
-                roots,
-                started: since.map(|since| since.as_secs_f64()),
-            }
-        };
-        living.map(entry).collect()
-    }
-
-    /// Takes up what the agent knew before its restart. Those that are not among the living ended unseen.
-    pub fn recall(&mut self, before: &Remembered, same_boot: bool) {
-        for entry in &before.sessions {
-            let still = |session: &&mut Session| {
-                same_boot
-                    && session.is_live()
-                    && entry.roots.iter().any(|root| session.roots.contains(root))
-            };
-            if let Some(session) = self.sessions.values_mut().find(still) {
-                session.started = entry.started().or(session.started);
-                continue;
-            }
-            let key = (
-                entry.namespace.clone(),
-                entry.template.clone(),
-                EndReason::Unknown,
-            );
-            self.ended.entry(key).or_default().add(None);
-        }
-    }
-
-    /// Takes what the platforms say. What one last said of a session stays with it.
-    pub fn take_platforms(&mut self, facts_of: impl Fn(&Session) -> Option<Facts>) {
-        for session in self.sessions.values_mut().filter(|s| s.slot.is_some()) {
-            if let Some(facts) = facts_of(session) {
-                session.platform = Some(facts);
             }
         }
     }
@@ -448,8 +410,12 @@ impl Registry {
         now: Instant,
     ) {
         if let Some(&serial) = self.live_by_key.get(&key) {
-            self.attach(found.id, serial, true, table);
-            return;
+            if self.is_predecessor(serial, &identity) {
+                self.end(serial, now);
+            } else {
+                self.attach(found.id, serial, true, table);
+                return;
+            }
         }
         let over = self.live() >= self.max_sessions;
         let slot = if over { None } else { self.slots.take() };
@@ -470,13 +436,13 @@ impl Registry {
         };
         self.waiting.remove(&found.id);
         self.overflowed.remove(&found.id);
-        // The same name again while the old one lingers: the new one takes its place.
-        for old in self.sessions.values_mut().filter(|s| s.key() == key) {
-            old.superseded = true;
-        }
+        self.supersede(&key, None);
         table.zero(slot);
         let birth = table.birth(found.id);
-        let started = birth.map_or_else(began, |b| crate::clock::wall_of_boot(b.made_ns));
+        let recalled = self.recalled.remove(&found.id);
+        let started = recalled.and_then(|entry| entry.started());
+        let watched = birth.map(|b| crate::clock::wall_of_boot(b.made_ns));
+        let started = started.or_else(|| watched.map_or_else(began, |made| made));
         if let Some(birth) = birth {
             let lag_ns = crate::clock::boot_ns().saturating_sub(birth.made_ns);
             self.adoption.buckets[bucket_of(lag_ns)] += 1;

@@ -2,8 +2,18 @@
 
 use agent_common::{cgroup::CgroupBirth, net::ConnectionRecord};
 
+use std::{sync::Arc, time::UNIX_EPOCH};
+
 use super::*;
-use crate::{config::Config, kernel::Census};
+use crate::{
+    config::Config,
+    discover::{
+        directory::WithoutCgroup,
+        platform::{EndReason, Facts, Key as PlatformKey},
+    },
+    kernel::Census,
+    session::remembered::Remembered,
+};
 
 #[derive(Default)]
 struct FakeTable {
@@ -92,8 +102,7 @@ fn identity(name: &str) -> Identity {
         template: "desktop".to_owned(),
         runtime: None,
         rule: "test".to_owned(),
-        pod: None,
-        container: None,
+        ..Identity::default()
     }
 }
 
@@ -316,33 +325,143 @@ fn the_first_process_is_timed_once_for_sessions_made_while_watching() {
     );
 }
 
+fn unknown() -> (String, String, EndReason) {
+    (String::new(), "desktop".to_owned(), EndReason::Unknown)
+}
+
 #[test]
 fn what_ended_while_the_agent_was_away_is_counted_once_and_what_lives_keeps_its_beginning() {
     let (mut before, mut t) = (registry(4), FakeTable::default());
     let now = Instant::now();
-    come(&mut before, &mut t, &found(1, 0, "/s-a"), now);
-    come(&mut before, &mut t, &found(2, 0, "/s-b"), now);
+    for (id, path) in [(1, "/s-a"), (2, "/s-b"), (3, "/s-c")] {
+        come(&mut before, &mut t, &found(id, 0, path), now);
+    }
     let mut remembered = Remembered::now(before.living());
     remembered.sessions[0].started = Some(1_000.5);
 
     let (mut after, mut t) = (registry(4), FakeTable::default());
+    after.recall(remembered.clone(), &HashSet::from([1, 3]));
+    assert_eq!(after.ended()[&unknown()].count, 1);
     come(&mut after, &mut t, &found(1, 0, "/s-a"), now);
-    after.recall(&remembered, true);
-    let unknown = (String::new(), "desktop".to_owned(), EndReason::Unknown);
-    assert_eq!(after.ended()[&unknown].count, 1);
     let began = after.sessions().next().unwrap().started.unwrap();
     assert_eq!(
         began.duration_since(UNIX_EPOCH).unwrap().as_millis(),
         1_000_500
     );
-    // After a reboot the numbers mean nothing any more.
+    // One that no session has taken up is kept for the next start, and has ended when its cgroup goes.
+    assert_eq!(after.living().len(), 2);
+    after.vanish(3, now);
+    assert_eq!(after.ended()[&unknown()].count, 2);
+    assert_eq!(after.living().len(), 1);
+    // After a reboot no cgroup is the same.
     let mut rebooted = registry(4);
-    come(
-        &mut rebooted,
-        &mut FakeTable::default(),
-        &found(1, 0, "/s-a"),
-        now,
-    );
-    rebooted.recall(&remembered, false);
-    assert_eq!(rebooted.ended()[&unknown].count, 2);
+    rebooted.recall(remembered, &HashSet::new());
+    assert_eq!(rebooted.ended()[&unknown()].count, 3);
+}
+
+fn of_pod(name: &str, pod: &str) -> Identity {
+    Identity {
+        platform: Some(PlatformKey::Pod(pod.to_owned())),
+        ..identity(name)
+    }
+}
+
+fn appear(registry: &mut Registry, table: &mut FakeTable, id: u64, identity: Identity) {
+    let verdict = Verdict::Session(identity);
+    let found = found(id, 0, "/pod");
+    registry.appear(&found, verdict, || None, table, Instant::now());
+    registry.publish(table);
+}
+
+#[test]
+fn a_session_that_its_platform_names_later_goes_on_under_its_name() {
+    let (mut r, mut t) = (registry(4), FakeTable::default());
+    appear(&mut r, &mut t, 1, of_pod("pod-x", "x"));
+    t.switches(1, 5);
+    r.sample(&mut t, Instant::now());
+    appear(&mut r, &mut t, 1, of_pod("desk", "x"));
+    r.sample(&mut t, Instant::now());
+    assert_eq!((r.live(), r.sessions().count()), (1, 1));
+    assert_eq!(waits(&r, "desk"), 5);
+    assert!(r.ended().is_empty());
+    // Without a platform another name is another session.
+    appear(&mut r, &mut t, 2, identity("a"));
+    appear(&mut r, &mut t, 2, identity("b"));
+    assert_eq!(r.sessions().filter(|s| !s.is_live()).count(), 1);
+}
+
+#[test]
+fn a_pod_made_anew_under_its_name_is_a_session_of_its_own() {
+    let (mut r, mut t) = (registry(4), FakeTable::default());
+    appear(&mut r, &mut t, 1, of_pod("desk-0", "x"));
+    t.switches(1, 5);
+    appear(&mut r, &mut t, 2, of_pod("desk-0", "y"));
+    t.switches(2, 3);
+    let start = Instant::now();
+    r.sample(&mut t, start);
+    assert_eq!(r.live(), 1);
+    assert_eq!(waits(&r, "desk-0"), 3);
+    r.sample(&mut t, start + REST);
+    assert_eq!(r.ended()[&unknown()].count, 1);
+}
+
+#[test]
+fn an_end_is_counted_when_the_platform_has_said_why_or_has_had_the_time() {
+    let facts = |end| {
+        Arc::new(Facts {
+            is_session: true,
+            end,
+            ..Facts::default()
+        })
+    };
+    let end = |end: Option<EndReason>, after: Duration| {
+        let (mut r, mut t) = (registry(4), FakeTable::default());
+        appear(&mut r, &mut t, 1, of_pod("desk", "x"));
+        let start = Instant::now();
+        r.take_platforms(|_| Some(facts(None)));
+        r.vanish(1, start);
+        r.sample(&mut t, start + REST);
+        r.take_platforms(|_| Some(facts(end)));
+        r.sample(&mut t, start + REST + after);
+        r.ended().keys().map(|(_, _, reason)| *reason).next()
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(end(None, second), None);
+    assert_eq!(end(None, MINUTE), Some(EndReason::Unknown));
+    let evicted = Some(EndReason::Evicted);
+    assert_eq!(end(evicted, second), evicted);
+}
+
+#[test]
+fn a_cgroup_that_is_held_changes_nothing() {
+    let (mut r, mut t) = (registry(4), FakeTable::default());
+    let now = Instant::now();
+    let pod = found(1, 0, "/pod");
+    r.appear(&pod, Verdict::Held, || None, &mut t, now);
+    come(&mut r, &mut t, &found(2, 1, "/pod/part"), now);
+    assert_eq!((r.live(), t.published.len()), (0, 0));
+    appear(&mut r, &mut t, 1, of_pod("desk", "x"));
+    come(&mut r, &mut t, &found(2, 1, "/pod/part"), now);
+    assert_eq!(t.published[&1], t.published[&2]);
+    r.appear(&pod, Verdict::Held, || None, &mut t, now);
+    assert_eq!(r.live(), 1);
+}
+
+#[test]
+fn sessions_without_a_cgroup_are_awaited_or_have_ended_and_their_templates_are_bounded() {
+    let settings = Config::default().sessions;
+    let mut r = Registry::new(&settings, 2);
+    let one = |template: &str, end| WithoutCgroup {
+        namespace: "n".to_owned(),
+        template: template.to_owned(),
+        end,
+    };
+    let error = Some(EndReason::Error);
+    r.take_without_cgroup(vec![one("a", None), one("b", error), one("c", error)]);
+    assert_eq!(r.awaited(), [("n".to_owned(), "a".to_owned())]);
+    let ended: Vec<&str> = r.ended().keys().map(|(_, t, _)| t.as_str()).collect();
+    assert_eq!(ended, ["b", "overflow"]);
+    assert_eq!(r.templates_overflowed_total(), 1);
+    r.take_without_cgroup(Vec::new());
+    assert!(r.awaited().is_empty());
 }

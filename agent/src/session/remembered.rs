@@ -11,6 +11,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::discover::platform::{Facts, Key, Named};
+
 /// The sessions of a moment, as they are kept in a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Remembered {
@@ -23,10 +25,14 @@ pub struct Remembered {
 /// A session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
+    /// Its name.
+    pub session: String,
     /// Its namespace.
     pub namespace: String,
     /// Its template.
     pub template: String,
+    /// What joins it with the platform that named it; absent when a rule did.
+    pub platform: Option<Key>,
     /// Ids of its cgroups.
     pub roots: Vec<u64>,
     /// When it began, seconds since the epoch; absent when that is not known.
@@ -34,6 +40,18 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What its platform said of it, as far as its names say that.
+    pub fn facts(&self) -> Facts {
+        let name = |name: &String| Named::new(name, "what was known before a restart");
+        Facts {
+            is_session: true,
+            session: name(&self.session),
+            namespace: name(&self.namespace),
+            template: name(&self.template),
+            ..Facts::default()
+        }
+    }
+
     /// When it began.
     pub fn started(&self) -> Option<SystemTime> {
         let since = Duration::try_from_secs_f64(self.started?).ok()?;
@@ -86,6 +104,8 @@ mod tests {
         let path = folder.path().join("below/sessions.json");
         assert_eq!(Remembered::read(&path).unwrap(), None);
         let now = Remembered::now(vec![Entry {
+            session: "s".to_owned(),
+            platform: Some(Key::Pod("u".to_owned())),
             namespace: "n".to_owned(),
             template: "t".to_owned(),
             roots: vec![7, 9],

@@ -1,8 +1,9 @@
 //! A bound on what names from outside can do to the number of series: so many templates, each with its
 //! namespace, are told apart, and sessions of further ones are of one called [`OVERFLOW`].
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
+use super::model::Template;
 use crate::discover::rules::Identity;
 
 /// Template, and namespace, of sessions whose own would be one too many.
@@ -12,7 +13,7 @@ pub const OVERFLOW: &str = "overflow";
 #[derive(Debug)]
 pub struct Bound {
     most: usize,
-    known: HashSet<(String, String)>,
+    known: BTreeSet<Template>,
 }
 
 impl Bound {
@@ -20,31 +21,45 @@ impl Bound {
     pub fn new(most: u32) -> Self {
         Self {
             most: most as usize,
-            known: HashSet::new(),
+            known: BTreeSet::new(),
         }
+    }
+
+    /// Those that are told apart.
+    pub fn known(&self) -> &BTreeSet<Template> {
+        &self.known
     }
 
     /// The identity as it is measured; `true` with it when that is not its own template.
     pub fn apply(&mut self, mut identity: Identity) -> (Identity, bool) {
-        let pair = (identity.namespace.clone(), identity.template.clone());
+        let pair = (identity.namespace, identity.template);
+        let ((namespace, template), overflowed) = self.bound(pair);
+        (identity.namespace, identity.template) = (namespace, template);
+        (identity, overflowed)
+    }
+
+    /// The same of namespace and template alone.
+    pub fn bound(&mut self, (mut namespace, mut template): Template) -> (Template, bool) {
+        let pair = (namespace.clone(), template.clone());
         if self.known.contains(&pair) {
-            return (identity, false);
+            return (pair, false);
         }
         if self.known.len() < self.most {
-            self.known.insert(pair);
-            return (identity, false);
+            self.known.insert(pair.clone());
+            return (pair, false);
         }
-        OVERFLOW.clone_into(&mut identity.template);
-        let known = |namespace: &str| self.known.iter().any(|(n, _)| n == namespace);
-        if !known(&identity.namespace) {
-            OVERFLOW.clone_into(&mut identity.namespace);
+        OVERFLOW.clone_into(&mut template);
+        if !self.known.iter().any(|(known, _)| *known == namespace) {
+            OVERFLOW.clone_into(&mut namespace);
         }
-        (identity, true)
+        ((namespace, template), true)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn identity(namespace: &str, template: &str) -> Identity {

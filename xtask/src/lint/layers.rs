@@ -14,9 +14,12 @@ use anyhow::{Context, Result};
 const LAYERS: [(&str, &[&str]); 14] = [
     ("allocator", &[]),
     ("error", &[]),
-    // Rules and log filters are compiled where the configuration is checked, so that a bad one is refused
-    // with its line; neither knows the configuration.
-    ("config", &["discover::rules", "logging"]),
+    // Rules, selectors and log filters are compiled where the configuration is checked, so that a bad one is
+    // refused with its line; none knows the configuration.
+    (
+        "config",
+        &["discover::rules", "discover::selector", "logging"],
+    ),
     ("logging", &[]),
     ("clock", &[]),
     ("kernel", &["allocator"]),
@@ -24,11 +27,23 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("gpu", &[]),
     ("session", &["kernel", "discover", "gpu"]),
     ("snapshot", &["kernel", "discover", "gpu", "session"]),
-    ("metrics", &["kernel", "gpu", "session", "snapshot"]),
+    (
+        "metrics",
+        &[
+            "discover::directory",
+            "discover::platform",
+            "kernel",
+            "gpu",
+            "session",
+            "snapshot",
+        ],
+    ),
     (
         "serve",
         &[
             "api",
+            "discover::directory",
+            "discover::platform",
             "gpu",
             "kernel::accounts",
             "kernel::programs",

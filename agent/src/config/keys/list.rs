@@ -9,7 +9,7 @@ use std::{
 use super::{FOREVER, Field, Key};
 use crate::{
     config::{ClassicBuckets, LogFormat, TaskState, UserPolicy, Watch},
-    discover::kubernetes::Selector,
+    discover::selector::Selector,
     logging,
 };
 

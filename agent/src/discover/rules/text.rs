@@ -14,7 +14,7 @@ const CUT: usize = 9;
 
 /// `bytes` as label text: bytes that are not UTF-8 become `\xNN`, and a text longer than
 /// [`LONGEST`] is cut and ends in a digest of the whole, so that two long names stay distinct.
-pub(super) fn label(bytes: &[u8]) -> String {
+pub fn label(bytes: &[u8]) -> String {
     let mut text = printable(bytes);
     if text.chars().count() <= LONGEST {
         return text;

@@ -178,52 +178,6 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: Node(|state, out| out.number(&[], state.snapshot.taken.elapsed().as_secs_f64())),
     },
     Family {
-        stem: "vdi_agent_reconcile_duration",
-        help: "Time a comparison of what a source has with what is known took",
-        kind: Histogram(Buckets::FULL),
-        unit: Unit::Seconds,
-        labels: &[("source", "cgroup")],
-        source: Source::Agent,
-        samples: Node(|state, out| {
-            for (source, reconciles) in &state.snapshot.agent.reconciles {
-                out.histogram(&[("source", source)], &reconciles.duration);
-            }
-        }),
-    },
-    Family {
-        stem: "vdi_agent_reconcile",
-        help: "Comparisons of what a source has with what is known, by result",
-        kind: Counter,
-        unit: Unit::None,
-        labels: &[("source", "cgroup"), ("result", "success, error")],
-        source: Source::Agent,
-        samples: Node(|state, out| {
-            for (source, reconciles) in &state.snapshot.agent.reconciles {
-                out.number(
-                    &[("source", source), ("result", "success")],
-                    reconciles.success as f64,
-                );
-                let errors: u64 = reconciles.errors.values().sum();
-                out.number(&[("source", source), ("result", "error")], errors as f64);
-            }
-        }),
-    },
-    Family {
-        stem: "vdi_agent_reconcile_errors",
-        help: "Comparisons that failed, by kind of error",
-        kind: Counter,
-        unit: Unit::None,
-        labels: &[("source", "cgroup"), ("error_type", "io")],
-        source: Source::Agent,
-        samples: Node(|state, out| {
-            for (source, reconciles) in &state.snapshot.agent.reconciles {
-                for (kind, count) in &reconciles.errors {
-                    out.number(&[("source", source), ("error_type", kind)], *count as f64);
-                }
-            }
-        }),
-    },
-    Family {
         stem: "vdi_agent_series_dropped",
         help: "Series left out of expositions because there were more than metrics.max_series, by family",
         kind: Counter,

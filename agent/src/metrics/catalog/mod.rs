@@ -14,6 +14,7 @@ mod processes;
 mod scheduler;
 mod session_gpu;
 mod sessions;
+mod sources;
 
 use agent_common::histogram::{Histogram, LONG_SHIFT};
 
@@ -28,6 +29,7 @@ const SECTIONS: &[&[Family]] = &[
     memory::FAMILIES,
     session_gpu::FAMILIES,
     gpu::FAMILIES,
+    sources::FAMILIES,
     agent::FAMILIES,
     own_process::FAMILIES,
     &[agent::SERIES],

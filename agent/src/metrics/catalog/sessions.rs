@@ -20,7 +20,7 @@ const STARTUP: Buckets = long(&[-2, 0, 1, 2, 3, 4, 5, 6, 8, 10]);
 pub(super) const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_sessions",
-        help: "Live sessions by phase; every phase of a known template is present",
+        help: "Live sessions by phase, and those that their platform has taken on; every phase of a template that the agent has seen is present",
         kind: Gauge,
         unit: Unit::None,
         labels: &[
@@ -38,26 +38,35 @@ pub(super) const FAMILIES: &[Family] = &[
         unit: Unit::None,
         labels: &[
             ("cgroup", "path of its cgroup"),
-            ("source", "what named it"),
+            (
+                "source",
+                "what named it: cgroup, kubernetes, logind, libvirt, containers",
+            ),
             ("runtime", "what runs it; empty when not known"),
             ("pod", "uid of its pod; empty without one"),
             ("container", "id of its container; empty without one"),
+            (
+                "user",
+                "who uses it, as sessions.user says; empty when that is off or not known",
+            ),
         ],
         source: Source::Registry,
         samples: PerSession(|s, out| {
             let text = |v: &Option<String>| v.clone().unwrap_or_default();
-            let (runtime, pod, container) = (
+            let (runtime, pod, container, user) = (
                 text(&s.identity.runtime),
                 text(&s.identity.pod),
                 text(&s.identity.container),
+                text(&s.identity.user),
             );
             out.number(
                 &[
                     ("cgroup", &s.cgroup),
-                    ("source", "cgroup"),
+                    ("source", s.identity.source_name()),
                     ("runtime", &runtime),
                     ("pod", &pod),
                     ("container", &container),
+                    ("user", &user),
                 ],
                 1.0,
             );
@@ -162,7 +171,14 @@ pub(super) const FAMILIES: &[Family] = &[
 ];
 
 fn sessions_by_phase(state: &State<'_>, out: &mut dyn Out) {
+    let agent = &state.snapshot.agent;
     let mut counts = BTreeMap::<(&str, &str), [u64; Phase::ALL.len()]>::new();
+    for (namespace, template) in &agent.templates {
+        counts.entry((namespace, template)).or_default();
+    }
+    for (namespace, template) in &agent.awaited {
+        counts.entry((namespace, template)).or_default()[Phase::Pending as usize] += 1;
+    }
     for session in &state.snapshot.sessions {
         let identity = &session.identity;
         let row = counts

@@ -1,0 +1,414 @@
+//! What the platforms last said of their sessions, and what that makes of a cgroup.
+//!
+//! A rule finds out from a path that a cgroup is a pod, a container, a login or a machine; the platform knows
+//! whether it is a session and what it is called. While a platform that answers has not spoken of one yet, its
+//! cgroup is held back for a moment ([`Verdict::Held`]), so that it does not come under a name that is not its
+//! own. What a platform has said stands until it says something else, also when it is away.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    platform::{EndReason, Facts, Key, Message, Named, PlatformPhase, Reconciles, Source, Update},
+    rules::{Identity, Verdict, label},
+    users::Users,
+};
+
+/// How long a cgroup waits to be named. The API server tells the agent of a pod before the kubelet makes its
+/// cgroup, which it learns in the same way; so this is for one that is away.
+const PODS_WAIT: Duration = Duration::from_secs(10);
+/// The same of the others, which tell of a session when they make its cgroup.
+const OTHERS_WAIT: Duration = Duration::from_secs(2);
+/// How long one that its platform has forgotten is known: longer than its cgroup is there.
+const FORGOTTEN_AFTER: Duration = Duration::from_mins(5);
+
+/// How a source is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It is not asked, and why.
+    Off(String),
+    /// It has not said anything yet.
+    Starting,
+    /// It answers.
+    Up,
+    /// It does not, and why.
+    Down(String),
+}
+
+/// A source: how it is doing, and how its comparisons went.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// How it is doing.
+    pub status: Status,
+    /// Its comparisons.
+    pub reconciles: Reconciles,
+    /// It has said what it has.
+    listed: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    facts: Arc<Facts>,
+    /// A cgroup of it has been seen, or its end is counted.
+    accounted: bool,
+    gone: Option<Instant>,
+}
+
+impl Entry {
+    /// It has ended or is about to.
+    fn is_over(&self) -> bool {
+        let facts = &self.facts;
+        let ending = facts.phase == Some(PlatformPhase::Terminating);
+        facts.gone || facts.end.is_some() || ending
+    }
+}
+
+/// A session that its platform has and that has no cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithoutCgroup {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its template.
+    pub template: String,
+    /// Why it ended; `None` while it is awaited.
+    pub end: Option<EndReason>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Directory {
+    users: Users,
+    peers: BTreeMap<Source, Peer>,
+    entries: BTreeMap<Key, Entry>,
+    /// Who has a session's name in a namespace.
+    claims: HashMap<(String, String), Key>,
+    /// Cgroups that wait to be named, or have.
+    held: HashMap<Key, Held>,
+    /// Counts the passes over all cgroups.
+    pass: u64,
+    changed: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    since: Instant,
+    /// It has waited long enough.
+    over: bool,
+    /// The last pass in which its cgroup was there.
+    pass: u64,
+}
+
+impl Directory {
+    /// Nothing is known.
+    pub fn new(users: Users) -> Self {
+        Self {
+            users,
+            peers: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            claims: HashMap::new(),
+            held: HashMap::new(),
+            pass: 0,
+            changed: false,
+        }
+    }
+
+    /// A source is asked, or is not, for a reason.
+    pub fn add(&mut self, source: Source, off: Option<String>) {
+        let peer = Peer {
+            status: off.map_or(Status::Starting, Status::Off),
+            reconciles: Reconciles::default(),
+            listed: false,
+        };
+        self.peers.insert(source, peer);
+    }
+
+    /// What was known before a restart, until its platform speaks.
+    pub fn recall(&mut self, key: Key, facts: Facts) {
+        let source = key.source();
+        if self.peers.get(&source).is_some_and(Peer::is_asked) {
+            let entry = Entry::new(facts, true);
+            self.entries.entry(key).or_insert(entry);
+        }
+    }
+
+    /// The sources.
+    pub fn peers(&self) -> &BTreeMap<Source, Peer> {
+        &self.peers
+    }
+
+    /// Takes what a source says.
+    pub fn take(&mut self, message: Message, now: Instant) {
+        let Message { source, update } = message;
+        let Some(peer) = self.peers.get_mut(&source) else {
+            return;
+        };
+        match update {
+            Update::All(all) => self.take_all(source, all, now),
+            Update::Changed(key, facts) => self.take_one(key, facts, false),
+            Update::Gone(key) => self.forget(&key, now),
+            Update::Reconciled { took, outcome } => peer.reconciles.add(took, outcome),
+            Update::Up => {
+                if peer.status != Status::Up {
+                    tracing::info!(source = source.name(), "platform answers");
+                }
+                peer.status = Status::Up;
+            }
+            Update::Down(reason) => {
+                let status = Status::Down(reason);
+                if let (Status::Down(reason), true) = (&status, peer.status != status) {
+                    tracing::info!(source = source.name(), reason, "platform does not answer");
+                }
+                peer.status = status;
+            }
+        }
+    }
+
+    fn take_all(&mut self, source: Source, all: BTreeMap<Key, Facts>, now: Instant) {
+        // What had ended before the agent came has been somebody else's to count.
+        let peer = self.peers.get_mut(&source);
+        let first = peer.is_some_and(|peer| !std::mem::replace(&mut peer.listed, true));
+        let known = self.entries.keys().filter(|key| key.source() == source);
+        let gone: Vec<Key> = known
+            .filter(|key| !all.contains_key(key))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.forget(&key, now);
+        }
+        for (key, facts) in all {
+            let ended_before = first && facts.end.is_some();
+            self.take_one(key, facts, ended_before);
+        }
+        self.changed = true;
+    }
+
+    fn take_one(&mut self, key: Key, facts: Facts, accounted: bool) {
+        match self.entries.get_mut(&key) {
+            Some(entry) if *entry.facts == facts => return,
+            Some(entry) => {
+                entry.facts = Arc::new(facts);
+                entry.gone = None;
+            }
+            None => {
+                self.entries.insert(key, Entry::new(facts, accounted));
+            }
+        }
+        self.changed = true;
+    }
+
+    fn forget(&mut self, key: &Key, now: Instant) {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        if entry.gone.is_none() {
+            entry.gone = Some(now);
+            Arc::make_mut(&mut entry.facts).gone = true;
+            self.changed = true;
+        }
+    }
+
+    /// Whether anything has changed since this was asked for the last time, or a cgroup has waited long enough:
+    /// cgroups may then be called otherwise.
+    pub fn has_changed(&mut self, now: Instant) -> bool {
+        let over = |gone: Instant| now.duration_since(gone) >= FORGOTTEN_AFTER;
+        self.entries
+            .retain(|_, entry| !entry.gone.is_some_and(over));
+        let entries = &self.entries;
+        self.claims.retain(|_, key| entries.contains_key(key));
+        let mut changed = std::mem::take(&mut self.changed);
+        for (key, held) in &mut self.held {
+            if !held.over && now.duration_since(held.since) >= wait(key) {
+                held.over = true;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// A pass over all cgroups: those that are not asked for in it are gone, and wait no more.
+    pub fn pass<T>(&mut self, over_all: impl FnOnce(&mut Self) -> T) -> T {
+        self.pass += 1;
+        let result = over_all(self);
+        let pass = self.pass;
+        self.held.retain(|_, held| held.pass == pass);
+        result
+    }
+
+    /// What is known of a session.
+    pub fn facts(&self, key: &Key) -> Option<Arc<Facts>> {
+        self.entries.get(key).map(|entry| Arc::clone(&entry.facts))
+    }
+
+    /// What a cgroup is that a rule has judged by its path.
+    pub fn name(&mut self, verdict: Verdict, path: &[u8], now: Instant) -> Verdict {
+        let Verdict::Session(mut identity) = verdict else {
+            return verdict;
+        };
+        let Some(key) = key(&identity, path) else {
+            return Verdict::Session(identity);
+        };
+        identity.platform = Some(key.clone());
+        let Some(facts) = self.facts(&key) else {
+            if self.is_held(&key, now) {
+                return Verdict::Held;
+            }
+            return Verdict::Session(identity);
+        };
+        self.held.remove(&key);
+        if !facts.is_session {
+            return Verdict::NotASession;
+        }
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.accounted = true;
+        }
+        let name = |named: &Option<Named>, label: &mut String, origin: &mut Option<String>| {
+            if let Some(named) = named {
+                (*label, *origin) = (bounded(&named.name), Some(named.from.clone()));
+            }
+        };
+        name(
+            &facts.namespace,
+            &mut identity.namespace,
+            &mut identity.origins.namespace,
+        );
+        name(
+            &facts.template,
+            &mut identity.template,
+            &mut identity.origins.template,
+        );
+        if let Some(user) = &facts.user {
+            identity.user = self.users.shown(&user.name).map(|user| bounded(&user));
+            identity.origins.user = Some(user.from.clone());
+        }
+        let Some(session) = self.claim(&facts, &key, &identity.namespace) else {
+            return Verdict::NotASession;
+        };
+        name(
+            &session,
+            &mut identity.session,
+            &mut identity.origins.session,
+        );
+        identity.source = Some(key.source());
+        Verdict::Session(identity)
+    }
+
+    /// The name that a session gets. Two sessions with one would be one: of two that live the later one gets
+    /// its own; one that is over makes room for its successor, and has none then.
+    fn claim(&mut self, facts: &Facts, key: &Key, namespace: &str) -> Option<Option<Named>> {
+        let Some(wanted) = &facts.session else {
+            return Some(None);
+        };
+        let claim = (wanted.name.clone(), namespace.to_owned());
+        let is_over = |key: &Key| self.entries.get(key).is_none_or(Entry::is_over);
+        match self.claims.get(&claim) {
+            Some(holder) if holder != key && !is_over(holder) => {
+                if is_over(key) {
+                    return None;
+                }
+                Some(facts.unique.clone().or_else(|| Some(wanted.clone())))
+            }
+            _ => {
+                self.claims.insert(claim, key.clone());
+                Some(Some(wanted.clone()))
+            }
+        }
+    }
+
+    fn is_held(&mut self, key: &Key, now: Instant) -> bool {
+        let peer = self.peers.get(&key.source());
+        let answers = peer.is_some_and(|peer| match peer.status {
+            Status::Off(_) => false,
+            Status::Up => true,
+            // A cluster's API is there to come; a bus or a socket may never be.
+            Status::Starting | Status::Down(_) => key.source() == Source::Kubernetes,
+        });
+        if !answers {
+            return false;
+        }
+        let held = self.held.entry(key.clone()).or_insert(Held {
+            since: now,
+            over: false,
+            pass: 0,
+        });
+        held.pass = self.pass;
+        !held.over
+    }
+
+    /// Sessions that have no cgroup: those that are awaited, and those that ended without ever having had one,
+    /// which are told of once.
+    pub fn without_cgroup(&mut self) -> Vec<WithoutCgroup> {
+        let mut found = Vec::new();
+        for entry in self.entries.values_mut() {
+            let facts = &entry.facts;
+            if entry.accounted || !facts.is_session {
+                continue;
+            }
+            let end = if facts.gone {
+                Some(facts.end.unwrap_or(EndReason::Unknown))
+            } else {
+                facts.end
+            };
+            entry.accounted |= end.is_some();
+            let text = |named: &Option<Named>| {
+                named.as_ref().map(|n| bounded(&n.name)).unwrap_or_default()
+            };
+            found.push(WithoutCgroup {
+                namespace: text(&facts.namespace),
+                template: text(&facts.template),
+                end,
+            });
+        }
+        found
+    }
+}
+
+impl Peer {
+    fn is_asked(&self) -> bool {
+        !matches!(self.status, Status::Off(_))
+    }
+}
+
+impl Entry {
+    fn new(facts: Facts, accounted: bool) -> Self {
+        Self {
+            facts: Arc::new(facts),
+            accounted,
+            gone: None,
+        }
+    }
+}
+
+fn wait(key: &Key) -> Duration {
+    match key.source() {
+        Source::Kubernetes => PODS_WAIT,
+        _ => OTHERS_WAIT,
+    }
+}
+
+/// Names from outside are bounded as those of paths are.
+fn bounded(name: &str) -> String {
+    label(name.as_bytes())
+}
+
+/// What joins a cgroup with its platform.
+fn key(identity: &Identity, path: &[u8]) -> Option<Key> {
+    if let Some(pod) = &identity.pod {
+        return Some(Key::Pod(pod.clone()));
+    }
+    if let Some(container) = &identity.container {
+        return Some(Key::Container(container.clone()));
+    }
+    let unit = || path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    match identity.runtime.as_deref() {
+        Some("libvirt") => Some(Key::Machine(identity.session.clone())),
+        Some("logind") => Some(Key::Unit(String::from_utf8_lossy(unit()).into_owned())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

@@ -1,0 +1,261 @@
+//! Tests of the directory: what platforms say, in which order, and what it makes of cgroups.
+
+use super::*;
+use crate::discover::{
+    platform::{ErrorType, Outcome},
+    rules::Rules,
+};
+
+const POD: &str = "0f7c1d9e-5b64-4c7e-9d35-2f1a8e6b7c40";
+const OTHER: &str = "1f7c1d9e-5b64-4c7e-9d35-2f1a8e6b7c41";
+const SECOND: Duration = Duration::from_secs(1);
+
+fn directory() -> Directory {
+    let mut directory = Directory::new(Users::Plain);
+    directory.add(Source::Kubernetes, None);
+    directory.add(Source::Logind, None);
+    directory
+}
+
+fn pod(uid: &str) -> Key {
+    Key::Pod(uid.to_owned())
+}
+
+fn facts(session: &str) -> Facts {
+    Facts {
+        is_session: true,
+        session: Named::new(session, "label x"),
+        unique: Named::new(format!("pod-of-{session}"), "name of the pod"),
+        namespace: Named::new("vdi", "namespace of the pod"),
+        template: Named::new("desktop", "label y"),
+        user: Named::new("ada", "label z"),
+        ..Facts::default()
+    }
+}
+
+fn say(directory: &mut Directory, update: Update) {
+    sayat(directory, update, Instant::now());
+}
+
+fn sayat(directory: &mut Directory, update: Update, now: Instant) {
+    let source = Source::Kubernetes;
+    directory.take(Message { source, update }, now);
+}
+
+fn path(uid: &str) -> Vec<u8> {
+    let uid = uid.replace('-', "_");
+    format!("/kubepods.slice/kubepods-pod{uid}.slice").into_bytes()
+}
+
+fn named(directory: &mut Directory, uid: &str, now: Instant) -> Verdict {
+    let path = path(uid);
+    let verdict = Rules::new(&[], true).classify(&path);
+    directory.name(verdict, &path, now)
+}
+
+fn identity(verdict: Verdict) -> Identity {
+    match verdict {
+        Verdict::Session(identity) => identity,
+        other => panic!("{other:?} is no session"),
+    }
+}
+
+#[test]
+fn a_pod_is_called_what_its_platform_calls_it_and_says_from_where() {
+    let mut directory = directory();
+    let now = Instant::now();
+    assert_eq!(named(&mut directory, POD, now), Verdict::Held);
+    say(&mut directory, Update::Changed(pod(POD), facts("desk")));
+    assert!(directory.has_changed(now));
+    assert!(!directory.has_changed(now));
+    let found = identity(named(&mut directory, POD, now));
+    let names = (&*found.session, &*found.namespace, &*found.template);
+    assert_eq!(names, ("desk", "vdi", "desktop"));
+    assert_eq!(found.user.as_deref(), Some("ada"));
+    assert_eq!(found.origins.session.as_deref(), Some("label x"));
+    assert_eq!(found.source_name(), "kubernetes");
+    assert_eq!(found.platform, Some(pod(POD)));
+}
+
+#[test]
+fn a_pod_that_is_no_session_is_none_and_may_become_one() {
+    let mut directory = directory();
+    let now = Instant::now();
+    let other = Facts {
+        is_session: false,
+        ..facts("proxy")
+    };
+    say(&mut directory, Update::Changed(pod(POD), other));
+    assert_eq!(named(&mut directory, POD, now), Verdict::NotASession);
+    say(&mut directory, Update::Changed(pod(POD), facts("desk")));
+    assert_eq!(identity(named(&mut directory, POD, now)).session, "desk");
+}
+
+#[test]
+fn a_cgroup_waits_for_its_name_and_not_for_ever() {
+    let mut directory = directory();
+    let now = Instant::now();
+    assert_eq!(named(&mut directory, POD, now), Verdict::Held);
+    assert!(!directory.has_changed(now + PODS_WAIT - SECOND));
+    assert!(directory.has_changed(now + PODS_WAIT));
+    assert!(!directory.has_changed(now + PODS_WAIT + SECOND));
+    let later = now + PODS_WAIT + SECOND;
+    let found = identity(named(&mut directory, POD, later));
+    assert_eq!(found.session, format!("pod-{POD}"));
+    assert_eq!(found.source_name(), "cgroup");
+    // When it is told after all, it is called so.
+    say(&mut directory, Update::Changed(pod(POD), facts("desk")));
+    assert_eq!(identity(named(&mut directory, POD, later)).session, "desk");
+}
+
+#[test]
+fn a_cgroup_that_is_gone_waits_no_more() {
+    let mut directory = directory();
+    let now = Instant::now();
+    directory.pass(|directory| named(directory, POD, now));
+    assert_eq!(directory.held.len(), 1);
+    directory.pass(|_| ());
+    assert!(directory.held.is_empty());
+}
+
+#[test]
+fn who_is_off_or_has_never_answered_is_not_waited_for() {
+    let mut off = Directory::new(Users::Off);
+    off.add(Source::Kubernetes, Some("not in a pod".to_owned()));
+    let now = Instant::now();
+    assert_eq!(
+        identity(named(&mut off, POD, now)).session,
+        format!("pod-{POD}")
+    );
+    let mut directory = directory();
+    let login = b"/user.slice/user-7.slice/session-3.scope";
+    let verdict = Rules::new(&[], true).classify(login);
+    let found = identity(directory.name(verdict, login, now));
+    assert_eq!(found.session, "session-3");
+    assert_eq!(
+        found.platform,
+        Some(Key::Unit("session-3.scope".to_owned()))
+    );
+}
+
+#[test]
+fn what_was_said_stands_while_the_platform_is_away_and_a_list_without_it_ends_it() {
+    let mut directory = directory();
+    let now = Instant::now();
+    let all = BTreeMap::from([(pod(POD), facts("desk"))]);
+    say(&mut directory, Update::All(all));
+    say(&mut directory, Update::Up);
+    let error = Outcome::Error(ErrorType::Unavailable);
+    let failed = Update::Reconciled {
+        took: SECOND,
+        outcome: error,
+    };
+    for update in [Update::Down("no route".to_owned()), failed] {
+        say(&mut directory, update);
+    }
+    assert_eq!(identity(named(&mut directory, POD, now)).session, "desk");
+    let peer = &directory.peers()[&Source::Kubernetes];
+    assert_eq!(peer.status, Status::Down("no route".to_owned()));
+    assert_eq!(peer.reconciles.errors[&ErrorType::Unavailable], 1);
+    assert_eq!(peer.reconciles.duration.count(), 1);
+
+    sayat(&mut directory, Update::All(BTreeMap::new()), now);
+    let known = directory.facts(&pod(POD)).unwrap();
+    assert!(known.gone);
+    assert_eq!(known.session, facts("desk").session);
+    // Its cgroup may be there for a while, under its name.
+    assert_eq!(identity(named(&mut directory, POD, now)).session, "desk");
+    directory.has_changed(now + FORGOTTEN_AFTER);
+    assert_eq!(directory.facts(&pod(POD)), None);
+}
+
+#[test]
+fn two_that_live_under_one_name_are_told_apart() {
+    let mut directory = directory();
+    let now = Instant::now();
+    for uid in [POD, OTHER] {
+        say(&mut directory, Update::Changed(pod(uid), facts("desk")));
+    }
+    assert_eq!(identity(named(&mut directory, POD, now)).session, "desk");
+    let second = identity(named(&mut directory, OTHER, now));
+    assert_eq!(second.session, "pod-of-desk");
+    assert_eq!(second.origins.session.as_deref(), Some("name of the pod"));
+    // Whichever comes again, it keeps its name.
+    assert_eq!(identity(named(&mut directory, POD, now)).session, "desk");
+}
+
+#[test]
+fn a_successor_takes_the_name_and_its_predecessor_has_none() {
+    let mut directory = directory();
+    let now = Instant::now();
+    say(&mut directory, Update::Changed(pod(POD), facts("desk")));
+    assert_eq!(identity(named(&mut directory, POD, now)).session, "desk");
+    let ending = Facts {
+        phase: Some(PlatformPhase::Terminating),
+        ..facts("desk")
+    };
+    say(&mut directory, Update::Changed(pod(POD), ending));
+    assert_eq!(identity(named(&mut directory, POD, now)).session, "desk");
+    say(&mut directory, Update::Changed(pod(OTHER), facts("desk")));
+    assert_eq!(identity(named(&mut directory, OTHER, now)).session, "desk");
+    assert_eq!(named(&mut directory, POD, now), Verdict::NotASession);
+}
+
+#[test]
+fn one_without_a_cgroup_is_awaited_and_its_end_is_told_once() {
+    let mut directory = directory();
+    let now = Instant::now();
+    let over = Facts {
+        end: Some(EndReason::Completed),
+        ..facts("old")
+    };
+    // What had ended before the agent came is not its to count.
+    let all = BTreeMap::from([(pod(POD), facts("desk")), (pod(OTHER), over.clone())]);
+    say(&mut directory, Update::All(all));
+    let awaited = WithoutCgroup {
+        namespace: "vdi".to_owned(),
+        template: "desktop".to_owned(),
+        end: None,
+    };
+    assert_eq!(directory.without_cgroup(), [awaited.clone()]);
+    assert_eq!(directory.without_cgroup(), [awaited]);
+    let evicted = Facts {
+        end: Some(EndReason::Evicted),
+        ..facts("desk")
+    };
+    say(&mut directory, Update::Changed(pod(POD), evicted));
+    let told = directory.without_cgroup();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].end, Some(EndReason::Evicted));
+    assert!(directory.without_cgroup().is_empty());
+    say(&mut directory, Update::Gone(pod(POD)));
+    assert!(directory.without_cgroup().is_empty());
+
+    // One that has had a cgroup is the registry's to count.
+    let third = "2f7c1d9e-5b64-4c7e-9d35-2f1a8e6b7c42";
+    say(&mut directory, Update::Changed(pod(third), facts("lab")));
+    named(&mut directory, third, now);
+    assert!(directory.without_cgroup().is_empty());
+    say(&mut directory, Update::Gone(pod(third)));
+    assert!(directory.without_cgroup().is_empty());
+}
+
+#[test]
+fn names_before_a_restart_stand_until_the_platform_speaks() {
+    let mut directory = directory();
+    let now = Instant::now();
+    directory.recall(pod(POD), facts("desk"));
+    assert_eq!(identity(named(&mut directory, POD, now)).session, "desk");
+    let all = BTreeMap::from([(pod(POD), facts("lab"))]);
+    say(&mut directory, Update::All(all));
+    assert_eq!(identity(named(&mut directory, POD, now)).session, "lab");
+}
+
+#[test]
+fn names_from_outside_are_bounded_in_length() {
+    let mut directory = directory();
+    let long = facts(&"x".repeat(10_000));
+    say(&mut directory, Update::Changed(pod(POD), long));
+    let found = identity(named(&mut directory, POD, Instant::now()));
+    assert!(found.session.chars().count() <= crate::discover::rules::LONGEST);
+}

@@ -1,0 +1,276 @@
+//! Tests of what a pod says, from objects as an API server writes them.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::Config;
+
+const UID: &str = "0f7c1d9e-5b64-4c7e-9d35-2f1a8e6b7c40";
+
+/// A notebook of JupyterHub that runs and is ready, with changes.
+fn notebook(change: impl FnOnce(&mut Value)) -> Pod {
+    let mut pod = json!({
+        "metadata": {
+            "name": "jupyter-ada", "namespace": "hub", "uid": UID,
+            "creationTimestamp": "2026-11-25T10:00:00Z",
+            "labels": {"component": "singleuser-server", "hub.jupyter.org/username": "ada-2elovelace"},
+            "annotations": {"hub.jupyter.org/username": "ada.lovelace"},
+        },
+        "spec": {"containers": [
+            {"name": "notebook", "image": "registry.example:5000/lab/pytorch-notebook:2026-11@sha256:00"},
+            {"name": "sidecar", "image": "proxy:1"},
+        ]},
+        "status": {
+            "phase": "Running", "qosClass": "Burstable",
+            "conditions": [
+                {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-25T10:00:02Z"},
+                {"type": "ContainersReady", "status": "True", "lastTransitionTime": "2026-11-25T10:00:20Z"},
+            ],
+            "containerStatuses": [
+                status("sidecar", true, json!({"running": {"startedAt": "2026-11-25T10:00:06Z"}})),
+                status("notebook", true, json!({"running": {"startedAt": "2026-11-25T10:00:05Z"}})),
+            ],
+        },
+    });
+    change(&mut pod);
+    serde_json::from_value(pod).unwrap()
+}
+
+fn status(name: &str, ready: bool, state: Value) -> Value {
+    json!({
+        "name": name, "ready": ready, "restartCount": 0, "image": "x", "imageID": "", "state": state,
+    })
+}
+
+fn terminated(code: i32, reason: &str) -> Value {
+    json!({"terminated": {
+        "exitCode": code, "reason": reason,
+        "startedAt": "2026-11-25T10:00:05Z", "finishedAt": "2026-11-25T10:30:00Z",
+    }})
+}
+
+fn read(change: impl FnOnce(&mut Value)) -> Facts {
+    let settings = Config::default().kubernetes;
+    let (key, read) = facts(&notebook(change), &settings).unwrap();
+    assert_eq!(key, Key::Pod(UID.to_owned()));
+    read
+}
+
+fn main_is(pod: &mut Value, state: Value) {
+    pod["status"]["containerStatuses"][1] = status("notebook", false, state);
+}
+
+fn name(named: &Option<Named>) -> (&str, &str) {
+    let named = named.as_ref().unwrap();
+    (&named.name, &named.from)
+}
+
+#[test]
+fn a_notebook_has_its_names_its_times_and_its_phase() {
+    let facts = read(|_| ());
+    assert!(facts.is_session);
+    assert_eq!(name(&facts.session), ("jupyter-ada", "name of the pod"));
+    assert_eq!(name(&facts.namespace), ("hub", "namespace of the pod"));
+    let image = ("pytorch-notebook", "image of the main container");
+    assert_eq!(name(&facts.template), image);
+    // An annotation may hold what a label may not.
+    let user = ("ada.lovelace", "annotation hub.jupyter.org/username");
+    assert_eq!(name(&facts.user), user);
+    assert_eq!(facts.phase, Some(PlatformPhase::Running));
+    let (created, scheduled) = (facts.created.unwrap(), facts.scheduled.unwrap());
+    let took = scheduled.duration_since(created).unwrap();
+    assert_eq!(took, Duration::from_secs(2));
+    assert_eq!(facts.end, None);
+}
+
+#[test]
+fn labels_of_other_operators_name_their_sessions_and_what_they_do_not_mark_is_none() {
+    let labels = |labels: Value| {
+        read(|pod| {
+            pod["metadata"]["labels"] = labels;
+            pod["metadata"]["annotations"] = Value::Null;
+        })
+    };
+    let machine = labels(json!({"kubevirt.io": "virt-launcher", "vm.kubevirt.io/name": "win11"}));
+    assert!(machine.is_session);
+    assert_eq!(
+        name(&machine.session),
+        ("win11", "label vm.kubevirt.io/name")
+    );
+    let desktop = labels(json!({
+        "vdi.kasm.io/session": "s-42", "vdi.kasm.io/template": "chrome", "vdi.kasm.io/user": "ada",
+    }));
+    assert!(desktop.is_session);
+    assert_eq!(name(&desktop.session).0, "s-42");
+    assert_eq!(
+        name(&desktop.template),
+        ("chrome", "label vdi.kasm.io/template")
+    );
+    assert_eq!(name(&desktop.user).0, "ada");
+    let marked = labels(json!({"sessionscope/session": "true"}));
+    assert!(marked.is_session);
+    assert_eq!(name(&marked.session), ("jupyter-ada", "name of the pod"));
+    let hub = labels(json!({"app": "jupyterhub", "component": "hub"}));
+    assert!(!hub.is_session);
+}
+
+#[test]
+fn the_phases_of_a_start_are_told_apart() {
+    let phase = |change: fn(&mut Value)| read(change).phase.unwrap();
+    let pulling = phase(|pod| {
+        pod["status"]["phase"] = json!("Pending");
+        pod["status"]["containerStatuses"] = json!([status(
+            "notebook",
+            false,
+            json!({"waiting": {"reason": "ImagePullBackOff"}})
+        )]);
+    });
+    assert_eq!(pulling, PlatformPhase::Pending);
+    let initialising = phase(|pod| {
+        pod["status"]["phase"] = json!("Pending");
+        pod["status"]["initContainerStatuses"] = json!([status(
+            "copy",
+            false,
+            json!({"running": {"startedAt": "2026-11-25T10:00:03Z"}})
+        )]);
+        main_is(pod, json!({"waiting": {"reason": "PodInitializing"}}));
+    });
+    assert_eq!(initialising, PlatformPhase::Starting);
+    let not_ready_yet = phase(|pod| {
+        pod["status"]["conditions"][1] = json!({
+            "type": "ContainersReady", "status": "False", "lastTransitionTime": "2026-11-25T10:00:02Z",
+        });
+        main_is(
+            pod,
+            json!({"running": {"startedAt": "2026-11-25T10:00:05Z"}}),
+        );
+    });
+    assert_eq!(not_ready_yet, PlatformPhase::Starting);
+    let not_ready_any_more = phase(|pod| {
+        pod["status"]["conditions"][1] = json!({
+            "type": "ContainersReady", "status": "False", "lastTransitionTime": "2026-11-25T11:00:00Z",
+        });
+        main_is(
+            pod,
+            json!({"running": {"startedAt": "2026-11-25T10:00:05Z"}}),
+        );
+    });
+    assert_eq!(not_ready_any_more, PlatformPhase::Running);
+    let crashing = phase(|pod| {
+        main_is(pod, json!({"waiting": {"reason": "CrashLoopBackOff"}}));
+    });
+    assert_eq!(crashing, PlatformPhase::Starting);
+    let deleted = phase(|pod| {
+        pod["metadata"]["deletionTimestamp"] = json!("2026-11-25T10:30:30Z");
+    });
+    assert_eq!(deleted, PlatformPhase::Terminating);
+}
+
+#[test]
+fn the_end_is_that_of_the_main_container_once_it_is_for_good() {
+    let end = |phase: &str, code, reason: &str| {
+        let phase = json!(phase);
+        read(|pod| {
+            pod["status"]["phase"] = phase;
+            main_is(pod, terminated(code, reason));
+        })
+        .end
+    };
+    assert_eq!(end("Running", 1, "Error"), None);
+    assert_eq!(end("Succeeded", 0, "Completed"), Some(EndReason::Completed));
+    assert_eq!(end("Failed", 3, "Error"), Some(EndReason::Error));
+    assert_eq!(end("Failed", 139, "Error"), Some(EndReason::Signal));
+    assert_eq!(end("Failed", 137, OOM_KILLED), Some(EndReason::OomKilled));
+    // Windows' codes are beyond all signals.
+    assert_eq!(end("Failed", 255, "Error"), Some(EndReason::Error));
+}
+
+#[test]
+fn what_a_process_does_when_it_is_told_to_end_is_an_end_as_it_was_meant() {
+    let deleted = |over: &str, code, reason: &str| {
+        let over = json!(over);
+        read(|pod| {
+            pod["metadata"]["deletionTimestamp"] = over;
+            pod["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+            main_is(pod, terminated(code, reason));
+        })
+        .end
+    };
+    // Asked for at 10:29:59, ended at 10:30:00.
+    let asked = "2026-11-25T10:30:29Z";
+    assert_eq!(deleted(asked, 143, "Error"), Some(EndReason::Completed));
+    assert_eq!(deleted(asked, 137, "Error"), Some(EndReason::Completed));
+    assert_eq!(deleted(asked, 137, OOM_KILLED), Some(EndReason::OomKilled));
+    // It had failed before.
+    let later = "2026-11-25T10:45:30Z";
+    assert_eq!(deleted(later, 1, "Error"), Some(EndReason::Error));
+    // Deleted by force, nobody reports how it ended.
+    let forced = notebook(|pod| {
+        pod["metadata"]["deletionTimestamp"] = json!("2026-11-25T10:30:00Z");
+    });
+    let settings = Config::default().kubernetes;
+    let (_, facts) = facts_of_deleted(&forced, &settings).unwrap();
+    assert_eq!(facts.end, Some(EndReason::Completed));
+}
+
+#[test]
+fn whose_place_was_taken_is_evicted_whatever_its_process_did() {
+    let evicted = read(|pod| {
+        pod["status"]["phase"] = json!("Failed");
+        pod["status"]["reason"] = json!("Evicted");
+        main_is(pod, terminated(137, "Error"));
+    });
+    assert_eq!(evicted.end, Some(EndReason::Evicted));
+    let preempted = read(|pod| {
+        pod["metadata"]["deletionTimestamp"] = json!("2026-11-25T10:30:30Z");
+        pod["status"]["conditions"][0] = json!({
+            "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+        });
+    });
+    assert_eq!(preempted.end, Some(EndReason::Evicted));
+    let time_is_over = read(|pod| {
+        pod["status"]["phase"] = json!("Failed");
+        pod["status"]["reason"] = json!("DeadlineExceeded");
+    });
+    assert_eq!(time_is_over.end, Some(EndReason::Completed));
+}
+
+#[test]
+fn the_container_that_people_mean_may_be_another_than_the_first() {
+    let facts = read(|pod| {
+        pod["metadata"]["annotations"] = json!({DEFAULT_CONTAINER: "sidecar"});
+        pod["status"]["phase"] = json!("Failed");
+        pod["status"]["containerStatuses"][0] = status("sidecar", false, terminated(7, "Error"));
+    });
+    assert_eq!(name(&facts.template).0, "proxy");
+    assert_eq!(facts.end, Some(EndReason::Error));
+}
+
+#[test]
+fn restarts_are_told_and_a_static_pod_is_known_by_the_hash_of_its_file() {
+    let restarted = read(|pod| {
+        let main = &mut pod["status"]["containerStatuses"][1];
+        main["restartCount"] = json!(2);
+        main["lastState"] = terminated(137, OOM_KILLED);
+    });
+    assert_eq!(restarted.details["restarts"], "2");
+    assert_eq!(
+        restarted.details["last restart"],
+        "OOMKilled, exit code 137"
+    );
+    let settings = Config::default().kubernetes;
+    let pod = notebook(|pod| {
+        pod["metadata"]["annotations"] = json!({MIRROR_OF: "abc"});
+    });
+    let (key, _) = facts(&pod, &settings).unwrap();
+    assert_eq!(key, Key::Pod("abc".to_owned()));
+}
+
+#[test]
+fn a_pod_of_which_little_is_known_is_no_error() {
+    let settings = Config::default().kubernetes;
+    assert_eq!(facts(&Pod::default(), &settings), None);
+    let bare: Pod = serde_json::from_value(json!({"metadata": {"uid": "u"}})).unwrap();
+    let (_, bare) = facts(&bare, &settings).unwrap();
+    assert_eq!((bare.session, bare.phase, bare.end), (None, None, None));
+}

@@ -1,0 +1,262 @@
+//! The watch: lists the pods of this node, follows them, and begins anew after every error.
+//!
+//! A broken watch may have lost a change, and a node has 110 pods by default, so a new list is cheap and sure.
+//! Only a watch that the server ends in order, every few minutes, goes on from its last resource version.
+
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher as _, RandomState},
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client,
+    runtime::watcher::{self, Event, watcher},
+};
+use tokio::time::{sleep, timeout};
+
+use super::{connect, pod};
+use crate::{
+    config::Kubernetes,
+    discover::platform::{Closed, ErrorType, Facts, Key, Outcome, Sender, Update},
+};
+
+/// The first and the longest wait after an error.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// A list that takes longer is not waited for; the watch itself is silent for minutes.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why it is begun anew.
+struct Failure {
+    outcome: Outcome,
+    reason: String,
+}
+
+impl Failure {
+    fn new(kind: ErrorType, reason: impl Into<String>) -> Self {
+        Self {
+            outcome: Outcome::Error(kind),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Why a watch ends.
+enum End {
+    Failed(Failure),
+    Closed,
+}
+
+impl From<Closed> for End {
+    fn from(Closed: Closed) -> Self {
+        Self::Closed
+    }
+}
+
+/// Runs until nobody listens any more.
+pub async fn run(settings: Kubernetes, sender: Sender) {
+    let mut wait = RETRY.0;
+    loop {
+        let began = Instant::now();
+        let mut listed = false;
+        let failure = match follow(&settings, &sender, &mut listed).await {
+            End::Failed(failure) => failure,
+            End::Closed => return,
+        };
+        if listed {
+            wait = RETRY.0;
+        }
+        tracing::warn!(reason = failure.reason, "Kubernetes API: begun anew");
+        // An expired resource version is the usual end of an old watch, no loss of the API.
+        let down = (failure.outcome != Outcome::Requeue).then_some(Update::Down(failure.reason));
+        let reconciled = Update::Reconciled {
+            took: if listed {
+                Duration::ZERO
+            } else {
+                began.elapsed()
+            },
+            outcome: failure.outcome,
+        };
+        for update in down.into_iter().chain([reconciled]) {
+            if sender.send(update).await.is_err() {
+                return;
+            }
+        }
+        sleep(jittered(wait)).await;
+        wait = (wait * 2).min(RETRY.1);
+    }
+}
+
+/// Between a half and the whole, so that the agents of all nodes do not come at once.
+fn jittered(wait: Duration) -> Duration {
+    let random = RandomState::new().hash_one(()) as u32;
+    wait / 2 + (wait / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+async fn follow(settings: &Kubernetes, sender: &Sender, listed: &mut bool) -> End {
+    match try_follow(settings, sender, listed).await {
+        Ok(()) => End::Failed(Failure::new(ErrorType::Unavailable, "the watch ended")),
+        Err(end) => end,
+    }
+}
+
+async fn try_follow(settings: &Kubernetes, sender: &Sender, listed: &mut bool) -> Result<(), End> {
+    let invalid = |reason| End::Failed(Failure::new(ErrorType::Validation, reason));
+    let node = connect::node(settings).map_err(invalid)?;
+    let client: Client = connect::client(settings).await.map_err(invalid)?;
+    let config = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
+    let mut events = pin!(watcher(Api::<Pod>::all(client), config));
+    let mut list: BTreeMap<Key, Facts> = BTreeMap::new();
+    let mut began = Instant::now();
+    loop {
+        let next = if *listed {
+            events.next().await
+        } else {
+            let late = |_| {
+                let reason = format!("no list of the pods within {LIST_TIMEOUT:?}");
+                End::Failed(Failure::new(ErrorType::Timeout, reason))
+            };
+            timeout(LIST_TIMEOUT, events.next()).await.map_err(late)?
+        };
+        let Some(event) = next else { return Ok(()) };
+        match event.map_err(|error| End::Failed(failure(&error)))? {
+            Event::Init => {
+                list.clear();
+                began = Instant::now();
+            }
+            Event::InitApply(one) => {
+                list.extend(pod::facts(&one, settings));
+            }
+            Event::InitDone => {
+                *listed = true;
+                tracing::info!(node, pods = list.len(), "pods of the node listed");
+                sender.send(Update::All(std::mem::take(&mut list))).await?;
+                let took = began.elapsed();
+                let outcome = Outcome::Success;
+                sender.send(Update::Reconciled { took, outcome }).await?;
+                sender.send(Update::Up).await?;
+            }
+            Event::Apply(one) => {
+                if let Some((key, facts)) = pod::facts(&one, settings) {
+                    sender.send(Update::Changed(key, facts)).await?;
+                }
+            }
+            Event::Delete(one) => {
+                // Its last state comes with it.
+                if let Some((key, facts)) = pod::facts_of_deleted(&one, settings) {
+                    sender.send(Update::Changed(key.clone(), facts)).await?;
+                    sender.send(Update::Gone(key)).await?;
+                }
+            }
+        }
+    }
+}
+
+/// What an error of the watch means.
+fn failure(error: &watcher::Error) -> Failure {
+    use watcher::Error as Watch;
+    match error {
+        Watch::InitialListFailed(error)
+        | Watch::WatchStartFailed(error)
+        | Watch::WatchFailed(error) => of_client(error),
+        Watch::WatchError(status) => of_status(status),
+        Watch::NoResourceVersion => Failure::new(
+            ErrorType::Validation,
+            "the API server gave no resource version",
+        ),
+    }
+}
+
+fn of_client(error: &kube::Error) -> Failure {
+    let kind = match error {
+        kube::Error::Api(status) => return of_status(status),
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => ErrorType::Validation,
+        kube::Error::Auth(_) => ErrorType::Unauthorized,
+        kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => {
+            ErrorType::Unavailable
+        }
+        _ => ErrorType::Internal,
+    };
+    Failure::new(kind, with_causes(error))
+}
+
+fn of_status(status: &kube::core::Status) -> Failure {
+    let reason = format!(
+        "the API server answered {} {}: {}",
+        status.code, status.reason, status.message
+    );
+    let kind = match status.code {
+        400 => ErrorType::BadRequest,
+        401 => ErrorType::Unauthorized,
+        403 => ErrorType::Forbidden,
+        404 => ErrorType::NotFound,
+        408 => ErrorType::Timeout,
+        409 if status.reason == "AlreadyExists" => ErrorType::AlreadyExists,
+        409 => ErrorType::Conflict,
+        410 => {
+            return Failure {
+                outcome: Outcome::Requeue,
+                reason,
+            };
+        }
+        422 => ErrorType::Validation,
+        429 => ErrorType::RateLimited,
+        502 | 503 => ErrorType::Unavailable,
+        504 => ErrorType::ServerTimeout,
+        _ => ErrorType::Internal,
+    };
+    Failure::new(kind, reason)
+}
+
+/// An error and its causes in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text.replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_of_the_server_is_of_one_kind_and_an_expired_version_is_no_error() {
+        let status = |code, reason: &str| kube::core::Status {
+            code,
+            reason: reason.to_owned(),
+            ..kube::core::Status::default()
+        };
+        for (code, reason, kind) in [
+            (403, "Forbidden", ErrorType::Forbidden),
+            (409, "AlreadyExists", ErrorType::AlreadyExists),
+            (409, "Conflict", ErrorType::Conflict),
+            (429, "TooManyRequests", ErrorType::RateLimited),
+            (500, "InternalError", ErrorType::Internal),
+            (504, "Timeout", ErrorType::ServerTimeout),
+        ] {
+            let found = of_status(&status(code, reason)).outcome;
+            assert_eq!(found, Outcome::Error(kind), "{code} {reason}");
+        }
+        let expired = of_status(&status(410, "Expired"));
+        assert_eq!(expired.outcome, Outcome::Requeue);
+    }
+
+    #[test]
+    fn waits_differ_and_are_never_longer_than_meant() {
+        let wait = Duration::from_secs(4);
+        let waits: Vec<Duration> = (0..50).map(|_| jittered(wait)).collect();
+        assert!(waits.iter().all(|one| (wait / 2..=wait).contains(one)));
+        assert!(waits.iter().any(|one| *one != waits[0]));
+    }
+}
