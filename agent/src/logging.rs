@@ -29,6 +29,8 @@ pub fn init(log: &Log) -> Result<(), Error> {
     started.map_err(|error| Error::Other(format!("cannot start the log: {error}")))
 }
 
+/// Libraries that log errors which the agent handles and reports itself.
+const QUIET: &str = "kube_client=off,kube_runtime=off";
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
 /// Parses a filter such as `info` or `info,sessionscope::kernel=debug`.
@@ -49,7 +51,9 @@ pub fn filter(directives: &str) -> Result<EnvFilter, String> {
             return Err(format!("{}, found \"{word}\"", expected()));
         }
     }
-    EnvFilter::try_new(directives).map_err(|error| format!("{}: {error}", expected()))
+    // What is given later wins.
+    EnvFilter::try_new(format!("{QUIET},{directives}"))
+        .map_err(|error| format!("{}: {error}", expected()))
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ impl Directory {
             Update::Down(reason) => {
                 let status = Status::Down(reason);
                 if let (Status::Down(reason), true) = (&status, peer.status != status) {
-                    tracing::info!(source = source.name(), reason, "platform does not answer");
+                    tracing::warn!(source = source.name(), reason, "platform does not answer");
                 }
                 peer.status = status;
             }

@@ -11,10 +11,13 @@ use crate::discover::platform::EndReason;
 /// 2. `gpu_error`: what an Xid error does to a process looks like any other failure;
 /// 3. `oom_killed`, whoever saw it;
 /// 4. what else the platform says, which knows the session's main process;
-/// 5. what became of the last of its processes to end, which in a container is its first one.
+/// 5. what became of the last of its processes to end, which in a container is its first one. The last one of
+///    a pod holds its namespaces and is always killed, so that says nothing.
 pub fn reason(session: &Session) -> EndReason {
     let platform = session.platform.as_ref().and_then(|facts| facts.end);
     let kernel = of_last_exit(session.counts.process.last_exit);
+    let is_pod = session.identity.pod.is_some();
+    let kernel = kernel.filter(|reason| !(is_pod && *reason == EndReason::Signal));
     match (platform, kernel) {
         (Some(EndReason::Evicted), _) => EndReason::Evicted,
         _ if session.gpu_fault.is_some() => EndReason::GpuError,

@@ -26,6 +26,8 @@ use crate::{
 
 /// The first and the longest wait after an error.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// A watch that lasted so long was a good one: the next failure is a first one again.
+const STEADY: Duration = Duration::from_secs(3);
 /// A list that takes longer is not waited for; the watch itself is silent for minutes.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -66,10 +68,10 @@ pub async fn run(settings: Kubernetes, sender: Sender) {
             End::Failed(failure) => failure,
             End::Closed => return,
         };
-        if listed {
+        if listed && began.elapsed() >= STEADY {
             wait = RETRY.0;
         }
-        tracing::warn!(reason = failure.reason, "Kubernetes API: begun anew");
+        tracing::debug!(reason = failure.reason, "watch of the pods begun anew");
         // An expired resource version is the usual end of an old watch, no loss of the API.
         let down = (failure.outcome != Outcome::Requeue).then_some(Update::Down(failure.reason));
         let reconciled = Update::Reconciled {
@@ -184,6 +186,11 @@ fn of_client(error: &kube::Error) -> Failure {
 }
 
 fn of_status(status: &kube::core::Status) -> Failure {
+    // The client takes whatever is no event for a status with nothing in it.
+    if status.code == 0 {
+        let reason = "the API server sent what is no event";
+        return Failure::new(ErrorType::Validation, reason);
+    }
     let reason = format!(
         "the API server answered {} {}: {}",
         status.code, status.reason, status.message
@@ -244,6 +251,7 @@ mod tests {
             (429, "TooManyRequests", ErrorType::RateLimited),
             (500, "InternalError", ErrorType::Internal),
             (504, "Timeout", ErrorType::ServerTimeout),
+            (0, "", ErrorType::Validation),
         ] {
             let found = of_status(&status(code, reason)).outcome;
             assert_eq!(found, Outcome::Error(kind), "{code} {reason}");
