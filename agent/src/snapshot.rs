@@ -22,8 +22,9 @@ use crate::{
     session::{
         ended::AllEnded,
         gpu::{Remainder, XidCount},
-        model::{Counts, Milestone, RecentView, Session, Template},
+        model::{Counts, Milestone, Session, Template},
         phase::Phase,
+        recent::RecentView,
         registry::StartupKey,
     },
 };
@@ -83,7 +84,7 @@ pub struct SessionView {
     pub startup: BTreeMap<Milestone, Duration>,
     /// What has been counted.
     pub counts: Counts,
-    /// The last ten seconds; `None` when it has ended.
+    /// The last seconds, minute and hour; `None` when it has ended.
     pub recent: Option<RecentView>,
     /// Sessions that took the CPU from it, most often first.
     pub preempted_by: Vec<(String, u64)>,
@@ -107,11 +108,7 @@ impl SessionView {
             idle_for: session.is_live().then(|| session.activity.idle_for()),
             startup: session.startup(),
             counts: session.counts.clone(),
-            recent: if session.is_live() {
-                session.recent.view()
-            } else {
-                None
-            },
+            recent: session.is_live().then(|| session.recent.view()),
             preempted_by,
             platform: session.platform.clone(),
         }

@@ -117,7 +117,7 @@ fn two_sessions_are_listed_and_explained() {
     let page = prints(&agent, &["explain", "desk"]);
     for said in [
         "SESSION desk",
-        "the rule \"child\" on the path of its cgroup (source cgroup)",
+        "the rule \"child\" on the path of its cgroup",
         &format!("{}/desk", tree.path()),
         "Running for",
         "first process",

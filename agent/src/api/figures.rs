@@ -27,9 +27,13 @@ pub struct RunqueueWait {
     pub whole: Distribution,
     /// The last ten seconds; null when the session has ended.
     pub recent: Option<RecentWait>,
+    /// The last minute.
+    pub minute: Option<RecentWait>,
+    /// The last hour, up to ten minutes longer.
+    pub hour: Option<RecentWait>,
 }
 
-/// The same over the last ten seconds.
+/// The same over a window that ends now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RecentWait {

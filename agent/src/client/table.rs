@@ -94,6 +94,10 @@ const COLUMNS: &[Column] = &[
         let most = s.preempted_by.first();
         or_absent(most, |most| units::printable(&most.session)).into()
     })),
+    wide(text("USER", |s, _| {
+        name(s.user.as_deref().unwrap_or_default())
+    })),
+    wide(text("SOURCE", |s, _| name(&s.source))),
     wide(text("RULE", |s, _| name(&s.rule))),
     wide(text("CGROUP", |s, _| name(&s.cgroup))),
 ];

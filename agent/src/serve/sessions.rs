@@ -118,7 +118,7 @@ fn session(view: &SessionView) -> api::Session {
         processes: counts.census.map(|c| c.processes),
         threads: counts.census.map(|c| c.threads),
         cpu_seconds: counts.cpu_ns as f64 / 1e9,
-        cpu_ratio: view.recent.as_ref().map(|r| r.cpus),
+        cpu_ratio: view.recent.as_ref().and_then(|r| r.cpus),
         cpu_limit: accounts.and_then(|a| a.cpu_limit),
         cpu_throttled_seconds: accounts.and_then(|a| a.throttled_us).map(figures::seconds),
         runqueue_wait: figures::runqueue_wait(view),

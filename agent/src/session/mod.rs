@@ -1,6 +1,6 @@
 //! Sessions: what they are ([`model`]), which of them there are ([`registry`]), and which slot of the
 //! kernel's maps each has ([`slots`]); [`net`] adds up what its connections
-//! carried, [`utilization`] how much of its CPUs it used; [`gpu`] joins what its processes do on the GPUs;
+//! carried, [`utilization`] how much of its CPUs it used; [`recent`] what it waited of late; [`gpu`] joins what its processes do on the GPUs;
 //! [`phase`] is where it is in its life, [`end`] how it ended, [`ended`] how many did,
 //! [`remembered`] what a restart must not forget; [`templates`] bounds what names from outside can do.
 
@@ -10,6 +10,7 @@ pub mod gpu;
 pub mod model;
 pub mod net;
 pub mod phase;
+pub mod recent;
 pub mod registry;
 pub mod remembered;
 pub mod slots;

@@ -1,7 +1,7 @@
 //! What a session is: plain values, and the small arithmetic on them.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -20,6 +20,7 @@ use super::{
     gpu::Gpu,
     net::Net,
     phase::{self, Activity, Phase, Signs, Work},
+    recent::Recent,
     utilization::Utilization,
 };
 use crate::{
@@ -114,50 +115,6 @@ pub struct OomKill {
     pub at: SystemTime,
 }
 
-/// The last ten seconds, for quantiles that show what is going on now.
-#[derive(Debug, Default)]
-pub struct Recent {
-    /// Oldest first: when, the histogram then, the CPU time then.
-    states: VecDeque<(Instant, Histogram, u64)>,
-}
-
-/// Length of the window of [`Recent`].
-pub const RECENT_WINDOW: Duration = Duration::from_secs(10);
-
-impl Recent {
-    /// Adds a sample and forgets what is older than the window.
-    pub fn push(&mut self, now: Instant, wait: &Histogram, cpu_ns: u64) {
-        // One state at or beyond the window's edge stays, as the base of the difference.
-        while self.states.len() > 1 && now.duration_since(self.states[1].0) >= RECENT_WINDOW {
-            self.states.pop_front();
-        }
-        self.states.push_back((now, *wait, cpu_ns));
-    }
-
-    /// Length of the window so far, waits in it, and CPUs used over the last sampling period.
-    pub fn view(&self) -> Option<RecentView> {
-        let (first, last) = (self.states.front()?, self.states.back()?);
-        let before = self.states.iter().rev().nth(1)?;
-        let period = last.0.duration_since(before.0).as_secs_f64();
-        Some(RecentView {
-            window: last.0.duration_since(first.0),
-            runqueue_wait: last.1.since(&first.1),
-            cpus: last.2.saturating_sub(before.2) as f64 / 1e9 / period,
-        })
-    }
-}
-
-/// See [`Recent::view`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct RecentView {
-    /// Length of the window.
-    pub window: Duration,
-    /// Waits observed in it.
-    pub runqueue_wait: Histogram,
-    /// CPUs in use over the last sampling period; 1 is one CPU all the time.
-    pub cpus: f64,
-}
-
 /// A session.
 #[derive(Debug)]
 pub struct Session {
@@ -202,7 +159,7 @@ pub struct Session {
     pub superseded: bool,
     /// What has been counted.
     pub counts: Counts,
-    /// The last ten seconds.
+    /// The last seconds, minute and hour.
     pub recent: Recent,
 }
 
@@ -415,24 +372,5 @@ mod tests {
         let mut h = Histogram::default();
         h.buckets[BUCKETS - 1] = 1;
         assert_eq!(quantile(&h, 0.99), Some(16.0));
-    }
-
-    #[test]
-    fn the_window_forgets_what_is_old() {
-        let mut recent = Recent::default();
-        let start = Instant::now();
-        let mut h = Histogram::default();
-        for second in 0..30 {
-            h.buckets[5] += 1;
-            recent.push(
-                start + Duration::from_secs(second),
-                &h,
-                second * 500_000_000,
-            );
-        }
-        let view = recent.view().unwrap();
-        assert_eq!(view.window, RECENT_WINDOW);
-        assert_eq!(view.runqueue_wait.count(), 10);
-        assert!((view.cpus - 0.5).abs() < 1e-9);
     }
 }

@@ -24,8 +24,9 @@ use agent_common::{
 use super::{
     ended::AllEnded,
     gpu::{Join, Serial},
-    model::{Counts, Milestone, OomKill, Recent, Session, Template, Templates},
+    model::{Counts, Milestone, OomKill, Session, Template, Templates},
     phase::{Activity, Phase},
+    recent::Recent,
     remembered::Entry,
     slots::{REST, Slots},
     templates::Bound,
@@ -480,15 +481,11 @@ impl Registry {
                 activity: Activity::new(now),
                 superseded: false,
                 counts: Counts::default(),
-                recent: Recent::default(),
+                recent: Recent::new(now),
             },
         );
         self.live_by_key.insert(key, serial);
         self.attach(found.id, serial, true, table);
-        // The window of the last ten seconds begins at nothing, not at the first sample.
-        if let Some(session) = self.sessions.get_mut(&serial) {
-            session.recent.push(now, &Histogram::default(), 0);
-        }
     }
 
     fn attach(&mut self, id: u64, serial: Serial, root: bool, table: &mut impl SlotTable) {

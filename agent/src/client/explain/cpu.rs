@@ -3,11 +3,11 @@
 use super::{
     super::{
         judge::{self, over},
-        units::{ABSENT, bytes, count, cpus, or_absent, percent, printable, time},
+        units::{ABSENT, age, bytes, count, cpus, or_absent, percent, printable, time},
     },
     section::Section,
 };
-use crate::api::{Distribution, Operation, Pressure, Session};
+use crate::api::{Distribution, Operation, Pressure, RecentWait, Session};
 
 /// Most preemptors on the page.
 const PREEMPTORS: usize = 3;
@@ -74,12 +74,6 @@ fn waits(section: &mut Section, session: &Session) {
     };
     if let Some(recent) = wait.recent {
         let p99 = recent.waits.p99;
-        let times = p99.zip(wait.whole.p99).map(|(now, ever)| now / ever);
-        let times = times
-            .filter(|times| *times >= 2.0)
-            .map_or_else(String::new, |times| {
-                format!("; {times:.1} times that of its whole life")
-            });
         let warning = over(p99, judge::RUNQUEUE_WAIT_P99, || {
             let limit = time(judge::RUNQUEUE_WAIT_P99);
             format!(
@@ -88,13 +82,28 @@ fn waits(section: &mut Section, session: &Session) {
         });
         section.judged(
             "wait p99, 10 s",
-            format!(
-                "{} ({}){times}",
-                or_absent(p99, time),
-                quantiles(recent.waits)
-            ),
+            format!("{} ({})", or_absent(p99, time), quantiles(recent.waits)),
             warning,
         );
+    }
+    if let Some(minute) = wait.minute {
+        let hour = wait.hour.unwrap_or_default();
+        section.line(
+            "wait p99, minute",
+            format!(
+                "{} ({}){}",
+                or_absent(minute.waits.p99, time),
+                quantiles(minute.waits),
+                against(minute, hour)
+            ),
+        );
+        let long = hour.window_seconds >= 2.0 * minute.window_seconds;
+        let text = || {
+            let waits = quantiles(hour.waits);
+            let window = age(hour.window_seconds);
+            format!("{} ({waits} in {window})", or_absent(hour.waits.p99, time))
+        };
+        section.known("wait p99, hour", long.then(text));
     }
     section.line(
         "wait p99, life",
@@ -104,6 +113,17 @@ fn waits(section: &mut Section, session: &Session) {
             quantiles(wait.whole)
         ),
     );
+}
+
+/// How the last minute is beside its own hour, where that is longer and they differ.
+fn against(minute: RecentWait, hour: RecentWait) -> String {
+    let times = minute.waits.p99.zip(hour.waits.p99);
+    let times = times.map(|(minute, hour)| minute / hour);
+    match times {
+        Some(times) if times >= 1.5 => format!("; {times:.1} times that of its hour"),
+        Some(times) if times <= 0.67 => format!("; {} of that of its hour", percent(times)),
+        _ => String::new(),
+    }
 }
 
 pub(super) fn memory(session: &Session, life: Option<f64>) -> Section {

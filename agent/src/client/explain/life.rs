@@ -8,21 +8,37 @@ use crate::api::Session;
 
 pub(super) fn identity(session: &Session) -> Section {
     let mut section = Section::new("Identity");
+    let origins = &session.origins;
     let labels = [
-        ("session", &session.session),
-        ("namespace", &session.namespace),
-        ("template", &session.template),
+        ("session", &session.session, &origins.session),
+        ("namespace", &session.namespace, &origins.namespace),
+        ("template", &session.template, &origins.template),
     ];
-    for (label, name) in labels {
+    let from = |origin: &Option<String>| {
+        let origin = origin.as_deref().map(printable);
+        origin.map_or_else(String::new, |origin| format!("  (from the {origin})"))
+    };
+    for (label, name, origin) in labels {
         let known = Some(name).filter(|name| !name.is_empty());
-        section.line(label, or_absent(known, |name| printable(name)));
+        let name = or_absent(known, |name| printable(name));
+        section.line(label, format!("{name}{}", from(origin)));
+    }
+    match (&session.user, &origins.user) {
+        (Some(user), origin) => {
+            section.line("user", format!("{}{}", printable(user), from(origin)))
+        }
+        (None, Some(_)) => section.line("user", "not told: sessions.user is off"),
+        (None, None) => {}
     }
     section.line(
-        "named by",
+        "found by",
         format!(
-            "the rule \"{}\" on the path of its cgroup (source {})",
+            "the rule \"{}\" on the path of its cgroup{}",
             printable(&session.rule),
-            session.source
+            match session.source.as_str() {
+                "cgroup" => String::new(),
+                source => format!(", named by {source}"),
+            }
         ),
     );
     section.line("cgroup", printable(&session.cgroup));
@@ -32,6 +48,9 @@ pub(super) fn identity(session: &Session) -> Section {
         ("container", &session.container),
     ] {
         section.known(label, name.as_deref().map(printable));
+    }
+    for (name, text) in &session.details {
+        section.line(name, printable(text));
     }
     section
 }
@@ -69,7 +88,7 @@ pub(super) fn life(session: &Session, now: f64) -> Section {
 }
 
 /// Completes the sentence on a session's end.
-fn why(reason: &str) -> &str {
+fn why(reason: &str) -> &'static str {
     match reason {
         "completed" => ": its last process ended with status 0",
         "error" => ": its last process ended with an error",

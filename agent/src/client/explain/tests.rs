@@ -22,7 +22,7 @@ Identity
   session           desk
   namespace         vdi
   template          desktop
-  named by          the rule \"desktops\" on the path of its cgroup (source cgroup)
+  found by          the rule \"desktops\" on the path of its cgroup
   cgroup            /rec-test/desk
 ";
     assert!(page.contains(identity), "{page}");
@@ -80,4 +80,52 @@ fn of_one_that_ended_there_is_how_and_the_last_oom_kill() {
         assert!(page.contains(said), "{said}: {page}");
     }
     assert!(!page.contains("10 s  "), "{page}");
+}
+
+#[test]
+fn the_last_minute_is_put_beside_its_own_hour() {
+    let mut report: Report = serde_json::from_str(RECORDED).unwrap();
+    let session = report
+        .sessions
+        .iter_mut()
+        .find(|s| s.session == "desk")
+        .unwrap();
+    let window = |p99, seconds| {
+        let mut window = session.runqueue_wait.recent.unwrap();
+        (window.waits.p99, window.window_seconds) = (Some(p99), seconds);
+        Some(window)
+    };
+    (session.runqueue_wait.minute, session.runqueue_wait.hour) =
+        (window(0.012, 62.0), window(0.003, 3_700.0));
+    let page = page(session, &report.gpus, NOW);
+    let page = anstream::adapter::strip_str(&page).to_string();
+    assert!(page.contains("wait p99, minute  12 ms"), "{page}");
+    assert!(page.contains("; 4.0 times that of its hour"), "{page}");
+    assert!(page.contains("wait p99, hour    3 ms"), "{page}");
+}
+
+#[test]
+fn names_of_a_platform_say_what_they_are_from() {
+    let mut report: Report = serde_json::from_str(RECORDED).unwrap();
+    let session = report
+        .sessions
+        .iter_mut()
+        .find(|s| s.session == "desk")
+        .unwrap();
+    session.source = "kubernetes".to_owned();
+    session.origins.session = Some("label vdi.kasm.io/session".to_owned());
+    session.origins.user = Some("label vdi.kasm.io/user".to_owned());
+    session
+        .details
+        .insert("restarts".to_owned(), "2".to_owned());
+    let page = page(session, &report.gpus, NOW);
+    let page = anstream::adapter::strip_str(&page).to_string();
+    for said in [
+        "session           desk  (from the label vdi.kasm.io/session)",
+        "user              not told: sessions.user is off",
+        "on the path of its cgroup, named by kubernetes",
+        "restarts          2",
+    ] {
+        assert!(page.contains(said), "{page}");
+    }
 }

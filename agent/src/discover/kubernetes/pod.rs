@@ -260,10 +260,7 @@ impl<'p> View<'p> {
         };
         add("pod", self.pod.metadata.name.clone());
         let status = self.pod.status.as_ref();
-        add(
-            "quality of service",
-            status.and_then(|s| s.qos_class.clone()),
-        );
+        add("QoS class", status.and_then(|s| s.qos_class.clone()));
         add("pod's reason", Some(self.reason.to_owned()));
         let Some(main) = self.main else {
             return details;

@@ -12,6 +12,7 @@ use crate::{
     session::{
         model::quantile,
         net::{Net, TcpSide},
+        recent::Waits,
     },
     snapshot::SessionView,
 };
@@ -30,13 +31,19 @@ pub(super) fn distribution(histogram: &Histogram) -> api::Distribution {
     }
 }
 
+fn waits(of: &Waits) -> api::RecentWait {
+    api::RecentWait {
+        waits: distribution(&of.waits),
+        window_seconds: of.window.as_secs_f64(),
+    }
+}
+
 pub(super) fn runqueue_wait(view: &SessionView) -> api::RunqueueWait {
     api::RunqueueWait {
         whole: distribution(&view.counts.sched.runqueue_wait),
-        recent: view.recent.as_ref().map(|recent| api::RecentWait {
-            waits: distribution(&recent.runqueue_wait),
-            window_seconds: recent.window.as_secs_f64(),
-        }),
+        recent: view.recent.as_ref().map(|recent| waits(&recent.seconds)),
+        minute: view.recent.as_ref().map(|recent| waits(&recent.minute)),
+        hour: view.recent.as_ref().map(|recent| waits(&recent.hour)),
     }
 }
 
