@@ -14,8 +14,9 @@ use agent_common::Slot;
 /// How long a slot rests; an exited thread's last switch follows within milliseconds.
 pub const REST: Duration = Duration::from_secs(2);
 
-/// Slots beyond the cap, for those that rest: an eighth, and at least 32, which is 16 ends a second.
-const RESERVE_MIN: u32 = 32;
+/// Slots beyond the cap, for those of sessions that have ended: a quarter, and at least 64. A slot is of no use
+/// for [`REST`] after its session's end and for as long again, so 64 are for 16 ends a second.
+const RESERVE_MIN: u32 = 64;
 
 /// The free slots of the kernel's maps.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub struct Slots {
 
 /// Number of slots, slot 0 included, for a cap on sessions.
 pub fn slots_for(max_sessions: u32) -> u32 {
-    1 + max_sessions + (max_sessions / 8).max(RESERVE_MIN)
+    1 + max_sessions + (max_sessions / 4).max(RESERVE_MIN)
 }
 
 impl Slots {

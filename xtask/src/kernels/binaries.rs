@@ -11,12 +11,17 @@ use super::list::Architecture;
 use crate::{command, toolchain};
 
 /// Test programs that do not run in a guest: they need Prometheus or a library that is not static, or
-/// test what is the same on every kernel. Every other one of the package `integration-tests` runs there,
+/// test what is the same on every kernel, as what platforms say of sessions. Every other one of the package `integration-tests` runs there,
 /// but for those of the GPUs, whose agent loads a library.
-const NOT_IN_GUEST: [&str; 6] = [
+const NOT_IN_GUEST: [&str; 11] = [
     "bench",
+    "budget",
+    "containers",
+    "crowd",
     "errors",
     "exposition",
+    "kubernetes",
+    "logind",
     "nvml_real",
     "operations",
     "prometheus",

@@ -1,0 +1,164 @@
+//! Many sessions come and go, more than are measured at once: what does not fit is counted exactly, and
+//! afterwards everything is as it was.
+
+use std::{
+    collections::VecDeque,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use integration_tests::{
+    agent::{Agent, Configuration},
+    capability,
+    cgroup::{Cgroup, Tree},
+    exposition::Exposition,
+    wait,
+};
+
+const LIMIT: u64 = 256;
+const ALIVE: u64 = 300;
+const ALL: u64 = 1000;
+/// Come and go together. One more step a second would use up the slots that rest.
+const STEP: u64 = 14;
+const A_STEP: Duration = Duration::from_secs(1);
+const SETTLED: Duration = Duration::from_secs(20);
+const LINGER: Duration = Duration::from_secs(3);
+/// Memory that a crowd may leave behind: what an allocator keeps in part of a page, and a few hundred names.
+const KEPT: f64 = 4.0 * 1_048_576.0;
+
+/// A session with a process.
+struct Session {
+    process: Child,
+    // Dropped after its process has ended.
+    _cgroup: Cgroup,
+}
+
+impl Session {
+    fn come(tree: &Tree, number: u64) -> Self {
+        // Their names are in the order in which they come.
+        let cgroup = tree.child(format!("session-{number:06}"));
+        let process = Command::new("sleep")
+            .arg("1000")
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("a process starts");
+        cgroup.take(process.id());
+        Self {
+            process,
+            _cgroup: cgroup,
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _gone = self.process.kill();
+        let _status = self.process.wait();
+    }
+}
+
+fn until(agent: &Agent, what: &str, wanted: impl Fn(&Exposition) -> bool) -> Exposition {
+    wait::until(what, SETTLED, || {
+        let metrics = agent.metrics();
+        thread::sleep(Duration::from_millis(20));
+        wanted(&metrics).then_some(metrics)
+    })
+}
+
+fn tracked(metrics: &Exposition) -> u64 {
+    metrics.count("vdi_agent_sessions_tracked", &[])
+}
+
+fn overflowed(metrics: &Exposition) -> u64 {
+    metrics.count("vdi_agent_sessions_overflowed_total", &[])
+}
+
+/// Series and memory when nothing is left of any session.
+fn at_rest(agent: &Agent) -> (u64, f64) {
+    until(agent, "no series of a session is left", |metrics| {
+        tracked(metrics) == 0 && metrics.matching("vdi_session_info", &[]).count() == 0
+    });
+    let metrics = agent.fresh_metrics();
+    let memory = metrics.value("process_resident_memory_bytes", &[]);
+    (metrics.count("vdi_agent_series", &[]), memory)
+}
+
+#[test]
+fn a_thousand_come_and_go_in_a_minute_with_three_hundred_alive_and_256_measured() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let linger = format!("\"{}s\"", LINGER.as_secs());
+    let configuration = Configuration::of(&tree)
+        .set("sessions.max_sessions", &LIMIT.to_string())
+        .set("sessions.linger", &linger);
+    let agent = Agent::start(&configuration);
+    // First crowds, one while the other lingers: more at once than will be, so that what is made once is made.
+    for crowd in 0..2 {
+        let names = crowd * LIMIT..(crowd + 1) * LIMIT;
+        let first: Vec<Session> = names.map(|n| Session::come(&tree, n)).collect();
+        until(&agent, "a first crowd is there", |metrics| {
+            tracked(metrics) == LIMIT
+        });
+        drop(first);
+    }
+    let (series, memory) = at_rest(&agent);
+    assert_eq!(overflowed(&agent.metrics()), 0);
+
+    let began = Instant::now();
+    let mut alive: VecDeque<Session> = (1000..1000 + ALIVE)
+        .map(|n| Session::come(&tree, n))
+        .collect();
+    let metrics = until(&agent, "as many as fit are measured", |metrics| {
+        tracked(metrics) == LIMIT && overflowed(metrics) == ALIVE - LIMIT
+    });
+    let measured = metrics.values_of("vdi_session_info", "session");
+    assert_eq!(measured.len() as u64, LIMIT);
+    assert!(!measured.contains(&format!("session-{:06}", 1000 + LIMIT)));
+    let mut come = ALIVE;
+    let mut next = Instant::now();
+    while come < ALL {
+        let step = STEP.min(ALL - come);
+        for number in come..come + step {
+            alive.push_back(Session::come(&tree, 1000 + number));
+        }
+        come += step;
+        drop(alive.drain(..step as usize).collect::<Vec<_>>());
+        // Those that waited take the place of those that went, before others come.
+        let metrics = until(&agent, "the places are taken", |metrics| {
+            tracked(metrics) == LIMIT && overflowed(metrics) == come - LIMIT
+        });
+        assert!(metrics.matching("vdi_session_info", &[]).count() as u64 >= LIMIT);
+        next += A_STEP;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(75), "{took:?}");
+    assert_eq!(overflowed(&agent.metrics()), ALL - LIMIT);
+    drop(alive);
+    let (series_after, memory_after) = at_rest(&agent);
+    eprintln!(
+        "{ALL} sessions in {took:?}: {series} series before, {series_after} after; \
+         {:.1} MiB resident before, {:.1} after",
+        memory / 1_048_576.0,
+        memory_after / 1_048_576.0
+    );
+    // What counts ends has one for each reason, which the first crowd had as well.
+    assert_eq!(series_after, series);
+    assert!(
+        memory_after <= memory + KEPT,
+        "{memory_after} bytes, not {memory}"
+    );
+    assert_eq!(overflowed(&agent.metrics()), ALL - LIMIT);
+    for kind in ["cgroup", "process"] {
+        let lost = [("kind", kind)];
+        assert_eq!(
+            agent
+                .metrics()
+                .count_if_any("vdi_agent_events_lost_total", &lost),
+            0
+        );
+    }
+}
