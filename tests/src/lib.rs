@@ -16,6 +16,7 @@ pub mod exposition;
 pub mod gpu;
 pub mod gpu_node;
 pub mod http;
+pub mod logind;
 pub mod netns;
 pub mod nvml_library;
 pub mod operations;
