@@ -316,17 +316,22 @@ fn logind_and_the_bus_may_go_and_come_back() {
     logind.start_again();
     heard.until_up();
     assert_eq!(heard.all, 2);
-    assert_eq!(heard.facts, before);
+    // A lock is nothing that logind keeps over a restart (session_save, src/login/logind-session.c, 252).
+    let mut after = before.clone();
+    for facts in after.values_mut() {
+        facts.details.remove("locked since");
+    }
+    assert_eq!(heard.facts, after);
 
     // The bus with all that is on it.
     logind.stop_bus();
     heard.until_down();
-    assert_eq!(heard.facts, before, "what was said still stands");
+    assert_eq!(heard.facts, after, "what was said still stands");
     logind.start_bus_again();
     heard.until("logind answers again", SILENCE_LIMIT, |heard| {
         (heard.up == Some(true)).then_some(())
     });
-    assert_eq!(heard.facts, before);
+    assert_eq!(heard.facts, after);
     assert!(heard.gone.is_empty(), "{:?}", heard.gone);
 
     // And signals are heard again.
