@@ -24,7 +24,7 @@ use crate::{
     discover::{
         cgroup::Hierarchy,
         directory::Directory,
-        kubernetes,
+        kubernetes, logind,
         platform::{ErrorType, Message, Outcome, Reconciles, Sender, Source},
         rules::Rules,
         users::Users,
@@ -109,6 +109,12 @@ fn start_sources(config: &Config, directory: &mut Directory, to: &mpsc::Sender<M
         .or_else(|| kubernetes::absent(&config.kubernetes));
     if reason.is_none() {
         tokio::spawn(kubernetes::run(config.kubernetes.clone(), sender(source)));
+    }
+    directory.add(source, reason);
+    let source = Source::Logind;
+    let reason = off(config.logind.watch, "logind.watch");
+    if reason.is_none() {
+        tokio::spawn(logind::run(config.logind.clone(), sender(source)));
     }
     directory.add(source, reason);
 }

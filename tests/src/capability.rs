@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::cgroup;
+use crate::{cgroup, logind};
 
 /// Whether programs can be loaded into this kernel and cgroups made; says why not.
 pub fn kernel() -> bool {
@@ -61,6 +61,21 @@ pub fn xid_module() -> Option<PathBuf> {
         skip_on_this_kernel("the module of tests/xid-module is for guests of the kernel matrix");
     }
     module
+}
+
+/// Whether systemd's logind can be started on a bus of the test's own; says why not.
+pub fn logind() -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let has_bus = env::split_paths(&path).any(|folder| folder.join("dbus-daemon").is_file());
+    if !nix::unistd::geteuid().is_root() {
+        skip("not root")
+    } else if !has_bus {
+        skip("dbus-daemon is not installed")
+    } else if logind::program().is_none() {
+        skip("systemd-logind is not installed")
+    } else {
+        true
+    }
 }
 
 /// Says that a test is skipped because this machine's kernel was built without something. Panics in the

@@ -17,6 +17,7 @@ pub mod gpu;
 pub mod gpu_node;
 pub mod http;
 pub mod kubernetes;
+pub mod logind;
 pub mod netns;
 pub mod nvml_library;
 pub mod operations;

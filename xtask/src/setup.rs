@@ -4,6 +4,7 @@
 //! demo with one command. It looks for programs first and asks the package system only for what is
 //! missing, so on a prepared machine it costs nothing and needs no root.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -50,10 +51,19 @@ const C_COMPILER: Need = Need {
     program: "cc",
     package: "gcc",
 };
-const TEST: [Need; 1] = [Need {
-    program: "prometheus",
-    package: "prometheus",
-}];
+const TEST: [Need; 2] = [
+    Need {
+        program: "prometheus",
+        package: "prometheus",
+    },
+    // The bus on which tests run systemd's logind.
+    Need {
+        program: "dbus-daemon",
+        package: "dbus-daemon",
+    },
+];
+/// The package with `systemd-logind`, which is on no path.
+const LOGIND: (&str, &str) = ("/lib/systemd/systemd-logind", "systemd");
 const BENCH: [Need; 5] = [
     Need {
         program: "perf",
@@ -140,6 +150,10 @@ pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
     let for_tests = matches!(purpose, Purpose::Test | Purpose::All);
     if for_tests {
         packages.extend(missing(&TEST));
+        let (program, package) = LOGIND;
+        if !Path::new(program).exists() {
+            packages.push(package);
+        }
         if !python::is_usable() {
             packages.push(python::DEBIAN_PACKAGE);
         }

@@ -2,6 +2,7 @@
 //!
 //! * [`cgroup`]: the v2 hierarchy, by scan and by the kernel's events
 //! * [`rules`]: which cgroup is a session, and what it is called
+//! * [`logind`]: who is logged in, over D-Bus
 //! * [`platform`]: what the platforms' own sources say, and how they say it
 //! * [`kubernetes`]: pods, from the API server; [`selector`] says which of them are sessions
 //! * [`directory`]: what they last said, and what that makes of a cgroup; [`users`] what is told of who uses it
@@ -9,6 +10,7 @@
 pub mod cgroup;
 pub mod directory;
 pub mod kubernetes;
+pub mod logind;
 pub mod platform;
 pub mod rules;
 pub mod selector;

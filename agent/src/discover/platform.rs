@@ -332,6 +332,11 @@ impl Sender {
         let message = Message { source, update };
         self.messages.send(message).await.map_err(|_| Closed)
     }
+
+    /// Waits until nobody listens any more: for a source that may have nothing to say for long.
+    pub async fn closed(&self) {
+        self.messages.closed().await;
+    }
 }
 
 /// A path as it is, or where it is in the host's file system, seen through the first process: for an agent in

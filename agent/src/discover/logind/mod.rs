@@ -1,0 +1,426 @@
+//! logind: who is logged in, how and since when, and whether anybody is there.
+//!
+//! ```text
+//!  the bus's address ─► connection ─► who owns logind's name ─► comparison ─► signals ─┐
+//!        ▲                  │                   ▲                   ▲           │      │
+//!        └── lost: Down, ◄──┴───────────────────┼───────────────────┼───────────┘      │
+//!            tried again                        └── another logind ─┴── every 30 s ────┘
+//! ```
+//!
+//! Signals only tell which session to look at: what is said of one is always all that logind says of it at
+//! one moment. Subscribing comes before listing, so that nothing falls in between.
+//!
+//! Not everything is signalled. logind of systemd 252 says nothing when a session's state becomes
+//! "closing" or when its scope has started (`session_stop` and `match_job_removed` of src/login), and works
+//! out the idleness of a terminal when it is asked (`session_get_idle_hint`). So all is compared often
+//! enough for people, and a session that is being opened is looked at until it is open.
+
+mod address;
+mod bus;
+mod login;
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    select,
+    time::{Instant, sleep, sleep_until},
+};
+use tracing::debug;
+
+use self::{
+    bus::{Bus, Trouble},
+    login::Login,
+};
+use super::platform::{Closed, ErrorType, Facts, Key, Outcome, Sender, Update};
+use crate::config::Logind;
+
+/// Between two comparisons: a terminal counts as idle after five minutes, and what is left of a session
+/// that has been closed may stay for days.
+const COMPARISON: Duration = Duration::from_secs(30);
+/// Between two looks at sessions that are being opened.
+const OPENING: Duration = Duration::from_secs(1);
+/// Between two looks for a socket that is not there.
+const ABSENT: Duration = Duration::from_mins(1);
+/// Before the first new attempt after a failure; each later one waits twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Runs until nobody listens any more. (`settings.watch` is not `Off`.)
+pub async fn run(settings: Logind, sender: Sender) {
+    let mut account = Account::new(sender.clone());
+    select! {
+        () = sender.closed() => {}
+        Err(Closed) = attempts(&settings, &mut account) => {}
+    }
+}
+
+/// Why a connection's work is over.
+enum Stop {
+    Closed,
+    Trouble(Trouble),
+}
+
+impl From<Closed> for Stop {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
+}
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+async fn attempts(settings: &Logind, account: &mut Account) -> Result<Infallible, Closed> {
+    loop {
+        let pause = match address::find(settings) {
+            Ok(address) => match attend(&address, account).await {
+                Ok(never) => match never {},
+                Err(Stop::Closed) => return Err(Closed),
+                Err(Stop::Trouble(trouble)) => account.failed(trouble).await?,
+            },
+            Err(reason) => {
+                account.down(reason).await?;
+                ABSENT
+            }
+        };
+        sleep(pause).await;
+    }
+}
+
+/// One connection, as long as it lasts.
+async fn attend(address: &str, account: &mut Account) -> Result<Infallible, Stop> {
+    account.began = Some(Instant::now());
+    let mut bus = Bus::connect(address).await?;
+    loop {
+        if let Some(owner) = bus.owner().await? {
+            follow(&mut bus, &owner, account).await?;
+        } else {
+            let reason = "logind is not running: org.freedesktop.login1 is not on the bus";
+            account.down(reason.to_owned()).await?;
+            account.began = None;
+            while !bus.news().await?.owner {}
+        }
+    }
+}
+
+/// One logind, until it is another one or none.
+async fn follow(bus: &mut Bus, owner: &str, account: &mut Account) -> Result<(), Stop> {
+    account.compare(bus, owner, Telling::All).await?;
+    let mut compared = Instant::now();
+    loop {
+        let mut next = compared + COMPARISON;
+        if account.logins.values().any(Login::is_opening) {
+            next = next.min(Instant::now() + OPENING);
+        }
+        select! {
+            news = bus.news() => {
+                let news = news?;
+                if news.owner {
+                    return Ok(());
+                }
+                for path in news.sessions {
+                    account.look(bus, owner, &path).await?;
+                }
+                account.tell().await?;
+            }
+            () = sleep_until(next) => {
+                if compared.elapsed() >= COMPARISON {
+                    account.compare(bus, owner, Telling::Differences).await?;
+                    compared = Instant::now();
+                } else {
+                    account.look_at_opening(bus, owner).await?;
+                    account.tell().await?;
+                }
+            }
+        }
+    }
+}
+
+/// What a comparison tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    All,
+    Differences,
+}
+
+/// What is known of logind, and what has been said of it.
+struct Account {
+    sender: Sender,
+    /// By the path of the session's object.
+    logins: BTreeMap<String, Login>,
+    said: BTreeMap<Key, Facts>,
+    standing: Standing,
+    /// When the comparison that is being made began, connecting included.
+    began: Option<Instant>,
+    /// Before the next attempt.
+    pause: Duration,
+}
+
+/// Whether logind answers, as far as that has been said.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    Unsaid,
+    Up,
+    Down(String),
+}
+
+impl Account {
+    fn new(sender: Sender) -> Self {
+        Self {
+            sender,
+            logins: BTreeMap::new(),
+            said: BTreeMap::new(),
+            standing: Standing::Unsaid,
+            began: None,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// Reads all sessions and tells of them.
+    async fn compare(&mut self, bus: &mut Bus, owner: &str, telling: Telling) -> Result<(), Stop> {
+        self.began = Some(Instant::now());
+        let outcome = self.read(bus, owner).await?;
+        match telling {
+            Telling::All => self.tell_all().await?,
+            Telling::Differences => self.tell().await?,
+        }
+        self.reconciled(outcome).await?;
+        self.pause = FIRST_PAUSE;
+        Ok(self.up().await?)
+    }
+
+    /// Reads all sessions. The outcome is an error when what is said of one could not be read, of which then
+    /// stays what was known.
+    async fn read(&mut self, bus: &mut Bus, owner: &str) -> Result<Outcome, Trouble> {
+        let paths = bus.sessions(owner).await?;
+        self.logins.retain(|path, _| paths.contains(path));
+        let mut outcome = Outcome::Success;
+        for path in &paths {
+            if let Some(kind) = self.look(bus, owner, path).await? {
+                outcome = Outcome::Error(kind);
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Reads one session; says what was wrong where it cannot be read but others may be.
+    async fn look(
+        &mut self,
+        bus: &mut Bus,
+        owner: &str,
+        path: &str,
+    ) -> Result<Option<ErrorType>, Trouble> {
+        match bus.session(owner, path).await {
+            Ok(Some(properties)) => {
+                let before = self.logins.get(path);
+                let login = Login::read(&properties, before, SystemTime::now());
+                self.logins.insert(path.to_owned(), login);
+                Ok(None)
+            }
+            Ok(None) => {
+                self.logins.remove(path);
+                Ok(None)
+            }
+            Err(trouble) if trouble.is_of_connection() => Err(trouble),
+            Err(trouble) => {
+                debug!(path, %trouble, "a session of logind cannot be read");
+                Ok(Some(trouble.kind))
+            }
+        }
+    }
+
+    async fn look_at_opening(&mut self, bus: &mut Bus, owner: &str) -> Result<(), Trouble> {
+        let opening = self.logins.iter().filter(|(_, login)| login.is_opening());
+        let paths: Vec<String> = opening.map(|(path, _)| path.clone()).collect();
+        for path in paths {
+            self.look(bus, owner, &path).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_all(&mut self) -> Result<(), Closed> {
+        self.said = login::facts(self.logins.values());
+        self.sender.send(Update::All(self.said.clone())).await
+    }
+
+    /// Tells what has not been said yet.
+    async fn tell(&mut self) -> Result<(), Closed> {
+        let facts = login::facts(self.logins.values());
+        for update in differences(&self.said, &facts) {
+            self.sender.send(update).await?;
+        }
+        self.said = facts;
+        Ok(())
+    }
+
+    /// Tells how the comparison went that is being made, if one is.
+    async fn reconciled(&mut self, outcome: Outcome) -> Result<(), Closed> {
+        let Some(began) = self.began.take() else {
+            return Ok(());
+        };
+        let took = began.elapsed();
+        self.sender.send(Update::Reconciled { took, outcome }).await
+    }
+
+    /// Tells of a failure; returns how long to wait before the next attempt.
+    async fn failed(&mut self, trouble: Trouble) -> Result<Duration, Closed> {
+        self.reconciled(Outcome::Error(trouble.kind)).await?;
+        self.down(trouble.reason).await?;
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        Ok(pause)
+    }
+
+    async fn up(&mut self) -> Result<(), Closed> {
+        if self.standing == Standing::Up {
+            return Ok(());
+        }
+        self.standing = Standing::Up;
+        self.sender.send(Update::Up).await
+    }
+
+    /// Says it once for each reason.
+    async fn down(&mut self, reason: String) -> Result<(), Closed> {
+        let standing = Standing::Down(reason.clone());
+        if self.standing == standing {
+            return Ok(());
+        }
+        self.standing = standing;
+        self.sender.send(Update::Down(reason)).await
+    }
+}
+
+/// The updates that make `new` of `old`.
+fn differences(old: &BTreeMap<Key, Facts>, new: &BTreeMap<Key, Facts>) -> Vec<Update> {
+    let gone = old.keys().filter(|key| !new.contains_key(key));
+    let changed = new
+        .iter()
+        .filter(|(key, facts)| old.get(key) != Some(facts));
+    gone.map(|key| Update::Gone(key.clone()))
+        .chain(changed.map(|(key, facts)| Update::Changed(key.clone(), facts.clone())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        config::Watch,
+        discover::platform::{Message, Source},
+    };
+
+    fn unit(name: &str) -> Key {
+        Key::Unit(name.to_owned())
+    }
+
+    fn facts(is_session: bool) -> Facts {
+        Facts {
+            is_session,
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn differences_lead_from_the_old_to_the_new() {
+        let old = BTreeMap::from([
+            (unit("same"), facts(true)),
+            (unit("changed"), facts(true)),
+            (unit("gone"), facts(true)),
+        ]);
+        let new = BTreeMap::from([
+            (unit("same"), facts(true)),
+            (unit("changed"), facts(false)),
+            (unit("new"), facts(true)),
+        ]);
+        let expected = [
+            Update::Gone(unit("gone")),
+            Update::Changed(unit("changed"), facts(false)),
+            Update::Changed(unit("new"), facts(true)),
+        ];
+        assert_eq!(differences(&old, &new), expected);
+        assert_eq!(differences(&new, &new), []);
+    }
+
+    #[tokio::test]
+    async fn pauses_grow_to_the_longest_and_a_reason_is_said_once() {
+        let (messages, mut receiver) = mpsc::channel(16);
+        let mut account = Account::new(Sender::new(Source::Logind, messages));
+        let trouble = Trouble {
+            kind: ErrorType::Unavailable,
+            reason: "no bus".to_owned(),
+        };
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            let pause = account.failed(trouble.clone()).await.expect("it is heard");
+            pauses.push(pause.as_millis());
+        }
+        let expected = [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000];
+        assert_eq!(pauses, expected);
+        drop(account);
+        let message = receiver.recv().await.expect("it is said");
+        assert_eq!(message.update, Update::Down("no bus".to_owned()));
+        assert!(receiver.recv().await.is_none());
+    }
+
+    async fn listen(watch: Watch, bus: String, times: usize) -> Vec<Update> {
+        let (messages, mut receiver) = mpsc::channel::<Message>(16);
+        let bus = Some(bus);
+        let source = run(Logind { watch, bus }, Sender::new(Source::Logind, messages));
+        let source = tokio::spawn(source);
+        let mut updates = Vec::new();
+        while updates.len() < times {
+            let limit = Duration::from_secs(20);
+            let next = tokio::time::timeout(limit, receiver.recv()).await;
+            updates.push(next.expect("it says something").expect("it runs").update);
+        }
+        // Nothing more is said without a reason.
+        let more = tokio::time::timeout(FIRST_PAUSE / 4, receiver.recv()).await;
+        assert!(more.is_err(), "{more:?}");
+        drop(receiver);
+        let ended = tokio::time::timeout(Duration::from_secs(5), source).await;
+        ended
+            .expect("it ends when nobody listens")
+            .expect("it does not panic");
+        updates
+    }
+
+    #[tokio::test]
+    async fn an_absent_bus_is_said_once() {
+        let bus = "unix:path=/nowhere/bus".to_owned();
+        let updates = listen(Watch::Auto, bus, 1).await;
+        let [Update::Down(reason)] = &updates[..] else {
+            panic!("{updates:?}")
+        };
+        assert!(reason.contains("/nowhere/bus"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_no_bus_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bus");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut peer, _)) = listener.accept().await {
+                let _gone = tokio::io::AsyncWriteExt::write_all(&mut peer, b"220 hello\r\n").await;
+            }
+        });
+        let bus = format!("unix:path={}", path.display());
+        let updates = listen(Watch::Auto, bus, 2).await;
+        let [Update::Reconciled { outcome, .. }, Update::Down(reason)] = &updates[..] else {
+            panic!("{updates:?}")
+        };
+        assert!(matches!(outcome, Outcome::Error(_)), "{outcome:?}");
+        assert!(
+            reason.contains("cannot use the bus at unix:path="),
+            "{reason}"
+        );
+    }
+}
