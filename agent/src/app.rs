@@ -23,8 +23,9 @@ use crate::{
     config::{Config, Inputs, TaskState, Watch},
     discover::{
         cgroup::Hierarchy,
+        containers,
         directory::Directory,
-        kubernetes, logind,
+        kubernetes, libvirt, logind,
         platform::{ErrorType, Message, Outcome, Reconciles, Sender, Source},
         rules::Rules,
         users::Users,
@@ -100,23 +101,38 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
 /// Messages of the sources that are taken at once; more wait.
 const MESSAGES: usize = 256;
 
-/// Starts the platforms' sources.
+/// Starts the platforms' sources, a few lines each.
 fn start_sources(config: &Config, directory: &mut Directory, to: &mpsc::Sender<Message>) {
-    let sender = |source| Sender::new(source, to.clone());
     let off = |watch: Watch, key: &str| (watch == Watch::Off).then(|| format!("{key} is \"off\""));
-    let source = Source::Kubernetes;
-    let reason = off(config.kubernetes.watch, "kubernetes.watch")
-        .or_else(|| kubernetes::absent(&config.kubernetes));
-    if reason.is_none() {
-        tokio::spawn(kubernetes::run(config.kubernetes.clone(), sender(source)));
-    }
-    directory.add(source, reason);
-    let source = Source::Logind;
-    let reason = off(config.logind.watch, "logind.watch");
-    if reason.is_none() {
-        tokio::spawn(logind::run(config.logind.clone(), sender(source)));
-    }
-    directory.add(source, reason);
+    let mut start = |source: Source, off: Option<String>, run: &dyn Fn(Sender)| {
+        if off.is_none() {
+            run(Sender::new(source, to.clone()));
+        }
+        directory.add(source, off);
+    };
+    let Config {
+        kubernetes: pods,
+        logind: logins,
+        libvirt: machines,
+        containers: runtimes,
+        ..
+    } = config;
+    let reason = off(pods.watch, "kubernetes.watch").or_else(|| kubernetes::absent(pods));
+    start(Source::Kubernetes, reason, &|to| {
+        tokio::spawn(kubernetes::run(pods.clone(), to));
+    });
+    let reason = off(logins.watch, "logind.watch");
+    start(Source::Logind, reason, &|to| {
+        tokio::spawn(logind::run(logins.clone(), to));
+    });
+    let reason = off(machines.watch, "libvirt.watch");
+    start(Source::Libvirt, reason, &|to| {
+        tokio::spawn(libvirt::run(machines.clone(), to));
+    });
+    let reason = off(runtimes.watch, "containers.watch");
+    start(Source::Containers, reason, &|to| {
+        tokio::spawn(containers::run(runtimes.clone(), to));
+    });
 }
 
 /// Everything that the sampling task owns.

@@ -34,8 +34,10 @@ pub enum Status {
     Starting,
     /// It answers.
     Up,
-    /// It does not, and why.
+    /// It has answered and does not any more, and why.
     Down(String),
+    /// It has never answered, and why.
+    Absent(String),
 }
 
 /// A source: how it is doing, and how its comparisons went.
@@ -157,11 +159,21 @@ impl Directory {
                 peer.status = Status::Up;
             }
             Update::Down(reason) => {
-                let status = Status::Down(reason);
-                if let (Status::Down(reason), true) = (&status, peer.status != status) {
-                    tracing::warn!(source = source.name(), reason, "platform does not answer");
-                }
-                peer.status = status;
+                let source = source.name();
+                peer.status = match &peer.status {
+                    Status::Up => {
+                        tracing::warn!(source, reason, "platform does not answer any more");
+                        Status::Down(reason)
+                    }
+                    Status::Down(_) => Status::Down(reason),
+                    Status::Off(_) | Status::Starting | Status::Absent(_) => {
+                        let status = Status::Absent(reason.clone());
+                        if peer.status != status {
+                            tracing::info!(source, reason, "platform does not answer");
+                        }
+                        status
+                    }
+                };
             }
         }
     }
@@ -323,7 +335,9 @@ impl Directory {
             Status::Off(_) => false,
             Status::Up => true,
             // A cluster's API is there to come; a bus or a socket may never be.
-            Status::Starting | Status::Down(_) => key.source() == Source::Kubernetes,
+            Status::Starting | Status::Down(_) | Status::Absent(_) => {
+                key.source() == Source::Kubernetes
+            }
         });
         if !answers {
             return false;

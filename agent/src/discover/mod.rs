@@ -5,13 +5,21 @@
 //! * [`logind`]: who is logged in, over D-Bus
 //! * [`platform`]: what the platforms' own sources say, and how they say it
 //! * [`kubernetes`]: pods, from the API server; [`selector`] says which of them are sessions
+//! * [`libvirt`]: virtual machines, from libvirt's status files
+//! * [`containers`]: containers without Kubernetes, from Docker's API and OCI bundles
 //! * [`directory`]: what they last said, and what that makes of a cgroup; [`users`] what is told of who uses it
 
 pub mod cgroup;
+pub mod containers;
 pub mod directory;
 pub mod kubernetes;
+pub mod libvirt;
 pub mod logind;
 pub mod platform;
 pub mod rules;
 pub mod selector;
 pub mod users;
+
+mod backoff;
+mod file;
+mod poll;

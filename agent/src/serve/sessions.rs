@@ -67,7 +67,7 @@ fn source((source, peer): (&Source, &Peer)) -> api::Source {
     let reason = match &peer.status {
         Status::Up => None,
         Status::Starting => Some("it has not answered yet".to_owned()),
-        Status::Off(reason) | Status::Down(reason) => Some(reason.clone()),
+        Status::Off(reason) | Status::Down(reason) | Status::Absent(reason) => Some(reason.clone()),
     };
     api::Source {
         name: source.name().to_owned(),

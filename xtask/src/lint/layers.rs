@@ -144,7 +144,7 @@ fn used_paths(text: &str) -> Vec<(usize, String)> {
         used.extend(
             paths
                 .into_iter()
-                .filter_map(leading_path)
+                .flat_map(leading_paths)
                 .map(|path| (line, path)),
         );
     }
@@ -183,7 +183,8 @@ fn group_members(group: &str) -> Vec<&str> {
     members
 }
 
-fn leading_path(path: &str) -> Option<String> {
+/// The first two segments of a path, of each path where it ends in a group.
+fn leading_paths(path: &str) -> Vec<String> {
     let identifier = |text: &str| {
         let end = text
             .find(|c: char| !c.is_alphanumeric() && c != '_')
@@ -193,14 +194,25 @@ fn leading_path(path: &str) -> Option<String> {
     let first = identifier(path);
     let rest = &path[first.len()..];
     if !first.starts_with(|c: char| c.is_lowercase()) || rest.starts_with('!') {
-        return None;
+        return Vec::new();
     }
-    let second = rest.strip_prefix("::").map(identifier).unwrap_or_default();
-    if second.is_empty() {
-        Some(first)
-    } else {
-        Some(format!("{first}::{second}"))
-    }
+    let seconds = match (rest.strip_prefix("::{"), rest.strip_prefix("::")) {
+        // A comma before the brace has nothing behind it.
+        (Some(group), _) => {
+            let members = group_members(group).into_iter();
+            members
+                .filter(|member| !member.is_empty())
+                .map(identifier)
+                .collect()
+        }
+        (None, Some(second)) => vec![identifier(second)],
+        (None, None) => vec![String::new()],
+    };
+    let whole = |second: String| match second.as_str() {
+        "" | "self" => first.clone(),
+        second => format!("{first}::{second}"),
+    };
+    seconds.into_iter().map(whole).collect()
 }
 
 #[cfg(test)]
@@ -236,6 +248,15 @@ mod tests {
         assert_eq!(
             findings("serve.rs", text),
             ["serve.rs:1: `serve` may not use `crate::kernel`"]
+        );
+    }
+
+    #[test]
+    fn groups_in_groups_are_looked_at_too() {
+        let text = "use crate::{\n    discover::{\n        cgroup::Found,\n        platform::Source,\n    },\n};\n";
+        assert_eq!(
+            findings("serve.rs", text),
+            ["serve.rs:1: `serve` may not use `crate::discover::cgroup`"]
         );
     }
 

@@ -18,7 +18,13 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Whether a platform answers; the reason is empty when it does, and /api/v1/sessions has it in full",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[SOURCE, ("reason", "off, starting, down")],
+        labels: &[
+            SOURCE,
+            (
+                "reason",
+                "off, starting, down, absent: it has never answered",
+            ),
+        ],
         source: Source::Agent,
         samples: Node(|state, out| {
             for (source, peer) in &state.snapshot.agent.peers {
@@ -27,6 +33,7 @@ pub(super) const FAMILIES: &[Family] = &[
                     Status::Off(_) => (0.0, "off"),
                     Status::Starting => (0.0, "starting"),
                     Status::Down(_) => (0.0, "down"),
+                    Status::Absent(_) => (0.0, "absent"),
                 };
                 out.number(&[("source", source.name()), ("reason", reason)], up);
             }
