@@ -176,9 +176,6 @@ impl Logind {
 
     /// Waits until the session is open.
     pub fn finish(&self, opening: Opening) -> Login {
-        let Opening { leader, asked } = opening;
-        let reply = self.bus.runtime.block_on(asked).expect("no panic");
-        let reply = reply.unwrap_or_else(|error| panic!("logind opens no session: {error}"));
         type Created = (
             String,
             OwnedObjectPath,
@@ -189,6 +186,9 @@ impl Logind {
             u32,
             bool,
         );
+        let Opening { leader, asked } = opening;
+        let reply = self.bus.runtime.block_on(asked).expect("no panic");
+        let reply = reply.unwrap_or_else(|error| panic!("logind opens no session: {error}"));
         let created: Created = reply.body().deserialize().expect("logind's answer");
         let (id, path, _runtime_directory, pipe, _uid, _seat, _terminal, existing) = created;
         assert!(!existing, "the session {id} was there before");

@@ -13,7 +13,7 @@ use integration_tests::{
     cgroup::Tree,
     exposition::Exposition,
     gpu::{GIB, Gpus, busy, compute, device},
-    kubernetes::{Fault, Pod, Sandbox, Server, service},
+    kubernetes::{Fault, InCluster, Pod, Sandbox, Server, service},
     wait,
 };
 
@@ -30,7 +30,7 @@ const END_LIMIT: Duration = Duration::from_secs(15);
 
 /// The agent's configuration as a pod of the cluster: built-in rules, and what the manifest sets.
 fn configuration(server: &Server) -> (Configuration, Vec<(&'static str, std::path::PathBuf)>) {
-    let (keys, environment) = server.in_cluster(NODE);
+    let InCluster { keys, environment } = server.in_cluster(NODE);
     let configuration = Configuration::without_rules()
         .set("sessions.builtin_rules", "true")
         .set("logind.watch", "'off'")
@@ -376,7 +376,9 @@ fn an_api_server_in_trouble_costs_no_session_and_no_scrape() {
     let mut server = Server::start();
     let pods: Vec<Pod> = (0..4).map(|n| session(n).running(true)).collect();
     let mut sandboxes: Vec<Sandbox> = pods.iter().map(|pod| Sandbox::run(&tree, pod)).collect();
-    pods.iter().for_each(|pod| server.apply(pod.object()));
+    for pod in &pods {
+        server.apply(pod.object());
+    }
     let agent = start(&server);
     let running = |agent: &Agent, count: u64| {
         until(agent, "all run", SHOW_LIMIT * 2, |metrics| {

@@ -295,36 +295,37 @@ impl Directory {
             identity.user = self.users.shown(&user.name).map(|user| bounded(&user));
             identity.origins.user = Some(user.from.clone());
         }
-        let Some(session) = self.claim(&facts, &key, &identity.namespace) else {
-            return Verdict::NotASession;
-        };
-        name(
-            &session,
-            &mut identity.session,
-            &mut identity.origins.session,
-        );
+        match self.claim(&facts, &key, &identity.namespace) {
+            Claim::Named(session) => name(
+                &Some(session),
+                &mut identity.session,
+                &mut identity.origins.session,
+            ),
+            Claim::Unnamed => {}
+            Claim::Succeeded => return Verdict::NotASession,
+        }
         identity.source = Some(key.source());
         Verdict::Session(identity)
     }
 
     /// The name that a session gets. Two sessions with one would be one: of two that live the later one gets
     /// its own; one that is over makes room for its successor, and has none then.
-    fn claim(&mut self, facts: &Facts, key: &Key, namespace: &str) -> Option<Option<Named>> {
+    fn claim(&mut self, facts: &Facts, key: &Key, namespace: &str) -> Claim {
         let Some(wanted) = &facts.session else {
-            return Some(None);
+            return Claim::Unnamed;
         };
         let claim = (wanted.name.clone(), namespace.to_owned());
         let is_over = |key: &Key| self.entries.get(key).is_none_or(Entry::is_over);
         match self.claims.get(&claim) {
             Some(holder) if holder != key && !is_over(holder) => {
                 if is_over(key) {
-                    return None;
+                    return Claim::Succeeded;
                 }
-                Some(facts.unique.clone().or_else(|| Some(wanted.clone())))
+                Claim::Named(facts.unique.as_ref().unwrap_or(wanted).clone())
             }
             _ => {
                 self.claims.insert(claim, key.clone());
-                Some(Some(wanted.clone()))
+                Claim::Named(wanted.clone())
             }
         }
     }
@@ -377,6 +378,15 @@ impl Directory {
         }
         found
     }
+}
+
+/// What a session gets of the name that its platform has for it.
+enum Claim {
+    Named(Named),
+    /// The platform has none: the one of the rule stays.
+    Unnamed,
+    /// It is over, and its successor has the name.
+    Succeeded,
 }
 
 impl Peer {

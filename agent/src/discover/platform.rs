@@ -124,6 +124,10 @@ impl EndReason {
 
 /// What a source sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most updates are changes, each sent once"
+)]
 pub enum Update {
     /// Everything that the platform has: what is not here is gone.
     All(BTreeMap<Key, Facts>),

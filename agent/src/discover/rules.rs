@@ -145,6 +145,10 @@ pub struct Origins {
 
 /// What one cgroup is by its own path.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a verdict lives for one call, and most are sessions"
+)]
 pub enum Verdict {
     /// A session of its own.
     Session(Identity),

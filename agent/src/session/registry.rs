@@ -442,8 +442,8 @@ impl Registry {
         let birth = table.birth(found.id);
         let recalled = self.recalled.remove(&found.id);
         let started = recalled.and_then(|entry| entry.started());
-        let watched = birth.map(|b| crate::clock::wall_of_boot(b.made_ns));
-        let started = started.or_else(|| watched.map_or_else(began, |made| made));
+        let watched = birth.and_then(|b| crate::clock::wall_of_boot(b.made_ns));
+        let started = started.or(watched).or_else(began);
         if let Some(birth) = birth {
             let lag_ns = crate::clock::boot_ns().saturating_sub(birth.made_ns);
             self.adoption.buckets[bucket_of(lag_ns)] += 1;

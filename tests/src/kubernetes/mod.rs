@@ -14,5 +14,5 @@ mod store;
 pub use credentials::{Credentials, TOKEN};
 pub use kubelet::Sandbox;
 pub use pods::{Pod, at, service};
-pub use server::Server;
+pub use server::{InCluster, Server};
 pub use store::Fault;

@@ -28,14 +28,14 @@ pub fn service(node: &str, name: &str) -> Pod {
         node,
         "kube-system",
         name,
-        labels,
+        &labels,
         "registry.k8s.io/kube-proxy:v1.35.0",
     )
 }
 
 impl Pod {
     /// Just created for a node, by now.
-    fn new(node: &str, namespace: &str, name: &str, labels: Value, image: &str) -> Self {
+    fn new(node: &str, namespace: &str, name: &str, labels: &Value, image: &str) -> Self {
         static PODS: AtomicU32 = AtomicU32::new(1);
         let number = PODS.fetch_add(1, Ordering::Relaxed);
         let uid = format!("{:08x}-5b64-4c7e-9d35-{number:012x}", process::id());
@@ -76,7 +76,7 @@ impl Pod {
             node,
             "hub",
             &name,
-            labels,
+            &labels,
             "quay.io/jupyter/pytorch-notebook:2026-11",
         );
         pod.object["metadata"]["annotations"] = json!({"hub.jupyter.org/username": user});
@@ -90,10 +90,10 @@ impl Pod {
             "vdi.kasm.io/template": template, "vdi.kasm.io/user": user,
         });
         let name = format!("vdi-{session}");
-        Self::new(node, "vdi", &name, labels, "kasmweb/desktop:1.18.0")
+        Self::new(node, "vdi", &name, &labels, "kasmweb/desktop:1.18.0")
     }
 
-    /// A machine of KubeVirt.
+    /// A machine of `KubeVirt`.
     pub fn machine(node: &str, name: &str) -> Self {
         let labels = json!({
             "kubevirt.io": "virt-launcher", "kubevirt.io/domain": name, "vm.kubevirt.io/name": name,
@@ -104,7 +104,7 @@ impl Pod {
             node,
             "machines",
             &pod_name,
-            labels,
+            &labels,
             "quay.io/kubevirt/virt-launcher:v1.7.0",
         );
         pod.object["metadata"]["annotations"] = json!({
@@ -114,7 +114,7 @@ impl Pod {
         pod
     }
 
-    /// A desktop of Selkies as a StatefulSet of one's own, marked with the labels of the agent.
+    /// A desktop of Selkies as a `StatefulSet` of one's own, marked with the labels of the agent.
     pub fn stream(node: &str, name: &str) -> Self {
         let labels = json!({
             "app": "egl-desktop", "statefulset.kubernetes.io/pod-name": format!("{name}-0"),
@@ -124,7 +124,7 @@ impl Pod {
             node,
             "streams",
             &format!("{name}-0"),
-            labels,
+            &labels,
             "ghcr.io/selkies-project/nvidia-egl-desktop:24.04",
         )
     }

@@ -45,6 +45,15 @@ pub struct Server {
     serving: Option<JoinHandle<()>>,
 }
 
+/// What makes a pod's agent of an agent.
+#[derive(Debug)]
+pub struct InCluster {
+    /// Keys of its configuration, with their values as TOML.
+    pub keys: Vec<(&'static str, String)>,
+    /// Variables of its environment.
+    pub environment: Vec<(&'static str, PathBuf)>,
+}
+
 #[derive(Debug)]
 struct Shared {
     access: Access,
@@ -117,11 +126,8 @@ impl Server {
         self.end_watches();
     }
 
-    /// Keys and environment of an agent that is a pod of this cluster on a node.
-    pub fn in_cluster(
-        &self,
-        node: &str,
-    ) -> (Vec<(&'static str, String)>, Vec<(&'static str, PathBuf)>) {
+    /// Settings of an agent that is a pod of this cluster on a node.
+    pub fn in_cluster(&self, node: &str) -> InCluster {
         let quoted = |text: &dyn std::fmt::Display| format!("'{text}'");
         let keys = vec![
             (
@@ -137,7 +143,7 @@ impl Server {
                 PathBuf::from(self.address.port().to_string()),
             ),
         ];
-        (keys, environment)
+        InCluster { keys, environment }
     }
 
     /// A kubeconfig for it.

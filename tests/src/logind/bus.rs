@@ -59,7 +59,7 @@ impl Bus {
             runtime,
             folder,
         };
-        bus.connect();
+        drop(bus.connect());
         bus
     }
 
@@ -82,7 +82,7 @@ impl Bus {
     pub fn start_again(&mut self) {
         self.stop();
         self.daemon = spawn(self.folder.path());
-        self.connect();
+        drop(self.connect());
     }
 
     /// A new connection, as soon as the bus takes one.

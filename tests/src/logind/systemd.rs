@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -166,7 +167,7 @@ fn unit_path(unit: &str) -> String {
         if byte.is_ascii_alphabetic() || (byte.is_ascii_digit() && at > 0) {
             path.push(char::from(byte));
         } else {
-            path.push_str(&format!("_{byte:02x}"));
+            write!(path, "_{byte:02x}").expect("a string takes all");
         }
     }
     path

@@ -25,7 +25,7 @@ pub(super) fn identity(session: &Session) -> Section {
     }
     match (&session.user, &origins.user) {
         (Some(user), origin) => {
-            section.line("user", format!("{}{}", printable(user), from(origin)))
+            section.line("user", format!("{}{}", printable(user), from(origin)));
         }
         (None, Some(_)) => section.line("user", "not told: sessions.user is off"),
         (None, None) => {}

@@ -27,8 +27,8 @@ fn notebook(change: impl FnOnce(&mut Value)) -> Pod {
                 {"type": "ContainersReady", "status": "True", "lastTransitionTime": "2026-11-25T10:00:20Z"},
             ],
             "containerStatuses": [
-                status("sidecar", true, json!({"running": {"startedAt": "2026-11-25T10:00:06Z"}})),
-                status("notebook", true, json!({"running": {"startedAt": "2026-11-25T10:00:05Z"}})),
+                status("sidecar", true, &json!({"running": {"startedAt": "2026-11-25T10:00:06Z"}})),
+                status("notebook", true, &json!({"running": {"startedAt": "2026-11-25T10:00:05Z"}})),
             ],
         },
     });
@@ -36,7 +36,7 @@ fn notebook(change: impl FnOnce(&mut Value)) -> Pod {
     serde_json::from_value(pod).unwrap()
 }
 
-fn status(name: &str, ready: bool, state: Value) -> Value {
+fn status(name: &str, ready: bool, state: &Value) -> Value {
     json!({
         "name": name, "ready": ready, "restartCount": 0, "image": "x", "imageID": "", "state": state,
     })
@@ -56,12 +56,12 @@ fn read(change: impl FnOnce(&mut Value)) -> Facts {
     read
 }
 
-fn main_is(pod: &mut Value, state: Value) {
+fn main_is(pod: &mut Value, state: &Value) {
     pod["status"]["containerStatuses"][1] = status("notebook", false, state);
 }
 
-fn name(named: &Option<Named>) -> (&str, &str) {
-    let named = named.as_ref().unwrap();
+fn name(named: Option<&Named>) -> (&str, &str) {
+    let named = named.unwrap();
     (&named.name, &named.from)
 }
 
@@ -69,13 +69,19 @@ fn name(named: &Option<Named>) -> (&str, &str) {
 fn a_notebook_has_its_names_its_times_and_its_phase() {
     let facts = read(|_| ());
     assert!(facts.is_session);
-    assert_eq!(name(&facts.session), ("jupyter-ada", "name of the pod"));
-    assert_eq!(name(&facts.namespace), ("hub", "namespace of the pod"));
+    assert_eq!(
+        name(facts.session.as_ref()),
+        ("jupyter-ada", "name of the pod")
+    );
+    assert_eq!(
+        name(facts.namespace.as_ref()),
+        ("hub", "namespace of the pod")
+    );
     let image = ("pytorch-notebook", "image of the main container");
-    assert_eq!(name(&facts.template), image);
+    assert_eq!(name(facts.template.as_ref()), image);
     // An annotation may hold what a label may not.
     let user = ("ada.lovelace", "annotation hub.jupyter.org/username");
-    assert_eq!(name(&facts.user), user);
+    assert_eq!(name(facts.user.as_ref()), user);
     assert_eq!(facts.phase, Some(PlatformPhase::Running));
     let (created, scheduled) = (facts.created.unwrap(), facts.scheduled.unwrap());
     let took = scheduled.duration_since(created).unwrap();
@@ -94,22 +100,25 @@ fn labels_of_other_operators_name_their_sessions_and_what_they_do_not_mark_is_no
     let machine = labels(json!({"kubevirt.io": "virt-launcher", "vm.kubevirt.io/name": "win11"}));
     assert!(machine.is_session);
     assert_eq!(
-        name(&machine.session),
+        name(machine.session.as_ref()),
         ("win11", "label vm.kubevirt.io/name")
     );
     let desktop = labels(json!({
         "vdi.kasm.io/session": "s-42", "vdi.kasm.io/template": "chrome", "vdi.kasm.io/user": "ada",
     }));
     assert!(desktop.is_session);
-    assert_eq!(name(&desktop.session).0, "s-42");
+    assert_eq!(name(desktop.session.as_ref()).0, "s-42");
     assert_eq!(
-        name(&desktop.template),
+        name(desktop.template.as_ref()),
         ("chrome", "label vdi.kasm.io/template")
     );
-    assert_eq!(name(&desktop.user).0, "ada");
+    assert_eq!(name(desktop.user.as_ref()).0, "ada");
     let marked = labels(json!({"sessionscope/session": "true"}));
     assert!(marked.is_session);
-    assert_eq!(name(&marked.session), ("jupyter-ada", "name of the pod"));
+    assert_eq!(
+        name(marked.session.as_ref()),
+        ("jupyter-ada", "name of the pod")
+    );
     let hub = labels(json!({"app": "jupyterhub", "component": "hub"}));
     assert!(!hub.is_session);
 }
@@ -122,7 +131,7 @@ fn the_phases_of_a_start_are_told_apart() {
         pod["status"]["containerStatuses"] = json!([status(
             "notebook",
             false,
-            json!({"waiting": {"reason": "ImagePullBackOff"}})
+            &json!({"waiting": {"reason": "ImagePullBackOff"}})
         )]);
     });
     assert_eq!(pulling, PlatformPhase::Pending);
@@ -131,9 +140,9 @@ fn the_phases_of_a_start_are_told_apart() {
         pod["status"]["initContainerStatuses"] = json!([status(
             "copy",
             false,
-            json!({"running": {"startedAt": "2026-11-25T10:00:03Z"}})
+            &json!({"running": {"startedAt": "2026-11-25T10:00:03Z"}})
         )]);
-        main_is(pod, json!({"waiting": {"reason": "PodInitializing"}}));
+        main_is(pod, &json!({"waiting": {"reason": "PodInitializing"}}));
     });
     assert_eq!(initialising, PlatformPhase::Starting);
     let not_ready_yet = phase(|pod| {
@@ -142,7 +151,7 @@ fn the_phases_of_a_start_are_told_apart() {
         });
         main_is(
             pod,
-            json!({"running": {"startedAt": "2026-11-25T10:00:05Z"}}),
+            &json!({"running": {"startedAt": "2026-11-25T10:00:05Z"}}),
         );
     });
     assert_eq!(not_ready_yet, PlatformPhase::Starting);
@@ -152,12 +161,12 @@ fn the_phases_of_a_start_are_told_apart() {
         });
         main_is(
             pod,
-            json!({"running": {"startedAt": "2026-11-25T10:00:05Z"}}),
+            &json!({"running": {"startedAt": "2026-11-25T10:00:05Z"}}),
         );
     });
     assert_eq!(not_ready_any_more, PlatformPhase::Running);
     let crashing = phase(|pod| {
-        main_is(pod, json!({"waiting": {"reason": "CrashLoopBackOff"}}));
+        main_is(pod, &json!({"waiting": {"reason": "CrashLoopBackOff"}}));
     });
     assert_eq!(crashing, PlatformPhase::Starting);
     let deleted = phase(|pod| {
@@ -172,7 +181,7 @@ fn the_end_is_that_of_the_main_container_once_it_is_for_good() {
         let phase = json!(phase);
         read(|pod| {
             pod["status"]["phase"] = phase;
-            main_is(pod, terminated(code, reason));
+            main_is(pod, &terminated(code, reason));
         })
         .end
     };
@@ -192,7 +201,7 @@ fn what_a_process_does_when_it_is_told_to_end_is_an_end_as_it_was_meant() {
         read(|pod| {
             pod["metadata"]["deletionTimestamp"] = over;
             pod["metadata"]["deletionGracePeriodSeconds"] = json!(30);
-            main_is(pod, terminated(code, reason));
+            main_is(pod, &terminated(code, reason));
         })
         .end
     };
@@ -218,7 +227,7 @@ fn whose_place_was_taken_is_evicted_whatever_its_process_did() {
     let evicted = read(|pod| {
         pod["status"]["phase"] = json!("Failed");
         pod["status"]["reason"] = json!("Evicted");
-        main_is(pod, terminated(137, "Error"));
+        main_is(pod, &terminated(137, "Error"));
     });
     assert_eq!(evicted.end, Some(EndReason::Evicted));
     let preempted = read(|pod| {
@@ -240,9 +249,9 @@ fn the_container_that_people_mean_may_be_another_than_the_first() {
     let facts = read(|pod| {
         pod["metadata"]["annotations"] = json!({DEFAULT_CONTAINER: "sidecar"});
         pod["status"]["phase"] = json!("Failed");
-        pod["status"]["containerStatuses"][0] = status("sidecar", false, terminated(7, "Error"));
+        pod["status"]["containerStatuses"][0] = status("sidecar", false, &terminated(7, "Error"));
     });
-    assert_eq!(name(&facts.template).0, "proxy");
+    assert_eq!(name(facts.template.as_ref()).0, "proxy");
     assert_eq!(facts.end, Some(EndReason::Error));
 }
 

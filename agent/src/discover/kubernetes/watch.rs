@@ -64,7 +64,7 @@ pub async fn run(settings: Kubernetes, sender: Sender) {
     loop {
         let began = Instant::now();
         let mut listed = false;
-        let failure = match follow(&settings, &sender, &mut listed).await {
+        let failure = match Box::pin(follow(&settings, &sender, &mut listed)).await {
             End::Failed(failure) => failure,
             End::Closed => return,
         };
@@ -99,7 +99,7 @@ fn jittered(wait: Duration) -> Duration {
 }
 
 async fn follow(settings: &Kubernetes, sender: &Sender, listed: &mut bool) -> End {
-    match try_follow(settings, sender, listed).await {
+    match Box::pin(try_follow(settings, sender, listed)).await {
         Ok(()) => End::Failed(Failure::new(ErrorType::Unavailable, "the watch ended")),
         Err(end) => end,
     }
