@@ -63,8 +63,8 @@ fn sessions_that_use_the_same_slot_one_after_the_other_share_nothing() {
             .find(|record| record["session"] == name)
     };
     let slack = wait::patient(SLACK).as_secs_f64();
-    let runs = 45;
-    // Another number than that of the run before in the same slot, some thirty runs ago.
+    let runs = 90;
+    // Another number than that of the run before in the same slot, some sixty runs ago.
     let processes = |run: usize| 1 + run % 7;
     let mut usages = Vec::new();
     for run in 0..runs {
