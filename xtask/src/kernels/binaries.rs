@@ -1,5 +1,6 @@
 //! The agent, its tests and the workload, linked statically: a guest has no libraries.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +11,11 @@ use serde_json::Value;
 use super::list::Architecture;
 use crate::{command, toolchain};
 
+/// Folder of the test programs, below the workspace's.
+const TESTS: &str = "tests/tests";
 /// Test programs that do not run in a guest: they need Prometheus or a library that is not static, or
-/// test what is the same on every kernel, as what platforms say of sessions. Every other one of the package `integration-tests` runs there,
-/// but for those of the GPUs, whose agent loads a library.
+/// test what is the same on every kernel, as what platforms say of sessions. Every other one of the
+/// package `integration-tests` runs there, but for those of the GPUs, whose agent loads a library.
 const NOT_IN_GUEST: [&str; 11] = [
     "bench",
     "budget",
@@ -52,7 +55,7 @@ pub(super) fn build(architecture: Architecture, work: &Path) -> Result<Binaries>
             "--package",
             "integration-tests",
         ])
-        .args(["--bin", "sessionscope", "--bin", "workload", "--test", "*"])
+        .args(["--bin", "sessionscope", "--bin", "workload"])
         .args([
             "--message-format",
             "json-render-diagnostics",
@@ -60,6 +63,9 @@ pub(super) fn build(architecture: Architecture, work: &Path) -> Result<Binaries>
         ])
         .arg(work.join("build"))
         .env_remove("RUSTFLAGS");
+    for name in test_programs()? {
+        cargo.args(["--test", &name]);
+    }
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
     if architecture == Architecture::Arm64 && std::env::consts::ARCH != architecture.name() {
         ensure!(
@@ -79,6 +85,29 @@ pub(super) fn build(architecture: Architecture, work: &Path) -> Result<Binaries>
     let messages = command::output(&mut cargo)
         .with_context(|| format!("cannot build the tests for {}", architecture.target()))?;
     collect(&messages)
+}
+
+/// The names of those that run in a guest.
+fn test_programs() -> Result<Vec<String>> {
+    let folder = command::repository().join(TESTS);
+    let entries =
+        fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+        let is_program = path.extension().is_some_and(|extension| extension == "rs");
+        if is_program && !NOT_IN_GUEST.contains(&name) && !name.starts_with("gpu") {
+            names.push(name.to_owned());
+        }
+    }
+    ensure!(
+        !names.is_empty(),
+        "{} has no test program for a guest",
+        folder.display()
+    );
+    names.sort();
+    Ok(names)
 }
 
 /// A folder that looks to the compiler like its own, with the library for arm64: Debian's package
@@ -123,17 +152,11 @@ fn collect(messages: &str) -> Result<Binaries> {
         match (target["kind"][0].as_str(), name) {
             (Some("bin"), "sessionscope") => agent = Some(path),
             (Some("bin"), "workload") => workload = Some(path),
-            (Some("test"), name) if !NOT_IN_GUEST.contains(&name) && !name.starts_with("gpu") => {
-                tests.push((name.to_owned(), path));
-            }
+            (Some("test"), name) => tests.push((name.to_owned(), path)),
             _ => {}
         }
     }
     tests.sort();
-    ensure!(
-        !tests.is_empty(),
-        "cargo built no tests of the package integration-tests"
-    );
     Ok(Binaries {
         agent: agent.context("cargo built no `sessionscope`")?,
         workload: workload.context("cargo built no `workload`")?,
