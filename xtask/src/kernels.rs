@@ -55,6 +55,30 @@ pub(crate) struct MatrixOptions {
     refresh: bool,
 }
 
+impl MatrixOptions {
+    /// Those kernels whose name contains `name`.
+    pub(crate) fn of(name: &str) -> Self {
+        Self {
+            kernel: Some(name.to_owned()),
+            refresh: false,
+        }
+    }
+}
+
+/// Whether what runs on kernels of arm64 would compile: types differ there.
+pub(crate) fn check_arm64() -> Result<()> {
+    setup::prepare(Purpose::Kernels)?;
+    build_ebpf::build()?;
+    binaries::check(Architecture::Arm64, &work_folder()?)
+}
+
+/// Where kernels, guests and their programs are.
+fn work_folder() -> Result<PathBuf> {
+    let work = command::repository().join("target/kernels");
+    fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
+    Ok(work)
+}
+
 /// Runs the tests, or those whose name contains `filter`, on the chosen kernels.
 pub(crate) fn run(options: &MatrixOptions, filter: Option<&str>, write_docs: bool) -> Result<()> {
     let chosen = choose(options.kernel.as_deref())?;
@@ -71,8 +95,7 @@ pub(crate) fn run(options: &MatrixOptions, filter: Option<&str>, write_docs: boo
     );
     setup::prepare(Purpose::Kernels)?;
     build_ebpf::build()?;
-    let work = command::repository().join("target/kernels");
-    fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
+    let work = work_folder()?;
     let matrix = Matrix::prepare(&work, &chosen, options.refresh)?;
 
     let queue = Mutex::new(chosen.into_iter());

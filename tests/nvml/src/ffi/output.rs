@@ -40,7 +40,7 @@ pub(super) unsafe fn put_text(text: &str, buffer: *mut c_char, length: c_uint) -
     }
     for (position, byte) in text.bytes().chain([0]).enumerate() {
         // SAFETY: position is at most the text's length, which is less than the buffer's.
-        unsafe { buffer.add(position).write(byte.cast_signed()) };
+        unsafe { buffer.add(position).write(c_char::from_ne_bytes([byte])) };
     }
     Ok(())
 }
@@ -49,7 +49,7 @@ pub(super) unsafe fn put_text(text: &str, buffer: *mut c_char, length: c_uint) -
 pub(super) fn field<const LENGTH: usize>(text: &str) -> [c_char; LENGTH] {
     let mut field = [0; LENGTH];
     for (to, from) in field.iter_mut().zip(text.bytes().take(LENGTH - 1)) {
-        *to = from.cast_signed();
+        *to = c_char::from_ne_bytes([from]);
     }
     field
 }
