@@ -41,23 +41,17 @@ pub(super) struct Binaries {
 
 /// Compiles them.
 pub(super) fn build(architecture: Architecture, work: &Path) -> Result<Binaries> {
-    let mut cargo = cargo("build", architecture, work)?;
+    let mut cargo = cargo(architecture, work)?;
     cargo.args(["--message-format", "json-render-diagnostics"]);
     let messages = command::output(&mut cargo)
         .with_context(|| format!("cannot build the tests for {}", architecture.target()))?;
     collect(&messages)
 }
 
-/// Whether they would compile, which takes a third of the time.
-pub(super) fn check(architecture: Architecture, work: &Path) -> Result<()> {
-    command::run(&mut cargo("check", architecture, work)?)
-        .with_context(|| format!("the tests do not compile for {}", architecture.target()))
-}
-
-fn cargo(subcommand: &str, architecture: Architecture, work: &Path) -> Result<Command> {
+fn cargo(architecture: Architecture, work: &Path) -> Result<Command> {
     let mut cargo = command::cargo();
     cargo
-        .args([subcommand, "--profile", "guest"])
+        .args(["build", "--profile", "guest"])
         .args(["--target", architecture.target()])
         .args(["--package", "sessionscope"])
         .args(["--package", "integration-tests"])
