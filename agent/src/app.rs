@@ -33,8 +33,12 @@ use crate::{
     error::Error,
     gpu::{self, Monitor, model::Report},
     kernel::{
-        self, Kernel, accounts::CgroupAccounts, object::TaskStore, preflight, ring::Event,
-        ring::Ring,
+        self, Kernel,
+        accounts::CgroupAccounts,
+        log::{Blame, KernelLog},
+        object::TaskStore,
+        preflight,
+        ring::{Event, Ring},
     },
     serve::{self, AppState},
     session::{
@@ -152,6 +156,7 @@ struct Agent {
     _speaker: mpsc::Sender<Message>,
     registry: Registry,
     gpus: Monitor,
+    kernel_log: KernelLog,
     /// The last round of the GPUs' sampler.
     gpu_report: Option<Arc<Report>>,
     reconciles: Reconciles,
@@ -180,6 +185,14 @@ impl Agent {
                 "not in the host's pid namespace: processes on GPUs cannot be told (hostPID)"
             );
         }
+        let kernel_log = if config.gpu.enabled {
+            KernelLog::open()
+        } else {
+            KernelLog::off("gpu.enabled is false".to_owned())
+        };
+        if let Some(reason) = kernel_log.reason() {
+            tracing::info!(reason, "Xid errors are charged to no process");
+        }
         let (speaker, messages) = mpsc::channel(MESSAGES);
         start_sources(&config, &mut directory, &speaker);
         let mut agent = Self {
@@ -195,6 +208,7 @@ impl Agent {
             _speaker: speaker,
             registry,
             gpus,
+            kernel_log,
             gpu_report: None,
             reconciles: Reconciles::default(),
             remembered: None,
@@ -273,6 +287,7 @@ impl Agent {
                     ready.clear_ready();
                 }
                 report = self.gpus.next_report() => self.take_gpus(report),
+                blamed = self.kernel_log.next() => self.take_blame(&blamed),
                 _ = self.messages.recv_many(&mut said, MESSAGES) => self.take_messages(&mut said),
                 _ = sample.tick() => {
                     self.drain(ring.get_mut());
@@ -298,6 +313,9 @@ impl Agent {
     }
 
     fn drain(&mut self, ring: &mut Ring) {
+        // First who is to blame: the failures that come of it are in the ring.
+        let blamed = self.kernel_log.pending();
+        self.take_blame(&blamed);
         let (mut missed, mut moved) = (false, false);
         while let Some(event) = ring.next_event() {
             match event {
@@ -334,18 +352,9 @@ impl Agent {
                 Event::GpuXid {
                     pci,
                     code,
-                    pid,
                     message,
                     at_ns: _,
-                } => self.registry.gpu_error(
-                    &XidError {
-                        pci,
-                        code,
-                        pid,
-                        message,
-                    },
-                    &self.kernel,
-                ),
+                } => self.registry.gpu_error(&XidError { pci, code, message }),
             }
         }
         self.registry.publish(&mut self.kernel);
@@ -357,6 +366,12 @@ impl Agent {
             self.rescan();
         } else if self.registry.has_room_for_waiting() {
             self.reconcile();
+        }
+    }
+
+    fn take_blame(&mut self, blamed: &[Blame]) {
+        for blame in blamed {
+            self.registry.gpu_blame(blame, &self.kernel);
         }
     }
 
@@ -398,7 +413,7 @@ impl Agent {
 
     fn take_gpus(&mut self, report: Report) {
         self.registry.take_gpus(&report, &self.kernel);
-        // The driver tells of each error in both ways; the tracepoint names the process.
+        // The driver tells of each error in both ways; the tracepoint at once and in words.
         if !self.kernel.is_up("nvidia_dev_xid") {
             for event in &report.xids {
                 self.registry.gpu_error_event(event.gpu, event.xid);
@@ -453,6 +468,7 @@ impl Agent {
         GpuView {
             status,
             host_pids: gpu::sees_host_pids(),
+            kernel_log_down: self.kernel_log.reason().map(str::to_owned),
             report: self.gpu_report.clone(),
             remainders: join.remainders().clone(),
             xids: join.xids().clone(),

@@ -51,6 +51,8 @@ pub struct GpuView {
     pub status: Status,
     /// Whether the driver tells of the processes of the node.
     pub host_pids: bool,
+    /// Why the kernel's log is not read, which names the processes of Xid errors; `None` while it is.
+    pub kernel_log_down: Option<String>,
     /// The last round of the sampler, while the driver answers.
     pub report: Option<Arc<Report>>,
     /// What no session explains, by device.

@@ -16,6 +16,7 @@ pub mod exposition;
 pub mod gpu;
 pub mod gpu_node;
 pub mod http;
+pub mod kernel_log;
 pub mod kubernetes;
 pub mod logind;
 pub mod netns;

@@ -15,6 +15,7 @@ use integration_tests::{
         CaptureSession, Device, EncoderSession, Event, GIB, Gpus, Kind, Process, Sample,
         Utilization, busy, compute, device, memory,
     },
+    kernel_log,
     prometheus::{self, Prometheus},
     wait,
     workload::{Workload, two_cpus},
@@ -397,6 +398,102 @@ fn an_xid_event_is_counted_once() {
     );
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     assert!((0.0..30.0).contains(&(now.as_secs_f64() - last)), "{last}");
+}
+
+/// As seen with 580.159.04: the driver lists the clients with their memory, and samples name the server.
+#[test]
+fn what_clients_of_the_multi_process_service_use_is_absent_and_unattributed() {
+    if !capability::kernel() {
+        return;
+    }
+    let (tree, elsewhere) = (Tree::new(), Tree::new());
+    let mut gpus = Gpus::new(vec![device(0)]);
+    let agent = gpus.start(&Configuration::of(&tree));
+    let (desk, outside) = (tree.child("desk"), elsewhere.child("nobody"));
+    agent.wait_for(&["desk"]);
+    let client = Workload::start(WORKLOAD, &desk, &["idle"]);
+    let server = Workload::start(WORKLOAD, &outside, &["idle"]);
+    gpus.change(|s| {
+        s.devices[0].utilization = Some(Utilization { gpu: 60, memory: 0 });
+        s.devices[0].processes = vec![
+            Process {
+                kinds: vec![Kind::Compute, Kind::Mps],
+                ..compute(client.pid(), GIB)
+            },
+            compute(server.pid(), 66 * MIB),
+        ];
+        s.devices[0].samples = vec![busy(server.pid(), 60)];
+    });
+    let gpu = [("gpu", "0")];
+    let rest = [("gpu", "0"), ("engine", "sm")];
+    let m = wait::until("the server's samples are unattributed", SHOW_LIMIT, || {
+        let m = agent.metrics();
+        let busy = m.find("vdi_gpu_unattributed_busy_seconds_total", &rest)?;
+        (busy > 1.0 && m.find("vdi_session_gpu_memory_bytes", &gpu).is_some()).then_some(m)
+    });
+    let bytes = m.value("vdi_session_gpu_memory_bytes", &gpu);
+    assert!(near(bytes, GIB as f64), "{bytes}");
+    assert!(near(
+        m.value("vdi_gpu_unattributed_utilization_ratio", &rest),
+        0.6
+    ));
+    for series in [BUSY, "vdi_session_gpu_utilization_ratio_count"] {
+        assert_eq!(m.matching(series, &[]).count(), 0, "{series}");
+    }
+}
+
+/// The driver counts an error by its event and names the process in the kernel's log.
+#[test]
+fn a_session_whose_process_the_driver_blames_ends_by_gpu_error() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let mut gpus = Gpus::new(vec![device(0)]);
+    let agent = gpus.start(&Configuration::of(&tree));
+    let (desk, lab) = (tree.child("desk"), tree.child("lab"));
+    agent.wait_for(&["desk", "lab"]);
+    let workload = Workload::start(WORKLOAD, &desk, &["idle"]);
+    let neighbour = Workload::start(WORKLOAD, &lab, &["idle"]);
+    let metrics = agent.fresh_metrics();
+    let up = metrics.value("vdi_agent_kernel_log_up", &[("reason", "")]);
+    assert!(up > 0.0, "{up}");
+    // A process that fails without an error of the GPU, and one that is blamed and goes on.
+    kernel_log::blame("0000:3b:00", 43, &neighbour.pid().to_string(), "workload");
+    kernel_log::blame("0000:3b:00", 79, "'<unknown>'", "<unknown>");
+    kernel_log::blame("0000:3b:00", 31, &workload.pid().to_string(), "workload");
+    gpus.change(|s| {
+        let event = |sequence, value| Event {
+            sequence,
+            value,
+            ..Event::default()
+        };
+        s.devices[0].events = vec![event(1, 43), event(2, 79), event(3, 31)];
+    });
+    let charged = "vdi_session_gpu_xid_errors_total";
+    let count = |m: &Exposition, session, xid| {
+        m.count_if_any(charged, &[("session", session), ("gpu", "0"), ("xid", xid)])
+    };
+    // At once: the process is gone before the next sample.
+    drop(workload);
+    drop(desk);
+    wait::until("the session has ended", SHOW_LIMIT * 2, || {
+        let labels = [("template", "child"), ("reason", "gpu_error")];
+        let ended = agent
+            .metrics()
+            .count_if_any("vdi_session_ended_total", &labels);
+        (ended == 1).then_some(())
+    });
+    let m = agent.fresh_metrics();
+    assert_eq!((count(&m, "desk", "31"), count(&m, "lab", "43")), (1, 1));
+    assert_eq!(m.matching(charged, &[]).count(), 2);
+    for xid in ["31", "43", "79"] {
+        let of_gpu = [("gpu", "0"), ("xid", xid)];
+        assert_eq!(m.count("vdi_gpu_xid_errors_total", &of_gpu), 1, "{xid}");
+    }
+    // Its process was blamed, but ended well after that.
+    drop(neighbour);
+    drop(lab);
 }
 
 /// The question that one agent for both answers: are this session's slow frames the GPU's or the CPU's?

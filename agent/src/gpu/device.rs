@@ -182,7 +182,11 @@ impl<'d> DeviceSampler<'d> {
         if let Some(all) = &mut all {
             // The one that knows the memory first.
             all.sort_by_key(|c| (c.pid, c.gpu_instance, std::cmp::Reverse(c.memory)));
-            all.dedup_by_key(|c| (c.pid, c.gpu_instance));
+            all.dedup_by(|next, kept| {
+                let same = (next.pid, next.gpu_instance) == (kept.pid, kept.gpu_instance);
+                kept.mps |= same && next.mps;
+                same
+            });
         }
         Ok(all)
     }

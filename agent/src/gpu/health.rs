@@ -84,10 +84,7 @@ pub(super) fn read(handle: &Handle<'_>, readings: &mut Readings) -> Result<(), F
     )?;
     // 32 is `NVML_PSTATE_UNKNOWN`.
     readings.performance_state = state.map(|state| state.as_c()).filter(|&state| state < 32);
-    readings.fan_speed = number(
-        handle.ask("nvmlDeviceGetFanSpeed_v2", |d| d.fan_speed(0))?,
-        0.01,
-    );
+    readings.fan_speed = number(handle.ask("nvmlDeviceGetFanSpeed_v2", fan_speed)?, 0.01);
     let replays = handle.ask("nvmlDeviceGetPcieReplayCounter", |d| {
         d.pcie_replay_counter()
     })?;
@@ -143,6 +140,14 @@ fn throttling(handle: &Handle<'_>, readings: &mut Readings) -> Result<(), Failur
         readings.throttled_seconds.extend(seconds);
     }
     Ok(())
+}
+
+/// A board without fans, an H100 with 580.159.04, calls the first of them an invalid argument.
+fn fan_speed(device: &nvml_wrapper::Device<'_>) -> Result<u32, NvmlError> {
+    device.fan_speed(0).map_err(|error| match error {
+        NvmlError::InvalidArg => NvmlError::NotSupported,
+        other => other,
+    })
 }
 
 fn memory_temperature(device: &nvml_wrapper::Device<'_>) -> Result<f64, NvmlError> {

@@ -133,6 +133,8 @@ pub struct Context {
     pub memory: Option<u64>,
     /// GPU instance under MIG.
     pub gpu_instance: Option<u32>,
+    /// It is a client of the multi-process service: what it uses is in the samples of the server.
+    pub mps: bool,
 }
 
 /// What a process used of a device since the round before.

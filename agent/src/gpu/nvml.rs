@@ -253,6 +253,7 @@ impl<'d> Handle<'d> {
                 pid: entry.pid,
                 memory: (entry.usedGpuMemory != NOT_AVAILABLE).then_some(entry.usedGpuMemory),
                 gpu_instance: (entry.gpuInstanceId != NO_INSTANCE).then_some(entry.gpuInstanceId),
+                mps: list == ContextList::Mps,
             };
             entries.into_iter().map(context).collect()
         }))

@@ -3,13 +3,15 @@
 //! Facts about the node are gathered by [`preflight`]; [`btf`] and [`layout`] find and prove the member
 //! offsets; [`object`] holds the compiled programs; [`programs`] is the table of them; the names of the
 //! maps are in `maps`; `connections` reads those that are open; [`accounts`] reads the kernel's own files of
-//! a cgroup; [`ring`] decodes the events; `xid` finds the NVIDIA driver's tracepoint; `syscall` is what aya
+//! a cgroup; [`ring`] decodes the events; `xid` finds the NVIDIA driver's tracepoint, and [`log`] whom that driver
+//! blames; `syscall` is what aya
 //! lacks.
 
 pub mod accounts;
 pub mod btf;
 mod connections;
 pub mod layout;
+pub mod log;
 mod maps;
 pub mod object;
 pub mod preflight;

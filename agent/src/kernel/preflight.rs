@@ -13,6 +13,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::log;
 use crate::config;
 
 mod finding;
@@ -101,6 +102,10 @@ pub struct Facts {
     pub initial_cgroup_namespace: Option<bool>,
     /// Whether the kernel accounts run-queue waits (`CONFIG_SCHED_INFO`).
     pub sched_info: bool,
+    /// Whether NVIDIA's driver is loaded.
+    pub nvidia: bool,
+    /// Whether the kernel's log may be read, or why not.
+    pub kernel_log: Result<(), String>,
 }
 
 impl Facts {
@@ -153,6 +158,10 @@ impl Facts {
             initial_cgroup_namespace: namespace("cgroup")
                 .map(|inode| inode == INITIAL_CGROUP_NAMESPACE),
             sched_info: below(root, Path::new("/proc/self/schedstat")).exists(),
+            nvidia: below(root, Path::new("/proc/driver/nvidia/version")).exists(),
+            kernel_log: fs::File::open(below(root, Path::new(log::PATH)))
+                .map(drop)
+                .map_err(|error| error.to_string()),
         }
     }
 
@@ -221,6 +230,8 @@ mod tests {
                 b"none [integrity] confidentiality\n",
             ),
             ("sys/kernel/btf/vmlinux", b"\x9f\xeb\x01\x00rest"),
+            ("proc/driver/nvidia/version", b"NVRM version: x\n"),
+            ("dev/kmsg", b""),
         ]);
         let facts = gather(root.path());
         assert_eq!(facts.kernel(), Some(KernelVersion(6, 1)));
@@ -241,7 +252,8 @@ mod tests {
         assert_eq!(facts.lockdown.as_deref(), Some("integrity"));
         assert_eq!(facts.initial_pid_namespace, Some(false));
         assert_eq!(facts.initial_cgroup_namespace, None);
-        assert!(facts.sched_info);
+        assert!(facts.sched_info && facts.nvidia);
+        assert_eq!(facts.kernel_log, Ok(()));
     }
 
     #[test]
@@ -252,7 +264,8 @@ mod tests {
             (None, None, None)
         );
         assert_eq!((facts.bpf_jit, facts.lockdown.as_deref()), (None, None));
-        assert!(facts.btf.is_err() && facts.cgroup2.is_err() && !facts.sched_info);
+        assert!(facts.btf.is_err() && facts.cgroup2.is_err() && facts.kernel_log.is_err());
+        assert!(!facts.sched_info && !facts.nvidia);
     }
 
     #[test]

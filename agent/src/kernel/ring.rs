@@ -12,7 +12,6 @@ use aya::{
 };
 use tokio::io::unix::AsyncFd;
 
-use super::xid;
 use crate::error::Error;
 
 /// What the kernel programs tell the agent.
@@ -53,9 +52,6 @@ pub enum Event {
         pci: String,
         /// Number of the error.
         code: u32,
-        /// Process that the message blames, in the initial pid namespace; `None` where the driver knows of
-        /// none. It may have ended.
-        pid: Option<u32>,
         /// What the driver says, without the end of the line.
         message: String,
         /// When, nanoseconds since boot (`CLOCK_BOOTTIME`).
@@ -134,12 +130,10 @@ fn decode(bytes: &[u8]) -> Option<Event> {
         PROCESS_MOVED => Some(Event::ProcessMoved),
         GPU_XID => {
             let event: GpuXidEvent = record(bytes)?;
-            let message = text(&event.message).trim_end().to_owned();
             Some(Event::GpuXid {
                 pci: text(&event.pci),
                 code: event.error_code,
-                pid: xid::blamed(&message),
-                message,
+                message: text(&event.message).trim_end().to_owned(),
                 at_ns: event.header.at_ns,
             })
         }
@@ -223,14 +217,13 @@ mod tests {
             message: [b'x'; 256],
         };
         event.pci[..12].copy_from_slice(b"0000:3b:00.0");
-        event.message[..15].copy_from_slice(b"pid=7, name=a\n\0");
+        event.message[..12].copy_from_slice(b"channel 0x1\0");
         assert_eq!(
             decode(&bytes_of(&event)),
             Some(Event::GpuXid {
                 pci: "0000:3b:00.0".to_owned(),
                 code: 31,
-                pid: Some(7),
-                message: "pid=7, name=a".to_owned(),
+                message: "channel 0x1".to_owned(),
                 at_ns: 5,
             })
         );

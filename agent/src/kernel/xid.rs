@@ -1,5 +1,4 @@
-//! The NVIDIA driver's tracepoint for errors of a GPU (Xid): when it is there, where its fields are, and
-//! which process a message names.
+//! The NVIDIA driver's tracepoint for errors of a GPU (Xid): when it is there, and where its fields are.
 //!
 //! The driver has it from 575.51.02 on. It comes and goes with the module, so it is looked for at each scan.
 
@@ -107,20 +106,6 @@ fn offset(format: &str, name: &str, is_string: bool) -> Option<u32> {
     })
 }
 
-/// The process that a message blames, in the initial pid namespace. The driver writes `pid=1234`, or
-/// `pid='<unknown>'` where it knows of none.
-pub(super) fn blamed(message: &str) -> Option<u32> {
-    const KEY: &str = "pid=";
-    let (at, _) = message
-        .match_indices(KEY)
-        .find(|&(at, _)| !message[..at].ends_with(char::is_alphanumeric))?;
-    let value = &message[at + KEY.len()..];
-    let end = value.find(|c: char| !c.is_ascii_digit());
-    let pid = value[..end.unwrap_or(value.len())].parse().ok()?;
-    // 0 is the idle thread of a CPU.
-    (pid != 0).then_some(pid)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,32 +136,5 @@ mod tests {
         assert!(fields(&other).unwrap_err().contains("msg"));
         let longer = FORMAT.replace("offset:12;\tsize:4", "offset:12;\tsize:8");
         assert!(fields(&longer).unwrap_err().contains("error_code"));
-    }
-
-    #[test]
-    fn a_message_names_the_process_or_none() {
-        let known = [
-            ("pid=2141, name=python3, Ch 00000008", 2141),
-            (
-                "pid=1234, name=Xorg, Ch 0000001e, intr 10000000. MMU Fault: ENGINE GRAPHICS GPC0",
-                1234,
-            ),
-            ("Ch 00000008, pid=7", 7),
-        ];
-        for (message, pid) in known {
-            assert_eq!(blamed(message), Some(pid), "{message}");
-        }
-        let unknown = [
-            "pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
-            "pid=0, name=swapper",
-            "pid=99999999999, name=x",
-            "subpid=12",
-            "GPU has fallen off the bus.",
-            "pid=",
-            "",
-        ];
-        for message in unknown {
-            assert_eq!(blamed(message), None, "{message}");
-        }
     }
 }

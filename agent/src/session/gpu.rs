@@ -10,7 +10,10 @@ use std::{
 
 use agent_common::histogram::{Histogram, bucket_of};
 
-use crate::gpu::model::{Codec, Context, Device, Engine, PerEngine, Report, Stream, Usage, WHOLE};
+use crate::{
+    gpu::model::{Codec, Context, Device, Engine, PerEngine, Report, Stream, Usage, WHOLE},
+    kernel::log::Blame,
+};
 
 /// Number of a session, never used twice.
 pub type Serial = u64;
@@ -23,7 +26,7 @@ const REMEMBERED: Duration = Duration::from_secs(30);
 pub struct Gpu {
     /// Devices that it has used.
     pub devices: BTreeMap<u32, DeviceUse>,
-    /// Xid errors that name one of its processes, by device and number.
+    /// Xid errors for which the driver blames one of its processes, by device and number.
     pub xids: BTreeMap<(String, u32), u64>,
     /// When its first context was seen, nanoseconds since boot; 0 while there was none.
     pub first_context_ns: u64,
@@ -109,8 +112,6 @@ pub struct XidError {
     pub pci: String,
     /// Number of the error.
     pub code: u32,
-    /// The process that it names, in the initial pid namespace.
-    pub pid: Option<u32>,
     /// What the driver says.
     pub message: String,
 }
@@ -144,7 +145,19 @@ pub struct Join {
 #[derive(Default)]
 struct Together {
     share: PerEngine<u64>,
+    /// The next sample of one of its processes is on its way.
     pending: bool,
+    /// One of its processes is a client of the multi-process service.
+    mps: bool,
+    sampled: bool,
+}
+
+impl Together {
+    /// Whether the samples are all that the session used. Those of the multi-process service name the server:
+    /// without any of the session's own (its server may be among its processes) nothing is known of it.
+    fn is_known(&self) -> bool {
+        !self.pending && (self.sampled || !self.mps)
+    }
 }
 
 impl Join {
@@ -201,27 +214,32 @@ impl Join {
             .retain(|_, (_, seen)| now.duration_since(*seen) < REMEMBERED);
     }
 
-    /// Counts an Xid error, and charges it to the session of the process that it names. Returns that one.
-    pub fn xid(
+    /// Counts an Xid error of a device. Whose it was is told apart from it: [`Self::blame`].
+    pub fn xid(&mut self, error: &XidError, at: SystemTime) {
+        self.count_xid(self.label(&error.pci), error.code, at);
+    }
+
+    /// Charges an Xid error to the session of the process that the driver blames, and returns that one.
+    pub fn blame(
         &mut self,
-        error: &XidError,
-        at: SystemTime,
+        blame: &Blame,
+        now: Instant,
         sessions: &mut impl Sessions,
     ) -> Option<Serial> {
-        // A device that NVML has not told of goes by its address.
-        let known = self.labels.get(&error.pci).cloned();
-        let label = known.unwrap_or_else(|| error.pci.clone());
-        self.count_xid(label.clone(), error.code, at);
-        let now = Instant::now();
-        let serial = error
-            .pid
-            .and_then(|pid| self.session_of(pid, now, sessions))?;
+        let serial = self.session_of(blame.pid, now, sessions)?;
         let gpu = sessions.gpu(serial)?;
-        *gpu.xids.entry((label, error.code)).or_default() += 1;
+        let error = (self.label(&blame.pci), blame.code);
+        *gpu.xids.entry(error).or_default() += 1;
         Some(serial)
     }
 
-    /// Counts an Xid error that the driver delivered as an event, which names no process.
+    /// A device that NVML has not told of goes by its address.
+    fn label(&self, pci: &str) -> String {
+        let known = self.labels.get(pci);
+        known.map_or_else(|| pci.to_owned(), Clone::clone)
+    }
+
+    /// Counts an Xid error that the driver delivered as an event.
     pub fn xid_event(&mut self, gpu: u32, xid: u32, at: SystemTime) {
         self.count_xid(gpu.to_string(), xid, at);
     }
@@ -254,7 +272,7 @@ impl Join {
         let mut together = BTreeMap::<Serial, Together>::new();
         for context in contexts {
             if let Some(serial) = self.session_of(context.pid, moments.now, sessions) {
-                together.entry(serial).or_default();
+                together.entry(serial).or_default().mps |= context.mps;
             }
         }
         for pid in &usage.pending {
@@ -277,10 +295,9 @@ impl Join {
             }
             let on_device = gpu.devices.entry(index).or_default();
             add(&mut on_device.busy_ns, &process.busy_ns);
-            add(
-                &mut together.entry(serial).or_default().share,
-                &process.share,
-            );
+            let together = together.entry(serial).or_default();
+            add(&mut together.share, &process.share);
+            together.sampled = true;
         }
         for (serial, gpu) in sessions.all() {
             let pending = together.get(&serial).is_some_and(|t| t.pending);
@@ -288,14 +305,13 @@ impl Join {
                 on_device.now.share = None;
             }
         }
-        for (serial, Together { share, pending }) in together {
-            // The next sample of one of its processes is on its way: this is not all.
-            if pending {
+        for (serial, together) in together {
+            if !together.is_known() {
                 continue;
             }
             if let Some(gpu) = sessions.gpu(serial) {
                 let on_device = gpu.devices.entry(index).or_default();
-                let share = share.map(|share| share.min(WHOLE));
+                let share = together.share.map(|share| share.min(WHOLE));
                 for (histogram, share) in on_device.utilization.iter_mut().zip(share) {
                     histogram.buckets[bucket_of(share)] += 1;
                     histogram.sum_ns += share;

@@ -42,6 +42,14 @@ fn context(pid: u32, memory: Option<u64>) -> Context {
         pid,
         memory,
         gpu_instance: None,
+        mps: false,
+    }
+}
+
+fn client(pid: u32, memory: Option<u64>) -> Context {
+    Context {
+        mps: true,
+        ..context(pid, memory)
     }
 }
 
@@ -206,19 +214,56 @@ fn a_device_that_has_vanished_is_used_no_more() {
 }
 
 #[test]
-fn an_xid_goes_to_its_device_and_to_the_session_of_the_process_it_names() {
+fn what_clients_of_the_multi_process_service_use_is_not_known() {
     let (mut join, mut sessions) = (Join::default(), scripted());
-    let error = |code, pid| XidError {
-        pci: "0000:3b:00.0".to_owned(),
+    // 31 is the server, outside of both sessions.
+    let contexts = vec![client(11, Some(100)), client(21, Some(200))];
+    let device = device(usage(vec![used(31, 60)]), contexts);
+    join.take(&report(device), &mut sessions);
+    for (serial, memory) in [(1, 100), (2, 200)] {
+        let on_device = &sessions.gpus[&serial].devices[&0];
+        assert_eq!(on_device.now.share, None);
+        assert_eq!(on_device.now.memory[&None], Some(memory));
+        assert_eq!(on_device.utilization[0].count(), 0);
+    }
+    let share = join.remainders()[&0].share[0].unwrap();
+    assert!((share - 0.9).abs() < 1e-9, "{share}");
+}
+
+#[test]
+fn a_session_with_a_server_of_its_own_is_known_by_the_server() {
+    let (mut join, mut sessions) = (Join::default(), scripted());
+    let contexts = vec![context(11, Some(10)), client(12, Some(100))];
+    let device = device(usage(vec![used(11, 60)]), contexts);
+    join.take(&report(device), &mut sessions);
+    let on_device = &sessions.gpus[&1].devices[&0];
+    assert_eq!(on_device.utilization[0].count(), 1);
+    assert_eq!(on_device.busy_ns[0], 600_000_000);
+}
+
+#[test]
+fn an_xid_goes_to_its_device_and_to_the_session_of_the_process_that_is_blamed() {
+    let (mut join, mut sessions) = (Join::default(), scripted());
+    let pci = "0000:3b:00.0".to_owned();
+    let error = |code| XidError {
+        pci: pci.clone(),
         code,
-        pid,
         message: String::new(),
     };
+    let blame = |pid| Blame {
+        pci: pci.clone(),
+        code: 31,
+        pid,
+        command: String::new(),
+    };
     let at = SystemTime::now();
-    assert_eq!(join.xid(&error(79, None), at, &mut sessions), None);
+    join.xid(&error(79), at);
     join.take(&report(device(Usage::default(), vec![])), &mut sessions);
-    assert_eq!(join.xid(&error(31, Some(21)), at, &mut sessions), Some(2));
-    assert_eq!(join.xid(&error(31, Some(31)), at, &mut sessions), None);
+    join.xid(&error(31), at);
+    join.xid(&error(31), at);
+    let now = Instant::now();
+    assert_eq!(join.blame(&blame(21), now, &mut sessions), Some(2));
+    assert_eq!(join.blame(&blame(31), now, &mut sessions), None);
     let label = |gpu: &str, xid| (gpu.to_owned(), xid);
     assert_eq!(join.xids()[&label("0000:3b:00.0", 79)].count, 1);
     assert_eq!(join.xids()[&label("0", 31)].count, 2);

@@ -9,7 +9,7 @@ use super::{
     mounts,
     require::{check_btf, check_cgroup2, check_privilege},
 };
-use crate::error::Error;
+use crate::{error::Error, kernel::log};
 
 /// The oldest kernel that the agent is tested on.
 const OLDEST: KernelVersion = KernelVersion(5, 10);
@@ -30,6 +30,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
         jit(facts),
         unprivileged(facts),
         memlock(facts),
+        kernel_log(facts),
     ]
 }
 
@@ -218,6 +219,22 @@ fn memlock(facts: &Facts) -> Finding {
     )
 }
 
+fn kernel_log(facts: &Facts) -> Finding {
+    let subject = "kernel log";
+    match &facts.kernel_log {
+        Ok(()) => Finding::ok(subject, format!("{} can be read", log::PATH)),
+        Err(error) if facts.nvidia => Finding::warning(
+            subject,
+            format!(
+                "{}: {error}: Xid errors of GPUs are charged to no session",
+                log::PATH
+            ),
+            "grant CAP_SYSLOG, and in a container the node's /dev/kmsg (a privileged one has it)",
+        ),
+        Err(_) => Finding::ok(subject, "not needed without NVIDIA's driver"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +258,8 @@ mod tests {
             initial_pid_namespace: Some(true),
             initial_cgroup_namespace: Some(true),
             sched_info: true,
+            nvidia: true,
+            kernel_log: Ok(()),
         }
     }
 
@@ -380,6 +399,21 @@ mod tests {
                     ..fit()
                 },
                 vec!["scheduler accounting"],
+            ),
+            (
+                Facts {
+                    kernel_log: Err("Operation not permitted".to_owned()),
+                    ..fit()
+                },
+                vec!["kernel log"],
+            ),
+            (
+                Facts {
+                    nvidia: false,
+                    kernel_log: Err("No such file or directory".to_owned()),
+                    ..fit()
+                },
+                vec![],
             ),
             (old, vec!["kernel", "locked memory"]),
         ] {

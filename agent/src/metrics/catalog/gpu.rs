@@ -488,6 +488,19 @@ pub(super) const FAMILIES: &[Family] = &[
             out.number(&[], f64::from(u8::from(state.snapshot.gpu.host_pids)));
         }),
     },
+    Family {
+        stem: "vdi_agent_kernel_log_up",
+        help: "Whether the agent reads the kernel's log, in which the driver names the processes of Xid errors",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[("reason", "why not; empty while it does")],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            let down = state.snapshot.gpu.kernel_log_down.as_deref();
+            let up = f64::from(u8::from(down.is_none()));
+            out.number(&[("reason", down.unwrap_or_default())], up);
+        }),
+    },
 ];
 
 /// Every GPU with its label, while the driver answers.

@@ -155,7 +155,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_gpu_xid_errors",
-        help: "Xid errors in which the driver named a process of the session; appears with the first",
+        help: "Xid errors for which the driver blames a process of the session; appears with the first",
         kind: Counter,
         unit: Unit::None,
         labels: &[GPU, ("xid", "number of the error")],

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use agent_common::Slot;
@@ -10,6 +10,7 @@ use agent_common::Slot;
 use super::{Registry, SlotTable};
 use crate::{
     gpu::model::Report,
+    kernel::log::Blame,
     session::{
         gpu::{Gpu, Join, Serial, Sessions, Unknown, XidError},
         model::Session,
@@ -36,31 +37,31 @@ impl Registry {
     }
 
     /// The driver reported an Xid error.
-    pub fn gpu_error(&mut self, error: &XidError, table: &impl SlotTable) {
-        let mut sessions = GpusOf::new(&mut self.sessions, table);
-        let serial = self.gpu.xid(error, SystemTime::now(), &mut sessions);
-        let mut session = serial.and_then(|serial| self.sessions.get_mut(&serial));
-        if let (Some(session), Some(pid)) = (&mut session, error.pid) {
-            session.xid_processes.insert(pid, error.code);
-        }
-        let XidError {
-            pci,
-            code,
-            pid,
-            message,
-        } = error;
-        let session = session.map(|s| s.identity.session.as_str());
-        tracing::warn!(
-            session,
-            pci,
-            code,
-            pid,
-            text = message,
-            "Xid error of a GPU"
-        );
+    pub fn gpu_error(&mut self, error: &XidError) {
+        let XidError { pci, code, message } = error;
+        tracing::warn!(pci, code, text = message, "Xid error of a GPU");
+        self.gpu.xid(error, SystemTime::now());
     }
 
-    /// The same, as an event that names no process.
+    /// The driver blames a process for an Xid error.
+    pub fn gpu_blame(&mut self, blame: &Blame, table: &impl SlotTable) {
+        let mut sessions = GpusOf::new(&mut self.sessions, table);
+        let serial = self.gpu.blame(blame, Instant::now(), &mut sessions);
+        let mut session = serial.and_then(|serial| self.sessions.get_mut(&serial));
+        if let Some(session) = &mut session {
+            session.xid_processes.insert(blame.pid, blame.code);
+        }
+        let Blame {
+            pci,
+            code,
+            pid,
+            command,
+        } = blame;
+        let session = session.map(|s| s.identity.session.as_str());
+        tracing::warn!(session, pci, code, pid, command, "Xid error of a process");
+    }
+
+    /// The driver reported an Xid error as an event.
     pub fn gpu_error_event(&mut self, gpu: u32, xid: u32) {
         tracing::warn!(gpu, code = xid, "Xid error of a GPU");
         self.gpu.xid_event(gpu, xid, SystemTime::now());

@@ -151,7 +151,9 @@ extern "C" fn nvmlDeviceGetFanSpeed_v2(
     percent: Out<'_, c_uint>,
 ) -> nvmlReturn_t {
     on_device("nvmlDeviceGetFanSpeed_v2", device, |view| {
-        put(percent, supported(view.whole()?.fan_speed)?)
+        // So an H100, which has none, answers with 580.159.04.
+        let speed = view.whole()?.fan_speed.ok_or(Code::INVALID_ARGUMENT)?;
+        put(percent, speed)
     })
 }
 

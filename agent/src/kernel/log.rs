@@ -1,0 +1,228 @@
+//! The kernel's log, where the NVIDIA driver names the process that an Xid error is charged to.
+//!
+//! Nothing else names it: the message at the driver's tracepoint begins after the process (seen with
+//! 580.159.04), and NVML's event has the number alone. So errors are counted where the driver reports them, and
+//! the log is read for who was to blame. The driver writes its line before it takes the process's channel away,
+//! so it is there before the process can fail of it.
+//!
+//! A read of `/dev/kmsg` is one record: `level,number,microseconds,flags;text`, then lines of its dictionary
+//! (`Documentation/ABI/testing/dev-kmsg`).
+
+use std::{
+    fs::{File, OpenOptions},
+    future::pending,
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::OpenOptionsExt,
+};
+
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// The log as a file of records.
+pub const PATH: &str = "/dev/kmsg";
+/// No record is longer (`PRINTK_MESSAGE_MAX` 2,048 in `kernel/printk/internal.h`, `CONSOLE_EXT_LOG_MAX` 8,192
+/// before Linux 6.3).
+const RECORD_BYTES: usize = 8192;
+/// What a line of an error begins with; the place of the GPU follows.
+const XID: &str = "NVRM: Xid (";
+
+/// An Xid error for which the driver blames a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blame {
+    /// PCI address of the GPU, as in `0000:3b:00.0`.
+    pub pci: String,
+    /// Number of the error.
+    pub code: u32,
+    /// The process, in the initial pid namespace. It may have ended.
+    pub pid: u32,
+    /// Its command name; empty where the driver does not say it.
+    pub command: String,
+}
+
+/// The reading end of the log; what was written before it was opened is not read.
+#[derive(Debug)]
+pub struct KernelLog {
+    file: Option<AsyncFd<File>>,
+    /// Why it is not read.
+    reason: Option<String>,
+}
+
+impl KernelLog {
+    /// Opens it; a log that may not be read has a reason. Needs a running tokio.
+    pub fn open() -> Self {
+        match try_open().and_then(register) {
+            Ok(file) => Self {
+                file: Some(file),
+                reason: None,
+            },
+            Err(error) => Self::off(format!("{PATH}: {error}")),
+        }
+    }
+
+    /// A log that is not read.
+    pub fn off(reason: String) -> Self {
+        Self {
+            file: None,
+            reason: Some(reason),
+        }
+    }
+
+    /// Why it is not read; `None` while it is.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// Waits for errors that name a process; for ever where the log is not read. Nothing is lost when the
+    /// future is dropped.
+    pub async fn next(&mut self) -> Vec<Blame> {
+        loop {
+            let Some(file) = &self.file else {
+                return pending().await;
+            };
+            match file.readable().await {
+                // Before the reads, so that what comes after the last of them wakes this again.
+                Ok(mut ready) => ready.clear_ready(),
+                Err(error) => self.fail(&error),
+            }
+            let blamed = self.pending();
+            if !blamed.is_empty() {
+                return blamed;
+            }
+        }
+    }
+
+    /// Those that are there already.
+    pub fn pending(&mut self) -> Vec<Blame> {
+        let mut found = Vec::new();
+        let mut record = [0; RECORD_BYTES];
+        while let Some(file) = &self.file {
+            match file.get_ref().read(&mut record) {
+                // Never of the real one.
+                Ok(0) => break,
+                Ok(bytes) => found.extend(blame(&String::from_utf8_lossy(&record[..bytes]))),
+                Err(error) => match error.raw_os_error() {
+                    _ if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // Records were overwritten unread, or a signal came; the next read goes on.
+                    Some(libc::EPIPE | libc::EINTR) => {}
+                    _ => self.fail(&error),
+                },
+            }
+        }
+        found
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        tracing::warn!(path = PATH, %error, "kernel log not read any more");
+        *self = Self::off(format!("{PATH}: {error}"));
+    }
+}
+
+/// To be woken when there is something to read.
+fn register(file: File) -> io::Result<AsyncFd<File>> {
+    // SAFETY: the file owns its descriptor and is not taken out again.
+    #[expect(unsafe_code, reason = "the descriptor outlives its registration")]
+    let registered = unsafe { AsyncFd::register_with_interest(file, Interest::READABLE) };
+    Ok(registered?)
+}
+
+/// Opens it at its end.
+fn try_open() -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(PATH)?;
+    file.seek(SeekFrom::End(0))?;
+    Ok(file)
+}
+
+/// The error that a record tells of, if it names a process:
+/// `NVRM: Xid (PCI:0000:3b:00): 31, pid=2141, name=python3, channel 0x0000001e, …`. Drivers before 500 have no
+/// name, a MIG instance follows the address (`PCI:0000:3b:00 GPU-I:05`), and `pid='<unknown>'` is nobody.
+fn blame(record: &str) -> Option<Blame> {
+    let (_, text) = record.split_once(';')?;
+    let rest = text.lines().next()?.strip_prefix(XID)?;
+    let (place, rest) = rest.split_once("): ")?;
+    let (code, rest) = rest.split_once(", ")?;
+    let address = place.split_ascii_whitespace().next()?;
+    let address = address.strip_prefix("PCI:").unwrap_or(address);
+    let mut parts = rest.split(", ");
+    let pid = parts.next()?.strip_prefix("pid=")?.parse().ok()?;
+    let command = parts.next().and_then(|part| part.strip_prefix("name="));
+    // 0 is the idle thread of a CPU.
+    (pid != 0).then_some(Blame {
+        // The driver leaves the function out, which is 0 for every GPU.
+        pci: format!("{address}.0"),
+        code: code.parse().ok()?,
+        pid,
+        command: command.unwrap_or_default().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_driver_names_gpu_number_and_process() {
+        let known = [
+            // Of an H100 with 580.159.04.
+            (
+                "3,881,141132341,-;NVRM: Xid (PCI:0000:00:06): 31, pid=1459, name=python3, channel \
+                 0x0000001e, intr 00000000. MMU Fault: ENGINE GRAPHICS GPC0 GPCCLIENT_T1_8 faulted @ \
+                 0x7dea_d0000000.\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:06.0\n",
+                ("0000:00:06.0", 31, 1459, "python3"),
+            ),
+            (
+                "4,1,2,-,caller=T88;NVRM: Xid (PCI:0000:3b:00 GPU-I:05): 43, pid=7, name=a b, Ch 8",
+                ("0000:3b:00.0", 43, 7, "a b"),
+            ),
+            (
+                "4,1,2,-;NVRM: Xid (PCI:0000:af:00): 13, pid=12, Graphics SM Warp Exception",
+                ("0000:af:00.0", 13, 12, ""),
+            ),
+            (
+                "4,1,2,-;NVRM: Xid (0000:03:00): 31, pid=4294967295, name=x",
+                ("0000:03:00.0", 31, u32::MAX, "x"),
+            ),
+        ];
+        for (record, (pci, code, pid, command)) in known {
+            let wanted = Blame {
+                pci: pci.to_owned(),
+                code,
+                pid,
+                command: command.to_owned(),
+            };
+            assert_eq!(blame(record), Some(wanted), "{record}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_names_nobody_blames_nobody() {
+        let others = [
+            "4,1,2,-;NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off.",
+            "4,1,2,-;NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus.",
+            "4,1,2,-;NVRM: Xid (PCI:0000:3b:00): 79, pid=0, name=swapper",
+            "4,1,2,-;NVRM: Xid (PCI:0000:3b:00): x, pid=3, name=y",
+            "4,1,2,-;NVRM: Xid (PCI:0000:3b:00): 31, pid=99999999999, name=y",
+            "4,1,2,-;NVRM: Xid (): 31, pid=3, name=y",
+            "4,1,2,-;NVRM: Xid (PCI:0000:3b:00",
+            // Not the driver's: what it would say stands within another's text.
+            "12,1,2,-;someone: NVRM: Xid (PCI:0000:3b:00): 31, pid=3, name=y",
+            "4,1,2,-;usb 1-1: new device\n NVRM: Xid (PCI:0000:3b:00): 31, pid=3, name=y",
+            "4,1,2,-;",
+            "",
+        ];
+        for record in others {
+            assert_eq!(blame(record), None, "{record}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_not_read_waits_for_ever_and_says_why() {
+        let mut log = KernelLog::off("gpu.enabled is false".to_owned());
+        assert_eq!(log.reason(), Some("gpu.enabled is false"));
+        assert!(log.pending().is_empty());
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(5), log.next());
+        assert!(waited.await.is_err());
+    }
+}
