@@ -58,6 +58,11 @@ impl Tree {
         fs::create_dir(&path).with_context(|| format!("cannot make the cgroup {}", path.display()))
     }
 
+    /// Removes a child whose processes have ended.
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
+        remove(&self.child(name))
+    }
+
     /// The path of a child.
     pub(crate) fn child(&self, name: &str) -> PathBuf {
         self.root.join(name)

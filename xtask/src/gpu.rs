@@ -7,6 +7,7 @@
 mod comparison;
 mod cuda;
 mod evaluation;
+mod fault;
 pub(crate) mod load;
 mod nvidia_smi;
 mod prepare;
@@ -27,6 +28,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use self::evaluation::{Evaluation, Pids};
+use self::fault::Faulty;
 use self::load::Work;
 use self::processes::{PARENT, Processes, RULES, SESSIONS};
 use self::rehearsal::Rehearsal;
@@ -197,6 +199,7 @@ fn compare(
     if let Some(rehearsal) = &rehearsal {
         rehearsal.write(&processes)?;
     }
+    let mut faulty = Faulty::start(found.work, options.device, &cgroups, interrupted)?;
     let before = SESSIONS.map(|session| processes.pids(Some(session)));
     pause(SETTLE, interrupted)?;
 
@@ -205,6 +208,7 @@ fn compare(
         options.duration,
         &mut agent,
         &mut processes,
+        &mut faulty,
         &found.nvidia_smi,
         rehearsal.as_ref(),
         interrupted,
@@ -212,7 +216,7 @@ fn compare(
     let after = SESSIONS.map(|session| processes.pids(Some(session)));
     let outside = processes.pids(None);
     // In this order, so that no cgroup is removed while it is in use.
-    drop(processes);
+    drop((processes, faulty));
     drop(agent);
     drop(cgroups);
 

@@ -19,6 +19,7 @@ pub(super) enum Unit {
     /// A share from 0 to 1.
     Ratio,
     Seconds,
+    Count,
 }
 
 impl Unit {
@@ -27,6 +28,7 @@ impl Unit {
             Self::Bytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
             Self::Ratio => format!("{value:.3}"),
             Self::Seconds => format!("{value:.2} s"),
+            Self::Count => format!("{value:.0}"),
         }
     }
 }

@@ -33,7 +33,7 @@ const MULTIPROCESSOR_COUNT: c_int = 16;
 /// `CU_CTX_SCHED_BLOCKING_SYNC`: who waits for the GPU leaves the CPU to others.
 const BLOCKING_SYNC: c_uint = 4;
 /// Text, which the driver expects to end with a zero byte.
-const KERNEL: &str = concat!(include_str!("spin.ptx"), "\0");
+const KERNELS: &str = concat!(include_str!("kernels.ptx"), "\0");
 
 type Status = c_int;
 type Pointer = *mut c_void;
@@ -58,10 +58,11 @@ pub(super) fn open(name: &str) -> Result<Library> {
     })
 }
 
-/// A context on a GPU with the kernel loaded. It ends with the process.
+/// A context on a GPU with the kernels loaded. It ends with the process.
 pub(super) struct Gpu {
     functions: Functions,
-    kernel: Pointer,
+    spin: Pointer,
+    fault: Pointer,
     multiprocessors: c_uint,
 }
 
@@ -70,10 +71,10 @@ impl Gpu {
     pub(super) fn open() -> Result<Self> {
         let functions = Functions::load(open(LIBRARY)?)?;
         let (mut device, mut multiprocessors) = (0, 0);
-        let (mut context, mut module, mut kernel) =
-            (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        let (mut context, mut module) = (ptr::null_mut(), ptr::null_mut());
+        let (mut spin, mut fault) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: the order that the driver asks for, with places of the right types for what it
-        // returns; the text of the kernel and its name end with a zero byte.
+        // returns; the text of the kernels and their names end with a zero byte.
         unsafe {
             functions.check("cuInit", (functions.init)(0))?;
             functions.check("cuDeviceGet", (functions.device_get)(&raw mut device, 0))?;
@@ -91,16 +92,21 @@ impl Gpu {
             )?;
             functions.check(
                 "cuModuleLoadData",
-                (functions.module_load)(&raw mut module, KERNEL.as_ptr().cast()),
+                (functions.module_load)(&raw mut module, KERNELS.as_ptr().cast()),
             )?;
             functions.check(
                 "cuModuleGetFunction",
-                (functions.module_function)(&raw mut kernel, module, c"spin".as_ptr()),
+                (functions.module_function)(&raw mut spin, module, c"spin".as_ptr()),
+            )?;
+            functions.check(
+                "cuModuleGetFunction",
+                (functions.module_function)(&raw mut fault, module, c"fault".as_ptr()),
             )?;
         }
         Ok(Self {
             functions,
-            kernel,
+            spin,
+            fault,
             multiprocessors: multiprocessors.max(1) as c_uint,
         })
     }
@@ -119,13 +125,35 @@ impl Gpu {
         let mut nanoseconds = duration.as_nanos() as u64;
         let mut parameters = [(&raw mut nanoseconds).cast::<c_void>()];
         // SAFETY: the kernel has one parameter of 64 bits, which the driver copies before it returns.
+        unsafe { self.queue(self.spin, self.multiprocessors, 32, &mut parameters) }
+    }
+
+    /// Queues a kernel of one thread that writes where nothing is mapped; what comes of it is an error of
+    /// [`Self::synchronize`], and the context is of no more use.
+    pub(super) fn launch_fault(&self) -> Result<()> {
+        // SAFETY: the kernel has no parameters.
+        unsafe { self.queue(self.fault, 1, 1, &mut []) }
+    }
+
+    /// Queues a kernel of so many blocks of so many threads.
+    ///
+    /// # Safety
+    /// The parameters are those of the kernel.
+    unsafe fn queue(
+        &self,
+        kernel: Pointer,
+        blocks: c_uint,
+        threads: c_uint,
+        parameters: &mut [Pointer],
+    ) -> Result<()> {
+        // SAFETY: the caller has the right parameters; shared memory, stream and options are none.
         let status = unsafe {
             (self.functions.launch)(
-                self.kernel,
-                self.multiprocessors,
+                kernel,
+                blocks,
                 1,
                 1,
-                32,
+                threads,
                 1,
                 1,
                 0,
@@ -222,7 +250,7 @@ unsafe fn symbol<T: Copy>(library: &Library, name: &str) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{KERNEL, open};
+    use super::{KERNELS, open};
 
     #[test]
     fn a_library_that_is_not_there_is_named_with_the_remedy() {
@@ -232,8 +260,8 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_is_one_string_of_c() {
-        assert_eq!(KERNEL.find('\0'), Some(KERNEL.len() - 1));
-        assert!(KERNEL.contains(".entry spin("));
+    fn the_kernels_are_one_string_of_c() {
+        assert_eq!(KERNELS.find('\0'), Some(KERNELS.len() - 1));
+        assert!(KERNELS.contains(".entry spin(") && KERNELS.contains(".entry fault("));
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::comparison::{Expectation, Line, Unit};
+use super::fault::FAULTY;
 use super::nvidia_smi::{Device, ProcessMemory, ProcessUtilization};
 use super::processes::SESSIONS;
 use super::watch::{Recording, Scrape, Series};
@@ -73,7 +74,43 @@ impl Evaluation<'_> {
             });
         }
         lines.extend(self.device_lines());
+        lines.extend(self.fault_lines());
         lines
+    }
+
+    /// One process has made one error, and its session ended with it.
+    fn fault_lines(&self) -> [Line; 3] {
+        let line = |subject: String, figure, name, labels: &[&str]| Line {
+            subject,
+            figure,
+            agent: self
+                .last()
+                .and_then(|scrape| sum(&scrape.text, name, labels)),
+            reference: Some(1.0),
+            unit: Unit::Count,
+            expectation: Expectation::Within(0.0),
+        };
+        let template = format!("template=\"{FAULTY}\"");
+        [
+            line(
+                format!("GPU {}", self.device.index),
+                "Xid errors",
+                "vdi_gpu_xid_errors_total",
+                &[&self.gpu()],
+            ),
+            line(
+                FAULTY.to_owned(),
+                "Xid errors that its process is blamed for",
+                "vdi_session_gpu_xid_errors_total",
+                &[&label(FAULTY), &self.gpu()],
+            ),
+            line(
+                FAULTY.to_owned(),
+                "ends by `gpu_error`",
+                "vdi_session_ended_total",
+                &[&template, "reason=\"gpu_error\""],
+            ),
+        ]
     }
 
     fn device_lines(&self) -> Vec<Line> {
@@ -168,7 +205,7 @@ impl Evaluation<'_> {
         sum(&scrape.text, "vdi_session_gpu_memory_bytes", &labels)
     }
 
-    /// The sum over processes as `nvidia-smi` has it, the last time that it was asked until then.
+    /// The sum over processes as `nvidia-smi` has it, in its last answer until then.
     fn memory_of(&self, pids: &[u32], until: Option<Instant>) -> Option<f64> {
         let mut asked = self.recording.memory.values.iter();
         let (_, processes) = asked.rfind(|(at, _)| until.is_none_or(|until| *at < until))?;
@@ -201,20 +238,20 @@ fn memory_of(processes: &[ProcessMemory], uuid: &str, pids: &[u32]) -> Option<f6
     pids.iter().map(of).sum()
 }
 
-/// The mean of the sums over processes; `None` if the driver never had a figure for one of them, which
-/// is no idleness.
+/// The mean of the sums over processes. A process that is listed without a figure has none of the driver's
+/// samples, which is how the driver says that it is idle; where no process ever had one, the driver has no
+/// samples at all, and the mean is `None`. So it is where none of the processes was listed.
 fn mean_busy(asked: &Series<Vec<ProcessUtilization>>, gpu: u32, pids: &[u32]) -> Option<f64> {
-    let mut known = false;
+    let (mut sampled, mut listed) = (false, false);
     let mut sums = Vec::new();
     for (_, processes) in &asked.values {
-        let of_session = processes
-            .iter()
-            .filter(|process| process.gpu == gpu && pids.contains(&process.pid));
-        let ratios: Vec<f64> = of_session.filter_map(|process| process.sm).collect();
-        known |= !ratios.is_empty();
-        sums.push(ratios.into_iter().sum());
+        let on_gpu = || processes.iter().filter(|process| process.gpu == gpu);
+        sampled |= on_gpu().any(|process| process.sm.is_some());
+        let of_session = || on_gpu().filter(|process| pids.contains(&process.pid));
+        listed |= of_session().next().is_some();
+        sums.push(of_session().filter_map(|process| process.sm).sum());
     }
-    if known { mean(sums) } else { None }
+    if sampled && listed { mean(sums) } else { None }
 }
 
 /// A histogram of the template, which is the session's own.

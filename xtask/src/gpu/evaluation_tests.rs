@@ -30,7 +30,10 @@ fn exposition(seconds: f64, many_mib: f64) -> String {
     format!(
         "{sessions}vdi_gpu_memory_used_bytes{{gpu=\"0\"}} {}\n\
          vdi_gpu_unattributed_memory_bytes{{gpu=\"0\"}} {}\n\
-         vdi_gpu_utilization_ratio{{gpu=\"0\"}} 0.9\n",
+         vdi_gpu_utilization_ratio{{gpu=\"0\"}} 0.9\n\
+         vdi_gpu_xid_errors_total{{gpu=\"0\",xid=\"31\"}} 1\n\
+         vdi_session_gpu_xid_errors_total{{session=\"faulty\",gpu=\"0\",xid=\"31\"}} 1\n\
+         vdi_session_ended_total{{template=\"faulty\",reason=\"gpu_error\"}} 1\n",
         (3400.0 + many_mib) * MIB,
         1000.0 * MIB,
     )
@@ -126,7 +129,7 @@ fn lines(recording: &Recording) -> Vec<(String, String, bool)> {
 #[test]
 fn figures_that_agree_pass() {
     let lines = lines(&recording());
-    assert_eq!(lines.len(), 3 * 4 + 5);
+    assert_eq!(lines.len(), 3 * 4 + 5 + 3);
     for (_, text, passes) in &lines {
         assert!(passes, "{text}");
     }
@@ -175,6 +178,19 @@ fn processes_that_nvidia_smi_does_not_list_are_nothing_to_compare_with() {
         .filter(|line| !line.2)
         .collect();
     assert_eq!(failed.len(), 2 + 3, "{failed:?}");
+}
+
+#[test]
+fn a_process_without_samples_is_idle_where_others_have_some() {
+    let mut recording = recording();
+    for (_, processes) in &mut recording.utilization.values {
+        processes[1].sm = None;
+    }
+    let lines = lines(&recording);
+    let light = lines.iter().find(|line| line.1.starts_with("light | busy"));
+    // The agent has 0.2: the driver's idleness is a figure that it is compared with.
+    let expected = "light | busy ratio | 0.200 | 0.000 | within 0.100 | **fail**";
+    assert_eq!(light.map(|line| line.1.as_str()), Some(expected));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -73,6 +73,9 @@ pub(crate) struct Options {
     /// The cgroup to move into before doing anything; without it, that of who started this.
     #[arg(long)]
     cgroup: Option<PathBuf>,
+    /// Instead of working, wait for the end of the input and then make an error of the GPU.
+    #[arg(long)]
+    fault: bool,
 }
 
 /// Runs the hidden command `gpu-load`; it ends only by a signal, or with who started it.
@@ -82,6 +85,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         workload::enter(cgroup)?;
     }
     match options.work {
+        Work::Driver if options.fault => fault(),
+        Work::Nothing if options.fault => {
+            wait_to_fail()?;
+            bail!("the rehearsal wants this to fail")
+        }
         Work::Torch => become_torch(options),
         Work::Driver => drive(options),
         Work::Nothing => {
@@ -133,6 +141,23 @@ fn drive(options: &Options) -> Result<()> {
         gpu.synchronize()?;
         thread::sleep(CYCLE.saturating_sub(begin.elapsed()));
     }
+}
+
+/// Never succeeds: if the driver lets it pass, that is an error too.
+fn fault() -> Result<()> {
+    let gpu = Gpu::open()?;
+    gpu.launch(KERNEL)?;
+    gpu.synchronize()?;
+    wait_to_fail()?;
+    gpu.launch_fault()?;
+    gpu.synchronize()?;
+    bail!("the driver has let a kernel write where nothing is mapped")
+}
+
+fn wait_to_fail() -> Result<()> {
+    say_ready()?;
+    io::copy(&mut io::stdin(), &mut io::sink()).context("cannot wait for the end of the input")?;
+    Ok(())
 }
 
 fn kernels_per_cycle(duty: f64) -> u32 {

@@ -9,8 +9,10 @@ CYCLE_S = 0.1
 
 duty = float(sys.argv[1])
 held = torch.empty(int(sys.argv[2]) << 20, dtype=torch.uint8, device="cuda")
-left = torch.randn(2048, 2048, device="cuda")
-right = torch.randn(2048, 2048, device="cuda")
+# Some milliseconds a product: of a process whose kernels are short the driver may have no sample at all,
+# where another never rests.
+left = torch.randn(4096, 4096, device="cuda")
+right = torch.randn(4096, 4096, device="cuda")
 product = torch.mm(left, right)
 torch.cuda.synchronize()
 print("ready", flush=True)

@@ -98,7 +98,7 @@ impl Processes {
         let (sender, ready) = channel();
         let mut processes = Self(Vec::new());
         for load in LOADS {
-            let mut child = spawn(work, device, load, cgroups)?;
+            let mut child = spawn(&mut command(work, device, load, cgroups))?;
             let stdout = child.stdout.take();
             processes.0.push(Process { load, child });
             let stdout = stdout.context("a process on the GPU has no output")?;
@@ -167,7 +167,8 @@ fn end(child: &mut Child) -> Result<()> {
     Ok(())
 }
 
-fn spawn(work: Work, device: u32, load: Load, cgroups: &Tree) -> Result<Child> {
+/// What starts a process that works so, in its session.
+pub(super) fn command(work: Work, device: u32, load: Load, cgroups: &Tree) -> Command {
     // This program, also when cargo has meanwhile put a new one in its place.
     let mut command = Command::new("/proc/self/exe");
     command
@@ -184,11 +185,15 @@ fn spawn(work: Work, device: u32, load: Load, cgroups: &Tree) -> Result<Child> {
     if let Some(session) = load.session {
         command.arg("--cgroup").arg(cgroups.child(session));
     }
+    command
+}
+
+pub(super) fn spawn(command: &mut Command) -> Result<Child> {
     command.spawn().context("cannot start a process on the GPU")
 }
 
 /// Tells when a process says that it is ready, or that it never will.
-fn announce(stdout: ChildStdout, sender: Sender<bool>) {
+pub(super) fn announce(stdout: ChildStdout, sender: Sender<bool>) {
     thread::spawn(move || {
         let mut lines = BufReader::new(stdout).lines();
         let ready = lines.any(|line| line.is_ok_and(|line| line == READY));
@@ -199,7 +204,12 @@ fn announce(stdout: ChildStdout, sender: Sender<bool>) {
     });
 }
 
-fn wait_for_one(ready: &Receiver<bool>, begin: Instant, interrupted: &Receiver<()>) -> Result<()> {
+/// Waits for the next of them since `begin`.
+pub(super) fn wait_for_one(
+    ready: &Receiver<bool>,
+    begin: Instant,
+    interrupted: &Receiver<()>,
+) -> Result<()> {
     loop {
         match ready.recv_timeout(POLL) {
             Ok(true) => return Ok(()),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::fault::Faulty;
 use super::nvidia_smi::NvidiaSmi;
 use super::processes::{Load, Process, Processes};
 use crate::command;
@@ -17,6 +18,9 @@ use crate::command;
 pub(super) const SCENARIO_VARIABLE: &str = "NVML_SCENARIO";
 
 const UUID: &str = "GPU-11111111-1111-1111-1111-111111111111";
+/// A page fault of the GPU.
+const XID: u32 = 31;
+const KERNEL_LOG: &str = "/dev/kmsg";
 const TOTAL_MIB: u32 = 24_576;
 /// What the driver would keep for itself.
 const DRIVER_MIB: u32 = 300;
@@ -66,6 +70,20 @@ impl Rehearsal {
     pub(super) fn write(&self, processes: &Processes) -> Result<()> {
         let of = |process: &Process| (process.pid(), process.load);
         self.answer(&processes.iter().map(of).collect::<Vec<_>>())
+    }
+
+    /// Says that a process has made an error: as an event, and with its pid in the kernel's log.
+    pub(super) fn fault(&self, processes: &Processes, faulty: &Faulty) -> Result<()> {
+        let of = |process: &Process| (process.pid(), process.load);
+        let processes: Vec<_> = processes.iter().map(of).collect();
+        let event = format!("\n[[devices.events]]\nsequence = 1\nvalue = {XID}\n");
+        self.replace("scenario.toml", &(scenario(&processes) + &event))?;
+        // Without the end of the line the kernel keeps the record back.
+        let line = format!(
+            "NVRM: Xid (PCI:0000:3b:00): {XID}, pid={}, name=gpu-load, a rehearsal without a GPU\n",
+            faulty.pid()
+        );
+        fs::write(KERNEL_LOG, line).with_context(|| format!("cannot write {KERNEL_LOG}"))
     }
 
     fn answer(&self, processes: &[(u32, Load)]) -> Result<()> {

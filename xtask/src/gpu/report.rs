@@ -4,8 +4,8 @@ use super::comparison::{HEADINGS, Line};
 use super::load::Work;
 use super::nvidia_smi::Device;
 use super::processes::SESSIONS;
-use super::watch::Recording;
-use crate::figures::by_label;
+use super::watch::{Recording, Scrape};
+use crate::figures::{by_label, metric};
 use crate::machine::Machine;
 use crate::numbers::{grouped, median, p99, seconds};
 use crate::table::table;
@@ -113,11 +113,21 @@ impl Report<'_> {
     fn scrapes(&self) -> String {
         let times = || self.recording.scrapes.iter().map(|scrape| scrape.seconds);
         format!(
-            "{} scrapes, one a second: median {}, p99 {}.",
+            "{} scrapes, one a second: median {}, p99 {}. The agent used {} of CPU a second in all.",
             self.recording.scrapes.len(),
             seconds(Some(median(times()))),
             seconds(Some(p99(times()))),
+            seconds(self.cpu()),
         )
+    }
+
+    /// CPU seconds of the agent per second, from the first scrape to the last.
+    fn cpu(&self) -> Option<f64> {
+        let scrapes = &self.recording.scrapes;
+        let (first, last) = (scrapes.first()?, scrapes.last()?);
+        let total = |scrape: &Scrape| metric(&scrape.text, "process_cpu_seconds_total").ok();
+        let passed = last.begin.duration_since(first.begin).as_secs_f64();
+        (passed > 0.0).then_some((total(last)? - total(first)?) / passed)
     }
 }
 

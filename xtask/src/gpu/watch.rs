@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::fault::Faulty;
 use super::nvidia_smi::{Device, NvidiaSmi, ProcessMemory, ProcessUtilization};
 use super::processes::{MANY, Processes, SESSIONS};
 use super::rehearsal::Rehearsal;
@@ -26,7 +27,7 @@ pub(super) struct Scrape {
     pub(super) text: String,
 }
 
-/// What was asked for again and again, and the first failure, which ended the asking.
+/// What was answered again and again, and when; and the first failure, which ended the asking.
 pub(super) struct Series<T> {
     pub(super) values: Vec<(Instant, T)>,
     pub(super) failure: Option<String>,
@@ -44,11 +45,12 @@ pub(super) struct Recording {
     pub(super) waits: BTreeMap<&'static str, f64>,
 }
 
-/// Watches for this long; in the middle a process dies.
+/// Watches for this long; in the middle a process is killed, and another makes an error of the GPU.
 pub(super) fn watch(
     duration: Duration,
     agent: &mut Agent,
     processes: &mut Processes,
+    faulty: &mut Faulty,
     nvidia_smi: &NvidiaSmi,
     rehearsal: Option<&Rehearsal>,
     interrupted: &Receiver<()>,
@@ -59,7 +61,7 @@ pub(super) fn watch(
         let devices = scope.spawn(|| repeat(&over, || nvidia_smi.devices()));
         let memory = scope.spawn(|| repeat(&over, || nvidia_smi.process_memory()));
         let utilization = scope.spawn(|| repeat(&over, || nvidia_smi.process_utilization()));
-        let seen = scrape(duration, agent, processes, rehearsal, interrupted);
+        let seen = scrape(duration, agent, processes, faulty, rehearsal, interrupted);
         over.store(true, Ordering::Relaxed);
         let lost = || "a thread that asks nvidia-smi has panicked";
         let (devices, memory, utilization) = (devices.join(), memory.join(), utilization.join());
@@ -83,7 +85,8 @@ fn repeat<T>(over: &AtomicBool, ask: impl Fn() -> Result<T>) -> Series<T> {
     while !over.load(Ordering::Relaxed) {
         let begin = Instant::now();
         match ask() {
-            Ok(value) => series.values.push((begin, value)),
+            // When the answer was there: what it took may have an event in it.
+            Ok(value) => series.values.push((Instant::now(), value)),
             Err(error) => {
                 series.failure = Some(format!("{error:#}"));
                 break;
@@ -98,6 +101,7 @@ fn scrape(
     duration: Duration,
     agent: &mut Agent,
     processes: &mut Processes,
+    faulty: &mut Faulty,
     rehearsal: Option<&Rehearsal>,
     interrupted: &Receiver<()>,
 ) -> Result<(Vec<Scrape>, Instant)> {
@@ -111,7 +115,9 @@ fn scrape(
             processes.kill_one(MANY)?;
             if let Some(rehearsal) = rehearsal {
                 rehearsal.write(processes)?;
+                rehearsal.fault(processes, faulty)?;
             }
+            faulty.fail(interrupted)?;
         }
         processes.check()?;
         let asked = Instant::now();
