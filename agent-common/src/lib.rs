@@ -40,6 +40,11 @@ pub type Slot = u32;
 /// The slot of everything that is not a session. It is never allocated, and nothing is counted in it.
 pub const NO_SESSION: Slot = 0;
 
+// The maps with a capacity below are allocated whole when they are loaded. Programs that run under the
+// run-queue lock insert into them: before 6.1 an element allocated there is a `kmalloc`, which may want to wake a
+// thread and so that lock, and the kernel warns at the load of a raw tracepoint (check_map_prog_compatibility,
+// kernel/bpf/verifier.c, 5.10).
+
 /// Capacity of the cgroup-to-slot map: the sessions' cgroups with everything nested in them.
 pub const MAX_CGROUPS: u32 = 16_384;
 

@@ -19,7 +19,6 @@ use agent_common::{
     },
 };
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
     btf_maps::{Array, HashMap, LruHashMap},
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
@@ -38,12 +37,8 @@ const S_IFSOCK: u16 = 0o140_000;
 
 /// Connections being opened and open, by the socket's address.
 #[btf_map]
-pub(crate) static CONNECTIONS: HashMap<
-    u64,
-    Connection,
-    { MAX_CONNECTIONS as usize },
-    { BPF_F_NO_PREALLOC as usize },
-> = HashMap::new();
+pub(crate) static CONNECTIONS: HashMap<u64, Connection, { MAX_CONNECTIONS as usize }> =
+    HashMap::new();
 
 /// Ports that sessions listen on; they tell on which side a connection is that was found open.
 #[btf_map]

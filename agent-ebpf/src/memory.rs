@@ -5,7 +5,6 @@
 
 use agent_common::{MAX_RECLAIMING, NO_SESSION, histogram::bucket_of, memory::MemoryStats};
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
     btf_maps::{Array, HashMap},
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_get_current_cgroup_id},
     macros::{btf_map, btf_tracepoint},
@@ -20,8 +19,7 @@ static MEMORY_STATS: Array<MemoryStats, 1> = Array::new();
 
 /// Threads of sessions that are reclaiming now, and since when.
 #[btf_map]
-static RECLAIMING: HashMap<u64, u64, { MAX_RECLAIMING as usize }, { BPF_F_NO_PREALLOC as usize }> =
-    HashMap::new();
+static RECLAIMING: HashMap<u64, u64, { MAX_RECLAIMING as usize }> = HashMap::new();
 
 /// `mm_vmscan_direct_reclaim_begin(int order, gfp_t gfp_flags)`, mm/vmscan.c: the node has no free page.
 #[btf_tracepoint(function = "mm_vmscan_direct_reclaim_begin")]

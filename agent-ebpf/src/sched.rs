@@ -11,7 +11,7 @@ use agent_common::{
     task::EXEC_COUNTED,
 };
 use aya_ebpf::{
-    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    bindings::BPF_NOEXIST,
     btf_maps::{HashMap, PerCpuArray},
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
@@ -28,12 +28,8 @@ static SCHED_STATS: PerCpuArray<SchedStats, 1> = PerCpuArray::new();
 
 /// How often each session took the CPU from each other one.
 #[btf_map]
-static PREEMPTION_PAIRS: HashMap<
-    PreemptionPair,
-    u64,
-    { MAX_PREEMPTION_PAIRS as usize },
-    { BPF_F_NO_PREALLOC as usize },
-> = HashMap::new();
+static PREEMPTION_PAIRS: HashMap<PreemptionPair, u64, { MAX_PREEMPTION_PAIRS as usize }> =
+    HashMap::new();
 
 /// `sched_switch(bool preempt, task_struct *prev, task_struct *next, …)`, kernel/sched/core.c. Runs with
 /// the run-queue lock held and interrupts off.

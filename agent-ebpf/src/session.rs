@@ -6,7 +6,6 @@
 
 use agent_common::{MAX_CGROUPS, NO_SESSION, Slot, task::TaskState};
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
     btf_maps::{Array, HashMap},
     macros::btf_map,
 };
@@ -19,12 +18,7 @@ use crate::{
 /// Cgroup id → slot, for every cgroup of a session. Written by the agent, and by `cgroup_mkdir` for a
 /// cgroup below one that is here.
 #[btf_map]
-pub(crate) static CGROUP_SLOTS: HashMap<
-    u64,
-    Slot,
-    { MAX_CGROUPS as usize },
-    { BPF_F_NO_PREALLOC as usize },
-> = HashMap::new();
+pub(crate) static CGROUP_SLOTS: HashMap<u64, Slot, { MAX_CGROUPS as usize }> = HashMap::new();
 
 /// Raised by the agent after each change of `CGROUP_SLOTS`.
 #[btf_map]

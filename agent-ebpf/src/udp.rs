@@ -24,6 +24,8 @@ const IPPROTO_UDP: u16 = 17;
 const AF_INET6: u16 = 10;
 /// `MSG_PEEK` (include/linux/socket.h).
 const MSG_PEEK: i32 = 2;
+/// `MSG_ERRQUEUE` (include/linux/socket.h).
+const MSG_ERRQUEUE: i32 = 0x2000;
 
 /// The counters of a UDP socket of a session.
 #[inline(always)]
@@ -76,7 +78,8 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 /// `sock_recv_length(sock *sk, int ret, int flags)`, net/socket.c since 6.3.
 #[btf_tracepoint(function = "sock_recv_length")]
 fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-    if ctx.arg::<i32>(2) & MSG_PEEK == 0 {
+    // From the error queue come the sender's own datagrams (time stamps, zero copy).
+    if ctx.arg::<i32>(2) & (MSG_PEEK | MSG_ERRQUEUE) == 0 {
         count(Socket(ctx.arg::<KernelPtr>(0)), ctx.arg::<i32>(1), receive);
     }
     0

@@ -6,14 +6,12 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
 use tokio::{
-    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
@@ -40,7 +38,7 @@ use crate::{
         preflight,
         ring::{Event, Ring},
     },
-    serve::{self, AppState},
+    serve::{self, AppState, listener},
     session::{
         gpu::XidError,
         model::OomKill,
@@ -62,7 +60,7 @@ pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
     let cgroup2 = preflight::require(&facts)?;
     let users = Users::new(&config.sessions)?;
     // Before the programs: a port in use costs nothing to find out.
-    let listener = bind(config.listen).await?;
+    let listener = listener::bind(config.listen).await?;
     let kernel = Kernel::load(&kernel::Options {
         btf: config.kernel.btf.clone(),
         cgroup2: cgroup2.clone(),
@@ -79,14 +77,19 @@ pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
     let (publish, snapshots) = watch::channel(None);
     let state = AppState::new(snapshots, config.sampling.period, config.metrics.clone());
     tracing::info!(address = %listener.local_addr().unwrap_or(config.listen), "listening");
-    let server = async { axum::serve(listener, serve::app(state)).await };
+    // A task of its own: a long sample holds up no scrape.
+    let server = tokio::spawn(listener::serve(
+        listener,
+        serve::app(state),
+        listener::Limits::default(),
+    ));
     let directory = Directory::new(users);
     let node = (kernel, facts.kernel_release);
     let agent = Agent::start(config, inputs, &cgroup2, node, directory)?;
 
     tokio::select! {
         result = agent.work(publish, hangup) => result,
-        result = server => result.map_err(Error::io("HTTP server")),
+        ended = server => Err(Error::Other(format!("HTTP server ended: {ended:?}"))),
         _ = terminate.recv() => { tracing::info!("SIGTERM: stopping"); Ok(()) }
         _ = interrupt.recv() => { tracing::info!("SIGINT: stopping"); Ok(()) }
     }
@@ -96,11 +99,12 @@ fn listen_for(kind: SignalKind) -> Result<Signal, Error> {
     signal(kind).map_err(Error::io("signal handler"))
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| Error::Listen { address, source })
-}
+/// Events that are taken at once: some 10 ms of work. Sessions that fork and fail without end may make them
+/// faster than they are taken, and the samples and signals must have their turn.
+const EVENTS: usize = 4096;
+
+/// Failed processes among them that have a line of their own in the log.
+const FAILURES_LOGGED: usize = 16;
 
 /// Messages of the sources that are taken at once; more wait.
 const MESSAGES: usize = 256;
@@ -283,8 +287,9 @@ impl Agent {
             tokio::select! {
                 ready = ring.readable_mut() => {
                     let mut ready = ready.map_err(Error::io("ring buffer"))?;
-                    self.drain(ready.get_inner_mut());
-                    ready.clear_ready();
+                    if self.drain(ready.get_inner_mut()) {
+                        ready.clear_ready();
+                    }
                 }
                 report = self.gpus.next_report() => self.take_gpus(report),
                 blamed = self.kernel_log.next() => self.take_blame(&blamed),
@@ -296,6 +301,7 @@ impl Agent {
                 }
                 _ = rescan.tick() => {
                     self.kernel.attach_driver_tracepoints();
+                    self.kernel.check_pid_max();
                     self.rescan();
                 }
                 _ = hangup.recv() => self.reload(),
@@ -312,12 +318,17 @@ impl Agent {
         }
     }
 
-    fn drain(&mut self, ring: &mut Ring) {
+    /// Takes up to [`EVENTS`] events; says whether that were all.
+    fn drain(&mut self, ring: &mut Ring) -> bool {
         // First who is to blame: the failures that come of it are in the ring.
         let blamed = self.kernel_log.pending();
         self.take_blame(&blamed);
-        let (mut missed, mut moved) = (false, false);
-        while let Some(event) = ring.next_event() {
+        let (mut missed, mut moved, mut emptied, mut failed) = (false, false, false, 0);
+        for _ in 0..EVENTS {
+            let Some(event) = ring.next_event() else {
+                emptied = true;
+                break;
+            };
             match event {
                 Event::CgroupMade { id, parent, name } => {
                     match self.hierarchy.made(id, parent, &name) {
@@ -344,7 +355,10 @@ impl Agent {
                     oom_killed,
                     command,
                 } => {
-                    self.log_failure(slot, pid, status, oom_killed, &command);
+                    failed += 1;
+                    if failed <= FAILURES_LOGGED {
+                        self.log_failure(slot, pid, status, oom_killed, &command);
+                    }
                     let at = SystemTime::now();
                     let oom_kill = oom_killed.then_some(OomKill { pid, command, at });
                     self.registry.process_failed(slot, pid, oom_kill);
@@ -357,6 +371,12 @@ impl Agent {
                 } => self.registry.gpu_error(&XidError { pci, code, message }),
             }
         }
+        if failed > FAILURES_LOGGED {
+            tracing::info!(
+                processes = failed - FAILURES_LOGGED,
+                "further processes failed"
+            );
+        }
         self.registry.publish(&mut self.kernel);
         if moved {
             // Settles the time of the moved threads where they were; who is alive is the sample's affair.
@@ -367,6 +387,7 @@ impl Agent {
         } else if self.registry.has_room_for_waiting() {
             self.reconcile();
         }
+        emptied
     }
 
     fn take_blame(&mut self, blamed: &[Blame]) {

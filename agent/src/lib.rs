@@ -22,6 +22,7 @@ pub mod discover;
 pub mod error;
 pub mod gpu;
 pub mod kernel;
+pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod serve;

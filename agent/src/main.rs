@@ -10,7 +10,7 @@ use sessionscope::{
     config::{self, Config},
     error::Error,
     kernel::preflight,
-    logging, metrics,
+    limits, logging, metrics,
 };
 
 fn main() -> ExitCode {
@@ -62,8 +62,9 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
     }
     allocator::keep_little();
     logging::init(&config.log)?;
+    limits::raise_open_files();
     tokio::runtime::Builder::new_multi_thread()
-        // One for the sampling task, one for scrapes: neither waits for the other.
+        // For scrapes and the platforms' sources; the sampling task has the main thread, and waits for neither.
         .worker_threads(2)
         .enable_all()
         .build()

@@ -48,7 +48,8 @@ impl Hierarchy {
         Ok(hierarchy)
     }
 
-    /// Scans again. What was missed is added, what is gone is forgotten.
+    /// Scans again. What was missed is added, what is gone is forgotten. What cannot be read is not taken for
+    /// gone: after an error all is known that was known before.
     pub fn rescan(&mut self) -> io::Result<()> {
         let root = fs::metadata(&self.mount)?.ino();
         let mut nodes = HashMap::from([(
@@ -60,15 +61,15 @@ impl Hierarchy {
         )]);
         let mut open = vec![(root, self.mount.clone(), Vec::new())];
         while let Some((id, directory, path)) = open.pop() {
-            // A cgroup may go at any moment of the walk; it is then simply not there.
-            let Ok(entries) = fs::read_dir(&directory) else {
+            let Some(entries) = if_there(fs::read_dir(&directory))? else {
                 continue;
             };
-            for entry in entries.flatten() {
-                if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+            for entry in entries {
+                let Some(entry) = if_there(entry)? else { break };
+                if !if_there(entry.file_type())?.is_some_and(|t| t.is_dir()) {
                     continue;
                 }
-                let Ok(metadata) = entry.metadata() else {
+                let Some(metadata) = if_there(entry.metadata())? else {
                     continue;
                 };
                 let child = child_path(&path, entry.file_name().as_bytes());
@@ -163,6 +164,17 @@ impl Hierarchy {
     }
 }
 
+/// A cgroup may go at any moment of a walk; it is then simply not there (`ENOENT`, or `ENODEV` once it is
+/// open).
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(it) => Ok(Some(it)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn child_path(parent: &[u8], name: &[u8]) -> Vec<u8> {
     let mut path = parent.to_vec();
     path.push(b'/');
@@ -203,6 +215,32 @@ mod tests {
         assert_eq!(hierarchy.made(78, root, b"top").unwrap().path, b"/top");
         hierarchy.removed(77);
         assert!(!hierarchy.ids().contains(&77));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_taken_for_gone() {
+        let tree = tempfile::tempdir().unwrap();
+        fs::create_dir(tree.path().join("a.slice")).unwrap();
+        let mut hierarchy = Hierarchy::scan(tree.path()).unwrap();
+        // A path longer than PATH_MAX fails for root, too, where a mode would not.
+        hierarchy.mount = tree.path().join("x".repeat(300));
+        let error = hierarchy.rescan().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidFilename);
+        assert_eq!(hierarchy.all().len(), 2);
+    }
+
+    #[test]
+    fn walks_pass_over_what_has_gone_and_over_nothing_else() {
+        let gone = [libc::ENOENT, libc::ENODEV];
+        for code in gone {
+            let error = io::Error::from_raw_os_error(code);
+            assert!(matches!(if_there::<()>(Err(error)), Ok(None)));
+        }
+        for code in [libc::EMFILE, libc::ENOMEM, libc::EACCES] {
+            let error = io::Error::from_raw_os_error(code);
+            let passed = if_there::<()>(Err(error));
+            assert_eq!(passed.unwrap_err().raw_os_error(), Some(code));
+        }
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Every map of the object, by name: the names occur here and nowhere else in the agent.
 
 use agent_common::{
-    Slot,
+    MAX_CGROUPS, MAX_CONNECTIONS, MAX_PREEMPTION_PAIRS, MAX_RECLAIMING, Slot,
     block::BlockStats,
     cgroup::CgroupBirth,
     memory::MemoryStats,
-    net::{ConnectionBatch, NetStats},
+    net::{Connection, ConnectionBatch, NetStats},
     process::{ExitedProcess, ProcessStats},
     sched::{PreemptionPair, SchedStats},
     self_check::SelfCheck,
@@ -32,6 +32,19 @@ pub(super) const PER_SLOT: [&str; 5] = [
 pub(super) const CONNECTIONS: &str = "CONNECTIONS";
 /// Name of the map that is written when a driver is loaded, so that it stays with the programs.
 pub(super) const XID_FIELDS: &str = "XID_FIELDS";
+
+/// The maps that are allocated whole whatever the number of slots.
+pub(super) const HASH_MAP_BYTES: u64 = hash_map_bytes::<Slot>(MAX_CGROUPS)
+    + hash_map_bytes::<u64>(MAX_PREEMPTION_PAIRS)
+    + hash_map_bytes::<u64>(MAX_RECLAIMING)
+    + hash_map_bytes::<Connection>(MAX_CONNECTIONS);
+
+/// Bytes of a hash map with keys of 8 bytes: an element has 48 bytes besides key and value, a bucket 16
+/// (`struct htab_elem`, `struct bucket`, kernel/bpf/hashtab.c, 6.12).
+const fn hash_map_bytes<V>(entries: u32) -> u64 {
+    let element = 48 + 8 + size_of::<V>().next_multiple_of(8) as u64;
+    entries as u64 * element + entries.next_power_of_two() as u64 * 16
+}
 
 /// The maps that the agent reads and writes.
 pub(super) struct Maps {

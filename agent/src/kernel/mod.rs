@@ -22,7 +22,7 @@ mod xid;
 
 use std::{
     fs,
-    io::Read,
+    io::{ErrorKind, Read},
     os::fd::{AsFd, AsRawFd},
     path::PathBuf,
 };
@@ -112,6 +112,10 @@ pub struct Kernel {
     maps: Maps,
     statuses: Vec<ProgramStatus>,
     store: TaskStore,
+    /// `kernel.pid_max` at the load.
+    pid_max: u32,
+    /// It has been raised, and that has been said.
+    pid_max_raised: bool,
     slots: u32,
     generation: u32,
     cpus: usize,
@@ -212,6 +216,8 @@ impl Kernel {
             maps,
             statuses,
             store,
+            pid_max,
+            pid_max_raised: false,
             slots: options.slots,
             generation: 0,
             cpus,
@@ -305,9 +311,10 @@ impl Kernel {
             .map_err(|e| format!("{e} (room for {MAX_CGROUPS} cgroups of sessions)"))
     }
 
-    /// Makes a cgroup belong to no session. Takes effect with [`Kernel::publish`].
-    pub fn unassign(&mut self, cgroup_id: u64) {
-        let _absent = self.maps.cgroup_slots.remove(&cgroup_id);
+    /// Makes a cgroup belong to no session, and says whether it belonged to one. Takes effect with
+    /// [`Kernel::publish`].
+    pub fn unassign(&mut self, cgroup_id: u64) -> bool {
+        self.maps.cgroup_slots.remove(&cgroup_id).is_ok()
     }
 
     /// Makes every thread look its session up again.
@@ -373,6 +380,19 @@ impl Kernel {
                 .is_up("block_rq_complete")
                 .then(|| value(&self.maps.block_stats, slot)),
             memory: reclaim.then(|| value(&self.maps.memory_stats, slot)),
+        }
+    }
+
+    /// Says once that threads are beyond the array of states, because `kernel.pid_max` has been raised.
+    pub fn check_pid_max(&mut self) {
+        let now = object::pid_max();
+        if self.store == TaskStore::PidArray && now > self.pid_max && !self.pid_max_raised {
+            self.pid_max_raised = true;
+            tracing::error!(
+                at_start = self.pid_max,
+                now,
+                "kernel.pid_max has been raised: threads with higher pids are not measured; restart the agent"
+            );
         }
     }
 
@@ -508,11 +528,12 @@ impl Kernel {
         let slots = u64::from(self.slots);
         let cpus = self.cpus as u64;
         let states = match self.store {
-            TaskStore::PidArray => u64::from(object::pid_max()) * size_of::<TaskState>() as u64,
+            TaskStore::PidArray => u64::from(self.pid_max) * size_of::<TaskState>() as u64,
             TaskStore::TaskStorage => 0,
         };
         slots * cpus * size_of::<SchedStats>() as u64
             + slots * PER_SLOT_BYTES as u64
+            + maps::HASH_MAP_BYTES
             + u64::from(agent_common::RING_BYTES)
             + states
     }
@@ -540,8 +561,15 @@ impl Kernel {
         let link_id = program.attach()?;
         let mut file = program.take_link(link_id)?.into_file()?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(bytes)
+        // EAGAIN after a million objects without output (MAX_ITER_OBJECTS, kernel/bpf/bpf_iter.c, 6.12): the
+        // next read goes on from there.
+        loop {
+            match file.read_to_end(&mut bytes) {
+                Ok(_) => return Ok(bytes),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `GET /` | where to look |
 
 mod health;
+pub mod listener;
 mod metrics;
 mod negotiate;
 mod sessions;

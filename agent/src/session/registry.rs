@@ -211,6 +211,11 @@ impl Registry {
         if verdict != Verdict::Ignored {
             self.ignored.remove(&found.id);
         }
+        // Back it goes if it is a session's root and there is still no room.
+        self.waiting.remove(&found.id);
+        if !matches!(verdict, Verdict::Session(_)) {
+            self.overflowed.remove(&found.id);
+        }
         match verdict {
             Verdict::Session(identity) => {
                 let (identity, overflowed) = self.templates.apply(identity);
@@ -246,8 +251,7 @@ impl Registry {
                     self.detach(found.id, table, now);
                 } else if self.ignored.insert(found.id) {
                     // The kernel gives a new cgroup its parent's slot by itself.
-                    table.unassign(found.id);
-                    self.unpublished = true;
+                    self.unpublished |= table.unassign(found.id);
                 }
                 self.ignored.insert(found.id);
             }
@@ -261,9 +265,10 @@ impl Registry {
         self.overflowed.remove(&id);
         self.ignored.remove(&id);
         self.forget_recalled(id);
-        if self.forget(id, now) {
-            self.expiring.push((now, id));
-        }
+        self.forget(id, now);
+        // Whether or not it was a session's: the kernel may have given it its parent's slot, and the event
+        // of its making may have been lost.
+        self.expiring.push((now, id));
     }
 
     /// Compares all that is there with all that is known.
@@ -359,8 +364,7 @@ impl Registry {
         self.count_ends(now);
         let expired = |since: &Instant| now.duration_since(*since) >= REST;
         for (_, id) in self.expiring.extract_if(.., |(since, _)| expired(since)) {
-            table.unassign(id);
-            self.unpublished = true;
+            self.unpublished |= table.unassign(id);
         }
         let linger = self.linger;
         self.sessions.retain(|_, s| {
@@ -414,6 +418,7 @@ impl Registry {
             if self.is_predecessor(serial, &identity) {
                 self.end(serial, now);
             } else {
+                self.overflowed.remove(&found.id);
                 self.attach(found.id, serial, true, table);
                 return;
             }
@@ -423,8 +428,7 @@ impl Registry {
         let Some(slot) = slot else {
             self.waiting.insert(found.id);
             // The kernel may have given it an outer session's slot; until there is room it is nobody's.
-            table.unassign(found.id);
-            self.unpublished = true;
+            self.unpublished |= table.unassign(found.id);
             if over && self.overflowed.insert(found.id) {
                 self.overflowed_total += 1;
                 tracing::warn!(
@@ -435,10 +439,15 @@ impl Registry {
             }
             return;
         };
-        self.waiting.remove(&found.id);
+        table.zero(slot);
+        // Before there is a session: one without a cgroup would have no end.
+        if let Err(error) = table.assign(found.id, slot) {
+            tracing::error!(session = identity.session, %error, "session not measured");
+            self.slots.put_back(slot);
+            return;
+        }
         self.overflowed.remove(&found.id);
         self.supersede(&key, None);
-        table.zero(slot);
         let birth = table.birth(found.id);
         let recalled = self.recalled.remove(&found.id);
         let started = recalled.and_then(|entry| entry.started());
@@ -502,6 +511,8 @@ impl Registry {
             session.roots.insert(id);
             self.adopted = true;
         }
+        // One that a scan has missed and found again.
+        self.expiring.retain(|&(_, gone)| gone != id);
         self.memberships.insert(
             id,
             Membership {
@@ -515,8 +526,7 @@ impl Registry {
     /// Takes a living cgroup out of its session at once.
     fn detach(&mut self, id: u64, table: &mut impl SlotTable, now: Instant) {
         if self.forget(id, now) {
-            table.unassign(id);
-            self.unpublished = true;
+            self.unpublished |= table.unassign(id);
         }
     }
 
@@ -526,6 +536,7 @@ impl Registry {
             return false;
         };
         if let Some(session) = self.sessions.get_mut(&member.session) {
+            session.cgroups.remove(&id);
             session.roots.remove(&id);
             if session.roots.is_empty() && session.is_live() {
                 session.ended = Some(now);

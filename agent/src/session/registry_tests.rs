@@ -23,6 +23,8 @@ struct FakeTable {
     births: HashMap<u64, CgroupBirth>,
     alive: HashMap<Slot, u64>,
     processes: HashMap<u32, Slot>,
+    /// Refuses every cgroup more.
+    full: bool,
 }
 
 impl FakeTable {
@@ -39,11 +41,14 @@ impl SlotTable for FakeTable {
         self.counts.remove(&slot);
     }
     fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
+        if self.full {
+            return Err("no room".to_owned());
+        }
         self.pending.insert(cgroup_id, slot);
         Ok(())
     }
-    fn unassign(&mut self, cgroup_id: u64) {
-        self.pending.remove(&cgroup_id);
+    fn unassign(&mut self, cgroup_id: u64) -> bool {
+        self.pending.remove(&cgroup_id).is_some()
     }
     fn publish(&mut self) {
         self.published = self.pending.clone();
@@ -165,6 +170,65 @@ fn cgroups_of_one_name_are_one_session_until_the_last_is_gone() {
     assert_eq!(r.live(), 1);
     r.vanish(2, now);
     assert_eq!(r.live(), 0);
+}
+
+#[test]
+fn a_session_that_the_kernel_has_no_room_for_leaves_nothing_and_comes_later() {
+    let (mut r, mut t) = (registry(1), FakeTable::default());
+    let now = Instant::now();
+    t.full = true;
+    // More often than there are slots.
+    for _ in 0..200 {
+        come(&mut r, &mut t, &found(1, 0, "/s-x"), now);
+    }
+    assert_eq!((r.live(), r.sessions().count()), (0, 0));
+    t.full = false;
+    come(&mut r, &mut t, &found(1, 0, "/s-x"), now);
+    assert_eq!(r.live(), 1);
+    t.switches(1, 3);
+    r.sample(&mut t, now);
+    assert_eq!(waits(&r, "x"), 3);
+}
+
+#[test]
+fn a_cgroup_that_a_scan_has_missed_and_the_next_one_finds_is_measured_on() {
+    let (mut r, mut t) = (registry(8), FakeTable::default());
+    let start = Instant::now();
+    come(&mut r, &mut t, &found(1, 0, "/s-x"), start);
+    r.vanish(1, start);
+    come(&mut r, &mut t, &found(1, 0, "/s-x"), start + REST / 2);
+    r.sample(&mut t, start + REST * 2);
+    assert!(t.published.contains_key(&1));
+    assert_eq!(r.live(), 1);
+}
+
+#[test]
+fn a_nested_cgroup_that_only_the_kernel_knew_is_taken_off_its_map_when_it_goes() {
+    let (mut r, mut t) = (registry(8), FakeTable::default());
+    let start = Instant::now();
+    t.assign(9, 1).unwrap();
+    r.vanish(9, start);
+    r.sample(&mut t, start + REST);
+    assert!(!t.published.contains_key(&9) && !t.pending.contains_key(&9));
+}
+
+#[test]
+fn a_second_root_of_a_session_that_waited_waits_no_longer() {
+    let (mut r, mut t) = (registry(1), FakeTable::default());
+    let start = Instant::now();
+    come(&mut r, &mut t, &found(1, 0, "/s-first"), start);
+    let roots = [found(2, 0, "/a/s-x"), found(3, 0, "/b/s-x")];
+    for root in &roots {
+        come(&mut r, &mut t, root, start);
+    }
+    r.vanish(1, start);
+    r.sample(&mut t, start + REST);
+    assert!(r.has_room_for_waiting());
+    for root in &roots {
+        come(&mut r, &mut t, root, start + REST);
+    }
+    r.max_sessions = 2;
+    assert_eq!((r.live(), r.has_room_for_waiting()), (1, false));
 }
 
 #[test]

@@ -49,6 +49,11 @@ impl Slots {
         self.resting.push_back((now, slot));
     }
 
+    /// Gives back a slot that nothing was counted in, so that it needs no rest.
+    pub fn put_back(&mut self, slot: Slot) {
+        self.free.push_front(slot);
+    }
+
     /// Whether a slot is free.
     pub fn any_free(&self) -> bool {
         !self.free.is_empty()

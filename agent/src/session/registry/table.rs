@@ -10,8 +10,8 @@ pub trait SlotTable {
     fn zero(&mut self, slot: Slot);
     /// Makes a cgroup belong to a slot, from the next [`SlotTable::publish`] on.
     fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String>;
-    /// Makes a cgroup belong to no slot, from the next [`SlotTable::publish`] on.
-    fn unassign(&mut self, cgroup_id: u64);
+    /// Makes a cgroup belong to no slot, from the next [`SlotTable::publish`] on; says whether it had one.
+    fn unassign(&mut self, cgroup_id: u64) -> bool;
     /// Makes the changes known to every thread.
     fn publish(&mut self);
     /// What has been counted in a slot.
@@ -39,8 +39,8 @@ impl SlotTable for Kernel {
     fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
         self.assign(cgroup_id, slot)
     }
-    fn unassign(&mut self, cgroup_id: u64) {
-        self.unassign(cgroup_id);
+    fn unassign(&mut self, cgroup_id: u64) -> bool {
+        self.unassign(cgroup_id)
     }
     fn publish(&mut self) {
         self.publish();
