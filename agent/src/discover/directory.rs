@@ -6,13 +6,13 @@
 //! own. What a platform has said stands until it says something else, also when it is away.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
-    platform::{EndReason, Facts, Key, Message, Named, PlatformPhase, Reconciles, Source, Update},
+    platform::{EndReason, Facts, Key, Message, Named, Reconciles, Source, Update},
     rules::{Identity, Verdict, label},
     users::Users,
 };
@@ -24,6 +24,9 @@ const PODS_WAIT: Duration = Duration::from_secs(10);
 const OTHERS_WAIT: Duration = Duration::from_secs(2);
 /// How long one that its platform has forgotten is known: longer than its cgroup is there.
 const FORGOTTEN_AFTER: Duration = Duration::from_mins(5);
+
+/// Pods that are remembered to have come while the API server was away.
+const MOST_BY_RULE: usize = 4096;
 
 /// How a source is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,15 +62,6 @@ struct Entry {
     gone: Option<Instant>,
 }
 
-impl Entry {
-    /// It has ended or is about to.
-    fn is_over(&self) -> bool {
-        let facts = &self.facts;
-        let ending = facts.phase == Some(PlatformPhase::Terminating);
-        facts.gone || facts.end.is_some() || ending
-    }
-}
-
 /// A session that its platform has and that has no cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WithoutCgroup {
@@ -87,6 +81,9 @@ pub struct Directory {
     entries: BTreeMap<Key, Entry>,
     /// Who has a session's name in a namespace.
     claims: HashMap<(String, String), Key>,
+    /// Pods that came under the name of a rule, because their platform had not spoken: the registry counts
+    /// their ends, whatever it says later.
+    by_rule: HashSet<Key>,
     /// Cgroups that wait to be named, or have.
     held: HashMap<Key, Held>,
     /// Counts the passes over all cgroups.
@@ -111,6 +108,7 @@ impl Directory {
             peers: BTreeMap::new(),
             entries: BTreeMap::new(),
             claims: HashMap::new(),
+            by_rule: HashSet::new(),
             held: HashMap::new(),
             pass: 0,
             changed: false,
@@ -192,8 +190,10 @@ impl Directory {
         }
         for (key, facts) in all {
             let ended_before = first && facts.end.is_some();
-            self.take_one(key, facts, ended_before);
+            let accounted = ended_before || self.by_rule.contains(&key);
+            self.take_one(key, facts, accounted);
         }
+        self.by_rule.retain(|key| key.source() != source);
         self.changed = true;
     }
 
@@ -267,6 +267,9 @@ impl Directory {
             if self.is_held(&key, now) {
                 return Verdict::Held;
             }
+            if key.source() == Source::Kubernetes && self.by_rule.len() < MOST_BY_RULE {
+                self.by_rule.insert(key);
+            }
             return Verdict::Session(identity);
         };
         self.held.remove(&key);
@@ -315,7 +318,11 @@ impl Directory {
             return Claim::Unnamed;
         };
         let claim = (wanted.name.clone(), namespace.to_owned());
-        let is_over = |key: &Key| self.entries.get(key).is_none_or(Entry::is_over);
+        let is_over = |key: &Key| {
+            self.entries
+                .get(key)
+                .is_none_or(|entry| entry.facts.is_over())
+        };
         match self.claims.get(&claim) {
             Some(holder) if holder != key && !is_over(holder) => {
                 if is_over(key) {
@@ -356,9 +363,11 @@ impl Directory {
     /// which are told of once.
     pub fn without_cgroup(&mut self) -> Vec<WithoutCgroup> {
         let mut found = Vec::new();
-        for entry in self.entries.values_mut() {
+        for (key, entry) in &mut self.entries {
             let facts = &entry.facts;
-            if entry.accounted || !facts.is_session {
+            // The others tell of a session when it has its cgroup; without one, a rule has left it out.
+            let foretold = key.source() == Source::Kubernetes;
+            if entry.accounted || !facts.is_session || !foretold {
                 continue;
             }
             let end = if facts.gone {

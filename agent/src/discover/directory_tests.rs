@@ -4,7 +4,7 @@ use std::slice;
 
 use super::*;
 use crate::discover::{
-    platform::{ErrorType, Outcome},
+    platform::{ErrorType, Outcome, PlatformPhase},
     rules::Rules,
 };
 
@@ -202,6 +202,26 @@ fn a_successor_takes_the_name_and_its_predecessor_has_none() {
     say(&mut directory, Update::Changed(pod(OTHER), facts("desk")));
     assert_eq!(identity(named(&mut directory, OTHER, now)).session, "desk");
     assert_eq!(named(&mut directory, POD, now), Verdict::NotASession);
+}
+
+#[test]
+fn a_pod_that_came_and_failed_while_the_api_server_was_away_is_not_counted_again() {
+    let failed = Facts {
+        end: Some(EndReason::Error),
+        ..facts("desk")
+    };
+    let now = Instant::now();
+    let mut directory = directory();
+    say(&mut directory, Update::All(BTreeMap::new()));
+    assert_eq!(named(&mut directory, POD, now), Verdict::Held);
+    directory.has_changed(now + PODS_WAIT);
+    named(&mut directory, POD, now + PODS_WAIT);
+    directory.pass(|_| ());
+    say(
+        &mut directory,
+        Update::All(BTreeMap::from([(pod(POD), failed)])),
+    );
+    assert!(directory.without_cgroup().is_empty());
 }
 
 #[test]

@@ -27,6 +27,17 @@ pub enum Key {
     Machine(String),
 }
 
+impl Key {
+    /// The first eight characters: of a pod's or a container's id enough to tell two apart.
+    pub fn short(&self) -> &str {
+        let (Self::Pod(text) | Self::Container(text) | Self::Unit(text) | Self::Machine(text)) =
+            self;
+        text.char_indices()
+            .nth(8)
+            .map_or(text.as_str(), |(at, _)| &text[..at])
+    }
+}
+
 /// What a platform says of one of its sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -56,6 +67,13 @@ pub struct Facts {
     pub gone: bool,
     /// What else there is to say, for people: `seat`, `type`, `remote host`, `image`, …
     pub details: BTreeMap<&'static str, String>,
+}
+
+impl Facts {
+    /// It has ended or is about to.
+    pub fn is_over(&self) -> bool {
+        self.gone || self.end.is_some() || self.phase == Some(PlatformPhase::Terminating)
+    }
 }
 
 /// A name and where the platform has it from.

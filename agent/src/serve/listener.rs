@@ -106,8 +106,8 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         connections: 4,
-        request: Duration::from_secs(60),
-        unread: Duration::from_secs(60),
+        request: Duration::from_mins(1),
+        unread: Duration::from_mins(1),
     };
     const SOON: Duration = Duration::from_secs(20);
 

@@ -218,7 +218,8 @@ impl Registry {
         }
         match verdict {
             Verdict::Session(identity) => {
-                let (identity, overflowed) = self.templates.apply(identity);
+                let (mut identity, overflowed) = self.templates.apply(identity);
+                self.tell_apart(&mut identity, current.map(|member| member.session));
                 let key = key_of(&identity);
                 if let Some(member) = current {
                     if member.root && self.rename(member.session, &identity, &key) {
@@ -226,9 +227,9 @@ impl Registry {
                     }
                     self.detach(found.id, table, now);
                 }
-                self.templates_overflowed_total +=
-                    u64::from(overflowed && !self.live_by_key.contains_key(&key));
+                let next = self.next_serial;
                 self.begin(found, identity, key, began, table, now);
+                self.templates_overflowed_total += u64::from(overflowed && self.next_serial > next);
             }
             Verdict::NotASession => {
                 let wanted = found
@@ -419,6 +420,7 @@ impl Registry {
                 self.end(serial, now);
             } else {
                 self.overflowed.remove(&found.id);
+                self.recalled.remove(&found.id);
                 self.attach(found.id, serial, true, table);
                 return;
             }

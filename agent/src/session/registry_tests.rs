@@ -469,6 +469,55 @@ fn a_pod_made_anew_under_its_name_is_a_session_of_its_own() {
     assert_eq!(r.ended()[&unknown()].count, 1);
 }
 
+fn facts_of_living() -> Arc<Facts> {
+    Arc::new(Facts {
+        is_session: true,
+        ..Facts::default()
+    })
+}
+
+#[test]
+fn two_living_pods_under_the_same_labels_are_two_sessions_and_stay_so() {
+    let (mut r, mut t) = (registry(8), FakeTable::default());
+    let start = Instant::now();
+    appear(&mut r, &mut t, 1, of_pod("notebook", "uid-one"));
+    r.take_platforms(|_| Some(facts_of_living()));
+    // As often as the agent compares.
+    for _ in 0..5 {
+        appear(&mut r, &mut t, 1, of_pod("notebook", "uid-one"));
+        appear(&mut r, &mut t, 2, of_pod("notebook", "uid-two"));
+        r.take_platforms(|_| Some(facts_of_living()));
+        r.sample(&mut t, start);
+    }
+    let names: Vec<_> = r.sessions().map(|s| s.identity.session.as_str()).collect();
+    assert_eq!(names, ["notebook", "notebook-uid-two"]);
+    assert_eq!((r.live(), t.published[&1] == t.published[&2]), (2, false));
+    r.sample(&mut t, start + MINUTE);
+    assert!(r.ended().is_empty());
+    // Also when the other one is gone.
+    r.vanish(1, start + MINUTE);
+    appear(&mut r, &mut t, 2, of_pod("notebook", "uid-two"));
+    let live = r.sessions().find(|s| s.is_live()).unwrap();
+    assert_eq!(live.identity.session, "notebook-uid-two");
+}
+
+#[test]
+fn what_turns_out_to_be_no_session_has_no_end() {
+    let (mut r, mut t) = (registry(8), FakeTable::default());
+    let start = Instant::now();
+    // The API server was away when it came.
+    appear(&mut r, &mut t, 1, of_pod("pod-x", "x"));
+    r.sample(&mut t, start);
+    let none = Arc::new(Facts::default());
+    r.take_platforms(|_| Some(Arc::clone(&none)));
+    let pod = found(1, 0, "/pod");
+    r.appear(&pod, Verdict::NotASession, || None, &mut t, start);
+    r.sample(&mut t, start + REST);
+    r.sample(&mut t, start + MINUTE);
+    assert!(r.ended().is_empty());
+    assert_eq!(r.sessions().count(), 0);
+}
+
 #[test]
 fn an_end_is_counted_when_the_platform_has_said_why_or_has_had_the_time() {
     let facts = |end| {

@@ -11,8 +11,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// A top-level module and what it may use besides itself and [`EVERYWHERE`].
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("allocator", &[]),
+    ("limits", &[]),
     ("error", &[]),
     // Rules, selectors and log filters are compiled where the configuration is checked, so that a bad one is
     // refused with its line; none knows the configuration.
@@ -22,7 +23,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ),
     ("logging", &[]),
     ("clock", &[]),
-    ("kernel", &["allocator"]),
+    ("kernel", &["allocator", "limits"]),
     ("discover", &["kernel"]),
     ("gpu", &[]),
     ("session", &["kernel", "discover", "gpu"]),

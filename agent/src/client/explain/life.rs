@@ -90,10 +90,10 @@ pub(super) fn life(session: &Session, now: f64) -> Section {
 /// Completes the sentence on a session's end.
 fn why(reason: &str) -> &'static str {
     match reason {
-        "completed" => ": its last process ended with status 0",
-        "error" => ": its last process ended with an error",
-        "signal" => ": a signal killed its last process",
-        "oom_killed" => ": the out-of-memory killer killed its last process",
+        "completed" => ": as it was meant to",
+        "error" => ": its main process ended with an error",
+        "signal" => ": a signal killed its main process",
+        "oom_killed" => ": the out-of-memory killer killed a process of it",
         "evicted" => ": its platform evicted it",
         "gpu_error" => ": a process failed after an Xid error of the GPU",
         _ => ": nobody saw how",

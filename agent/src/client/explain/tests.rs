@@ -72,7 +72,7 @@ fn what_is_within_its_limits_is_not_judged() {
 fn of_one_that_ended_there_is_how_and_the_last_oom_kill() {
     let page = page_on("build-7");
     for said in [
-        "42 s ago: the out-of-memory killer killed its last process",
+        "42 s ago: the out-of-memory killer killed a process of it",
         "1 killed for want of memory",
         "ld\u{fffd}[2J (pid 4242), 2025-11-21T16:24:59Z, 43 s ago",
         "in use            20 min in all",

@@ -35,8 +35,12 @@ const TAKEN: [&str; 7] = [
 /// The pod was given a time, and it is over: an end as it was meant.
 const DEADLINE: &str = "DeadlineExceeded";
 const OOM_KILLED: &str = "OOMKilled";
+/// What the kubelet writes, with exit code 137, for a container of which it does not know how it ended, or that
+/// never ran and is deleted (`TerminatePod`, `pkg/kubelet/status/status_manager.go`, 1.31).
+const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 /// A shell's and a runtime's way to say that a signal ended the process: the number is above this.
 const SIGNALLED: i32 = 128;
+const SIGKILL: i32 = 9;
 /// The highest number of a signal.
 const SIGNALS: i32 = 64;
 
@@ -226,15 +230,23 @@ impl<'p> View<'p> {
         let is_over = matches!(self.phase, "Succeeded" | "Failed") || self.is_being_deleted();
         let state = self.main.and_then(|main| main.state.as_ref());
         match state.and_then(|state| state.terminated.as_ref()) {
-            Some(terminated) if is_over => Some(self.end_of(terminated)),
+            Some(terminated) if is_over && terminated.reason.as_deref() != Some(STATUS_UNKNOWN) => {
+                Some(self.end_of(terminated))
+            }
             _ if self.phase == "Succeeded" => Some(EndReason::Completed),
+            // The kubelet calls it so before it lets it go; nothing has failed.
+            _ if self.is_being_deleted() => None,
+            Some(_) if self.phase == "Failed" => Some(EndReason::Unknown),
             _ if self.phase == "Failed" => Some(EndReason::Error),
             _ => None,
         }
     }
 
     fn end_of(&self, terminated: &ContainerStateTerminated) -> EndReason {
-        if terminated.reason.as_deref() == Some(OOM_KILLED) {
+        // The runtime says so of every container in which a process was killed for want of memory
+        // (containerd, internal/cri/server/events.go, 2.0): it may have been another than the main one.
+        let killed = terminated.exit_code == SIGNALLED + SIGKILL;
+        if killed && terminated.reason.as_deref() == Some(OOM_KILLED) {
             return EndReason::OomKilled;
         }
         // Whatever a process does when it is told to end, it was told to.

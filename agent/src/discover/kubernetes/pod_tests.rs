@@ -190,6 +190,12 @@ fn the_end_is_that_of_the_main_container_once_it_is_for_good() {
     assert_eq!(end("Failed", 3, "Error"), Some(EndReason::Error));
     assert_eq!(end("Failed", 139, "Error"), Some(EndReason::Signal));
     assert_eq!(end("Failed", 137, OOM_KILLED), Some(EndReason::OomKilled));
+    // Another process of it was killed, earlier.
+    assert_eq!(end("Failed", 1, OOM_KILLED), Some(EndReason::Error));
+    assert_eq!(end("Succeeded", 0, OOM_KILLED), Some(EndReason::Completed));
+    // The node was away.
+    let lost = end("Failed", 137, STATUS_UNKNOWN);
+    assert_eq!(lost, Some(EndReason::Unknown));
     // Windows' codes are beyond all signals.
     assert_eq!(end("Failed", 255, "Error"), Some(EndReason::Error));
 }
@@ -213,6 +219,16 @@ fn what_a_process_does_when_it_is_told_to_end_is_an_end_as_it_was_meant() {
     // It had failed before.
     let later = "2026-11-25T10:45:30Z";
     assert_eq!(deleted(later, 1, "Error"), Some(EndReason::Error));
+    // Deleted before it ran: what the kubelet writes then.
+    let cancelled = notebook(|pod| {
+        pod["metadata"]["deletionTimestamp"] = json!(asked);
+        pod["status"]["phase"] = json!("Failed");
+        let mut state = terminated(137, STATUS_UNKNOWN);
+        state["terminated"]["finishedAt"] = Value::Null;
+        main_is(pod, &state);
+    });
+    let (_, facts) = facts_of_deleted(&cancelled, &Config::default().kubernetes).unwrap();
+    assert_eq!(facts.end, Some(EndReason::Completed));
     // Deleted by force, nobody reports how it ended.
     let forced = notebook(|pod| {
         pod["metadata"]["deletionTimestamp"] = json!("2026-11-25T10:30:00Z");

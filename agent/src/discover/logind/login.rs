@@ -121,7 +121,7 @@ impl Login {
             details.extend(value.map(|value| (name, value)));
         }
         Facts {
-            is_session: true,
+            is_session: !self.is_of_a_service(),
             template: named(self.kind.as_ref(), "logind Type"),
             user: named(self.user.as_ref(), "logind User"),
             phase: self.phase,
@@ -137,11 +137,15 @@ impl Login {
         kind.is_some_and(|kind| GRAPHICAL.contains(&kind))
     }
 
+    /// Whether it is a job's, or the user's service manager's own.
+    fn is_of_a_service(&self) -> bool {
+        let class = self.class.as_deref();
+        class.is_some_and(|class| UNATTENDED.contains(&class))
+    }
+
     /// Whether somebody sits there who can be idle.
     fn is_attended(&self) -> bool {
-        let class = self.class.as_deref();
-        let unattended = class.is_some_and(|class| UNATTENDED.contains(&class));
-        !unattended && self.phase != Some(PlatformPhase::Terminating)
+        !self.is_of_a_service() && self.phase != Some(PlatformPhase::Terminating)
     }
 }
 

@@ -31,6 +31,15 @@ impl Registry {
             }
             let reason = end::reason(session);
             session.end_reason = Some(reason);
+            // It came while the platform was away, or has lost the label that made it one: nothing has ended.
+            if session
+                .platform
+                .as_ref()
+                .is_some_and(|facts| !facts.is_session)
+            {
+                session.superseded = true;
+                continue;
+            }
             let (namespace, template) = session.template();
             let began = session.began();
             let lasted = began.and_then(|began| began.elapsed().ok()?.checked_sub(ago));

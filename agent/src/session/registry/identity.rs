@@ -42,6 +42,30 @@ impl Registry {
         true
     }
 
+    /// Gives a session a name of its own where another session of its platform lives under the same labels: two
+    /// of overflowed namespaces, or one that is called as another's own name. One that has such a name keeps it.
+    pub(super) fn tell_apart(&self, identity: &mut Identity, current: Option<Serial>) {
+        let Some(platform) = &identity.platform else {
+            return;
+        };
+        let own = format!("{}-{}", identity.session, platform.short());
+        let current = current.and_then(|serial| self.sessions.get(&serial));
+        let keeps = current.is_some_and(|session| session.identity.session == own);
+        let holder = self.live_by_key.get(&key_of(identity));
+        let holder = holder.and_then(|serial| self.sessions.get(serial));
+        let taken = holder.is_some_and(|holder| {
+            let other = holder.identity.platform.as_ref() != Some(platform);
+            other
+                && holder
+                    .platform
+                    .as_ref()
+                    .is_some_and(|facts| !facts.is_over())
+        });
+        if keeps || taken {
+            identity.session = own;
+        }
+    }
+
     /// Whether the session of this name is another one to its platform: a pod that is made anew keeps its name.
     pub(super) fn is_predecessor(&self, serial: Serial, identity: &Identity) -> bool {
         let before = self.sessions.get(&serial).map(|s| &s.identity.platform);

@@ -1,6 +1,9 @@
 //! A container as Docker's API describes it, as a session.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::Deserialize;
 
@@ -49,6 +52,8 @@ struct State {
     oom_killed: bool,
     #[serde(default, rename = "ExitCode")]
     exit_code: i64,
+    #[serde(default, rename = "StartedAt")]
+    started_at: String,
     #[serde(default, rename = "Health")]
     health: Option<Health>,
 }
@@ -159,11 +164,20 @@ impl Container {
             template: labels.template(self.image()),
             user: labels.user(),
             phase: self.phase(heard),
-            created: super::super::moment(&self.created),
+            created: self.began(),
             end: self.code(heard).map(|code| heard.end(code)),
             details: self.details(name, &labels, heard),
             ..Facts::default()
         })
+    }
+
+    /// When this life of it began: a container that is started again may have been made months ago.
+    fn began(&self) -> Option<SystemTime> {
+        let started = super::super::moment(&self.state.started_at);
+        // Docker's word for never is the first day of the year 1.
+        started
+            .filter(|started| *started > UNIX_EPOCH)
+            .or_else(|| super::super::moment(&self.created))
     }
 
     /// The image by its name; `None` where it was named by its id.

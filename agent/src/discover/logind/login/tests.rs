@@ -229,6 +229,9 @@ fn a_greeter_is_a_login_and_a_service_manager_without_a_scope_is_none() {
     assert_eq!(all.len(), 2);
     let facts_of_greeter = &all[&unit("session-3.scope")];
     assert_eq!(detail(facts_of_greeter, "class"), Some("greeter"));
+    assert!(facts_of_greeter.is_session);
+    let job = login(&desktop_with([("Class", value("background"))]));
+    assert!(!facts([job].iter())[&unit("session-3.scope")].is_session);
     assert_eq!(facts([own].iter()), BTreeMap::new());
 }
 

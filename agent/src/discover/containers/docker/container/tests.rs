@@ -38,9 +38,11 @@ fn a_recorded_container_of_docker() {
     assert_eq!(facts.end, None);
     assert_eq!(facts.details["health"], "starting");
     assert_eq!(facts.details["image"], "registry.example/desks/blender:4.2");
-    let created = facts.created.unwrap();
-    let created = created.duration_since(std::time::UNIX_EPOCH).unwrap();
-    assert_eq!(created.as_millis(), 1_795_637_907_587);
+    // Of this life of it; of one that has never been started, when it was made.
+    let created = |facts: &Facts| facts.created.unwrap().duration_since(UNIX_EPOCH).unwrap();
+    assert_eq!(created(&facts).as_millis(), 1_795_637_907_965);
+    let never = DOCKER_RUNNING.replace("2026-11-25T20:18:27.965561873Z", "0001-01-01T00:00:00Z");
+    assert_eq!(created(&docker(&never)).as_millis(), 1_795_637_907_587);
 
     let healthy = docker(&DOCKER_RUNNING.replace("\"starting\"", "\"healthy\""));
     assert_eq!(healthy.phase, Some(PlatformPhase::Running));
