@@ -190,7 +190,7 @@ pub struct Metrics {
 pub enum ClassicBuckets {
     /// Those at the bounds that matter to each family.
     Few,
-    /// One at each power of four.
+    /// These, and one at each power of four.
     Full,
 }
 

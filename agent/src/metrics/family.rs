@@ -1,5 +1,7 @@
 //! What a row of the catalogue is made of.
 
+use std::collections::BTreeSet;
+
 use agent_common::histogram::{Histogram, MAX_OCTAVE, MIN_OCTAVE};
 
 use super::{budget::Dropped, process::OwnProcess};
@@ -58,13 +60,16 @@ impl Buckets {
         shift: 0,
     };
 
-    /// The classic upper bounds, as exponents of two.
+    /// The classic upper bounds, as exponents of two, ascending. With all of them there are the few, too: rules ask
+    /// for those.
     pub fn classic(&self, wanted: ClassicBuckets) -> Vec<i32> {
         match wanted {
             ClassicBuckets::Few => self.few.to_vec(),
-            ClassicBuckets::Full => (MIN_OCTAVE + self.shift..=MAX_OCTAVE + self.shift)
-                .step_by(2)
-                .collect(),
+            ClassicBuckets::Full => {
+                let powers_of_four = (MIN_OCTAVE + self.shift..=MAX_OCTAVE + self.shift).step_by(2);
+                let all: BTreeSet<i32> = powers_of_four.chain(self.few.iter().copied()).collect();
+                all.into_iter().collect()
+            }
         }
     }
 }
@@ -203,5 +208,22 @@ impl Family {
             Source::Program(name) => programs::is_up(&snapshot.programs, name),
             Source::CgroupFiles | Source::Nvml | Source::Registry | Source::Agent => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_all_classic_buckets_there_are_the_few_that_rules_ask_for() {
+        let buckets = Buckets {
+            few: &[-3, 1],
+            shift: 0,
+        };
+        let all = buckets.classic(ClassicBuckets::Full);
+        assert!(all.is_sorted() && all.contains(&-3) && all.contains(&1));
+        // And one at each power of four.
+        assert!([-20, -2, 0, 4].iter().all(|bound| all.contains(bound)));
     }
 }

@@ -78,7 +78,7 @@ fn sessions() -> Vec<Panel> {
             look: Number,
             unit: Ratio,
             query: format!(
-                "sum(template:vdi_session_failures:increase_1h{{{TEMPLATES}}}) / sum(template:vdi_session_ended:increase_1h{{{TEMPLATES}}})"
+                "sum(template:vdi_session_failures:increase_1h{{{TEMPLATES}}}) / (sum(template:vdi_session_ended:increase_1h{{{TEMPLATES}}}) > 0)"
             ),
             legend: "failed",
         },

@@ -174,7 +174,7 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "metrics.classic_buckets",
         flag: None,
-        doc: "Classic buckets of the sessions' histograms: few, at the bounds that matter to each, or full, one at each power of four. Native histograms have all of them always.",
+        doc: "Classic buckets of the sessions' histograms: few, at the bounds that matter to each, or full, these and one at each power of four. Native histograms have all of them always.",
         field: Field::Text {
             form: "`few` or `full`",
             get: |config| Some(config.metrics.classic_buckets.name().to_owned()),

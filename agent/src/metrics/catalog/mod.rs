@@ -61,7 +61,7 @@ fn observed(out: &mut dyn Out, labels: &[(&str, &str)], histogram: &Histogram) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{BTreeSet, HashSet};
 
     use super::families;
     use crate::{
@@ -137,7 +137,16 @@ mod tests {
             );
             let full = buckets.classic(ClassicBuckets::Full);
             let (first, last) = (full[0], full[full.len() - 1]);
-            assert_eq!(full.len(), 13, "{}", family.stem);
+            // From the kernel's first bound to its last, with the few between them.
+            assert_eq!(last - first, 24, "{}", family.stem);
+            let powers_of_four = (first..=last).step_by(2);
+            let expected = powers_of_four.chain(buckets.few.iter().copied());
+            assert_eq!(
+                BTreeSet::from_iter(full),
+                expected.collect(),
+                "{}",
+                family.stem
+            );
             assert!(buckets.few.is_sorted(), "{}", family.stem);
             assert!(
                 buckets
