@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     io::Read,
+    net::TcpStream,
     os::unix::ffi::OsStrExt,
     process::Command,
 };
@@ -284,6 +285,28 @@ fn it_is_compressed_when_asked() {
         .unwrap();
     let exposition = parsed(&text, Format::OpenMetrics);
     assert_eq!(exposition.values_of("vdi_session_info", "session").len(), 1);
+}
+
+/// As anybody on the node can make them.
+#[test]
+fn clients_that_stay_silent_keep_no_scrape_out_and_end_no_session() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let _session = tree.child("desk");
+    let agent = Agent::start(&Configuration::of(&tree));
+    agent.wait_for(&["desk"]);
+    let mut silent = Vec::new();
+    for _ in 0..6 {
+        silent.extend((0..100).map(|_| TcpStream::connect(agent.address()).unwrap()));
+        assert_eq!(agent.get("/healthz", &[]).status, 200);
+    }
+    let metrics = agent.fresh_metrics();
+    assert_eq!(metrics.values_of("vdi_session_info", "session").len(), 1);
+    let open = metrics.value("process_open_fds", &[]);
+    assert!(open < 200.0, "{open} descriptors");
+    drop(silent);
 }
 
 #[test]

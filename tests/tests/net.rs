@@ -4,7 +4,7 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream, UdpSocket},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd},
     thread,
     time::Duration,
 };
@@ -18,7 +18,7 @@ use integration_tests::{
     sockets::{connect, inside, listen, serve},
     workload::scaled,
 };
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 
 /// An agent, and the sessions `server` and `client`.
 fn stage() -> Option<(Tree, Agent, Cgroup, Cgroup)> {
@@ -209,9 +209,19 @@ fn udp_datagrams_and_bytes_are_exact() {
             .unwrap();
         sum += far.recv(&mut [0; 2000]).unwrap() as u64;
     }
+    // One that nobody takes comes back in the error queue, and is none that was received.
+    setsockopt(&near.as_fd(), sockopt::Ipv4RecvErr, &true).unwrap();
+    let nobody = inside(&server, || UdpSocket::bind(("127.0.0.1", 0)).unwrap());
+    let closed = nobody.local_addr().unwrap();
+    drop(nobody);
+    near.send_to(&[b'd'; 100], closed).unwrap();
+    let mut returned = [0; 2000];
+    let errors = MsgFlags::MSG_ERRQUEUE;
+    assert_eq!(recv(near.as_raw_fd(), &mut returned, errors), Ok(100));
+    sum += 100;
     let metrics = agent.fresh_metrics();
     assert_eq!(bytes(&metrics, "client", "udp"), [sum, 0]);
-    assert_eq!(bytes(&metrics, "server", "udp"), [0, sum]);
+    assert_eq!(bytes(&metrics, "server", "udp"), [0, sum - 100]);
     let datagrams = |session, direction| {
         let labels = [("session", session), ("direction", direction)];
         metrics.count("vdi_session_udp_datagrams_total", &labels)
@@ -221,7 +231,7 @@ fn udp_datagrams_and_bytes_are_exact() {
             datagrams("client", "transmit"),
             datagrams("server", "receive")
         ),
-        (500, 500)
+        (501, 500)
     );
     assert_eq!(
         (

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
@@ -49,7 +49,8 @@ impl Hierarchy {
     }
 
     /// Scans again. What was missed is added, what is gone is forgotten. What cannot be read is not taken for
-    /// gone: after an error all is known that was known before.
+    /// gone (the agent may be out of descriptors, or a stranger's path too long): below it all stays as it was
+    /// known.
     pub fn rescan(&mut self) -> io::Result<()> {
         let root = fs::metadata(&self.mount)?.ino();
         let mut nodes = HashMap::from([(
@@ -59,29 +60,42 @@ impl Hierarchy {
                 path: b"/".to_vec(),
             },
         )]);
+        let mut unread = Vec::new();
         let mut open = vec![(root, self.mount.clone(), Vec::new())];
         while let Some((id, directory, path)) = open.pop() {
-            let Some(entries) = if_there(fs::read_dir(&directory))? else {
-                continue;
-            };
-            for entry in entries {
-                let Some(entry) = if_there(entry)? else { break };
-                if !if_there(entry.file_type())?.is_some_and(|t| t.is_dir()) {
+            let children = match children(&directory) {
+                Ok(children) => children,
+                Err(error) => {
+                    unread.push((path, error));
                     continue;
                 }
-                let Some(metadata) = if_there(entry.metadata())? else {
-                    continue;
-                };
-                let child = child_path(&path, entry.file_name().as_bytes());
+            };
+            for (child, name) in children {
+                let path = child_path(&path, name.as_bytes());
                 nodes.insert(
-                    metadata.ino(),
+                    child,
                     Node {
                         parent: Some(id),
-                        path: child.clone(),
+                        path: path.clone(),
                     },
                 );
-                open.push((metadata.ino(), entry.path(), child));
+                open.push((child, directory.join(name), path));
             }
+        }
+        for (path, _) in &unread {
+            let below = child_path(path, b"");
+            let known = self.nodes.iter();
+            for (id, node) in known.filter(|(_, node)| node.path.starts_with(&below)) {
+                nodes.entry(*id).or_insert_with(|| node.clone());
+            }
+        }
+        if let Some((path, error)) = unread.first() {
+            tracing::warn!(
+                cgroup = %String::from_utf8_lossy(path),
+                %error,
+                cgroups = unread.len(),
+                "cgroups not read: what was known below them stays"
+            );
         }
         self.nodes = nodes;
         Ok(())
@@ -164,6 +178,23 @@ impl Hierarchy {
     }
 }
 
+/// Ids and names of the cgroups in a directory; none if it has gone.
+fn children(directory: &Path) -> io::Result<Vec<(u64, OsString)>> {
+    let mut children = Vec::new();
+    let Some(entries) = if_there(fs::read_dir(directory))? else {
+        return Ok(children);
+    };
+    for entry in entries {
+        let Some(entry) = if_there(entry)? else { break };
+        if if_there(entry.file_type())?.is_some_and(|t| t.is_dir())
+            && let Some(metadata) = if_there(entry.metadata())?
+        {
+            children.push((metadata.ino(), entry.file_name()));
+        }
+    }
+    Ok(children)
+}
+
 /// A cgroup may go at any moment of a walk; it is then simply not there (`ENOENT`, or `ENODEV` once it is
 /// open).
 fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
@@ -218,15 +249,34 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_taken_for_gone() {
+    fn what_cannot_be_read_is_not_taken_for_gone_and_hides_nothing_else() {
         let tree = tempfile::tempdir().unwrap();
-        fs::create_dir(tree.path().join("a.slice")).unwrap();
+        let path = |name: &str| tree.path().join(name);
+        fs::create_dir_all(path("a/known")).unwrap();
         let mut hierarchy = Hierarchy::scan(tree.path()).unwrap();
-        // A path longer than PATH_MAX fails for root, too, where a mode would not.
-        hierarchy.mount = tree.path().join("x".repeat(300));
-        let error = hierarchy.rescan().unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidFilename);
-        assert_eq!(hierarchy.all().len(), 2);
+        // Paths end at 4,096 bytes, for root, too, which no mode keeps out.
+        let (most, more) = (
+            vec!["x".repeat(200); 18].join("/"),
+            vec!["y".repeat(200); 3].join("/"),
+        );
+        fs::create_dir_all(path(&most)).unwrap();
+        fs::create_dir_all(path(&more)).unwrap();
+        fs::rename(path("a"), path(&more).join("a")).unwrap();
+        let top = more.split('/').next().unwrap();
+        fs::rename(path(top), path(&most).join(top)).unwrap();
+        fs::create_dir(path("b")).unwrap();
+        hierarchy.nodes.insert(
+            7,
+            Node {
+                parent: None,
+                path: format!("/{most}/{more}/known").into_bytes(),
+            },
+        );
+        hierarchy.rescan().unwrap();
+        let ids = hierarchy.ids();
+        assert!(ids.contains(&7));
+        let found: Vec<_> = hierarchy.all().into_iter().map(|f| f.path).collect();
+        assert!(found.contains(&b"/b".to_vec()) && !found.contains(&b"/a".to_vec()));
     }
 
     #[test]

@@ -160,16 +160,20 @@ mod tests {
         let request = Duration::from_millis(200);
         let address = start(Limits { request, ..LIMITS }).await;
         assert!(is_ended(TcpStream::connect(address).await.unwrap()).await);
+        // Also after a request.
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        assert!(is_ended(stream).await);
     }
 
     #[tokio::test]
     async fn a_client_that_does_not_read_is_sent_away() {
         let unread = Duration::from_millis(300);
         let address = start(Limits { unread, ..LIMITS }).await;
-        let stream = asked(address, "/much").await;
+        let mut stream = asked(address, "/much").await;
         // The window is full within milliseconds; the kernel looks at its time-out when it probes the window.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let mut stream = stream;
         let mut all = Vec::new();
         let read = timeout(SOON, stream.read_to_end(&mut all)).await.unwrap();
         assert!(read.is_err() || all.len() < 32 << 20, "{} bytes", all.len());

@@ -1,6 +1,10 @@
 //! Tests of the registry against a kernel side made of plain maps.
 
-use agent_common::{cgroup::CgroupBirth, net::ConnectionRecord};
+use agent_common::{
+    cgroup::CgroupBirth,
+    net::ConnectionRecord,
+    process::{LAST_EXIT_KNOWN, LAST_EXIT_OOM_KILLED},
+};
 
 use std::{sync::Arc, time::UNIX_EPOCH};
 
@@ -9,7 +13,7 @@ use crate::{
     config::Config,
     discover::{
         directory::WithoutCgroup,
-        platform::{EndReason, Facts, Key as PlatformKey},
+        platform::{EndReason, Facts, Key as PlatformKey, PlatformPhase, Source},
     },
     kernel::Census,
     session::remembered::Remembered,
@@ -23,6 +27,8 @@ struct FakeTable {
     births: HashMap<u64, CgroupBirth>,
     alive: HashMap<Slot, u64>,
     processes: HashMap<u32, Slot>,
+    /// What became of the last process of every session ([`agent_common::process::ProcessStats::last_exit`]).
+    last_exit: u64,
     /// Refuses every cgroup more.
     full: bool,
 }
@@ -56,6 +62,7 @@ impl SlotTable for FakeTable {
     fn counts(&self, slot: Slot) -> SlotCounts {
         let mut counts = SlotCounts::default();
         counts.sched.runqueue_wait.buckets[0] = self.counts.get(&slot).copied().unwrap_or(0);
+        counts.process.last_exit = self.last_exit;
         counts
     }
     fn slot_of_process(&self, pid: u32) -> Option<Slot> {
@@ -499,6 +506,45 @@ fn two_living_pods_under_the_same_labels_are_two_sessions_and_stay_so() {
     appear(&mut r, &mut t, 2, of_pod("notebook", "uid-two"));
     let live = r.sessions().find(|s| s.is_live()).unwrap();
     assert_eq!(live.identity.session, "notebook-uid-two");
+}
+
+#[test]
+fn a_login_that_logind_has_closed_has_completed_whatever_its_last_process_says() {
+    let end = |source, closed: bool, last_exit| {
+        let (mut r, mut t) = (registry(4), FakeTable::default());
+        t.last_exit = LAST_EXIT_KNOWN | last_exit;
+        let start = Instant::now();
+        let login = Identity {
+            platform: Some(PlatformKey::Unit("session-3.scope".to_owned())),
+            source: Some(source),
+            ..identity("session-3")
+        };
+        appear(&mut r, &mut t, 1, login);
+        let phase = closed.then_some(PlatformPhase::Terminating);
+        r.take_platforms(|_| {
+            Some(Arc::new(Facts {
+                is_session: true,
+                phase,
+                ..Facts::default()
+            }))
+        });
+        r.vanish(1, start);
+        r.sample(&mut t, start + REST);
+        r.sample(&mut t, start + REST + MINUTE);
+        r.ended().keys().map(|(_, _, reason)| *reason).next()
+    };
+    // An sshd's 255 when its client has left, and systemd's SIGKILL.
+    let (left, killed) = (255 << 8, 9);
+    assert_eq!(end(Source::Logind, true, left), Some(EndReason::Completed));
+    assert_eq!(
+        end(Source::Logind, true, killed),
+        Some(EndReason::Completed)
+    );
+    let oom = killed | LAST_EXIT_OOM_KILLED;
+    assert_eq!(end(Source::Logind, true, oom), Some(EndReason::OomKilled));
+    // What no login manager has closed.
+    assert_eq!(end(Source::Logind, false, left), Some(EndReason::Error));
+    assert_eq!(end(Source::Containers, true, left), Some(EndReason::Error));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! From the measurements of `bench memory` to its tables.
 
+use agent_common::{MAX_CGROUPS, MAX_CONNECTIONS, MAX_PREEMPTION_PAIRS, MAX_RECLAIMING};
 use serde_json::{Value, json};
 
 use super::memory::{Load, Measurements};
@@ -91,7 +92,8 @@ impl Measurements {
              there are: {} bytes per session and CPU for the scheduler's figures, {} bytes per session \
              for the life cycle of processes, {} for the network, {} for block I/O, {} for stalls. The state of threads takes {} bytes \
              each: in task storage for each thread there is, in the array for each pid there could be \
-             (`kernel.pid_max`, here {}: {:.1} MiB).",
+             (`kernel.pid_max`, here {}: {:.1} MiB). The hash maps are allocated whole whatever is set: {} cgroups, \
+             {} connections, {} pairs of sessions and {} threads that reclaim memory find room.",
             grouped(sizes.sched_stats as u64),
             sizes.process_stats,
             grouped(sizes.net_stats as u64),
@@ -100,6 +102,10 @@ impl Measurements {
             sizes.task_state,
             grouped(self.machine.pid_max),
             (self.machine.pid_max * sizes.task_state as u64) as f64 / MIB,
+            grouped(MAX_CGROUPS.into()),
+            grouped(MAX_CONNECTIONS.into()),
+            grouped(MAX_PREEMPTION_PAIRS.into()),
+            grouped(MAX_RECLAIMING.into()),
         )
     }
 }

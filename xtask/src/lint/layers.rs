@@ -23,7 +23,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ),
     ("logging", &[]),
     ("clock", &[]),
-    ("kernel", &["allocator", "limits"]),
+    ("kernel", &["allocator"]),
     ("discover", &["kernel"]),
     ("gpu", &[]),
     ("session", &["kernel", "discover", "gpu"]),
