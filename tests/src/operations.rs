@@ -87,13 +87,20 @@ pub fn panels() -> Vec<(String, String)> {
     for (path, text) in files("dashboards") {
         let dashboard: Value = serde_json::from_str(&text).expect("a dashboard is JSON");
         let name = Path::new(path.file_name().expect("a file has a name"));
+        let variables = dashboard["templating"]["list"]
+            .as_array()
+            .expect("variables");
+        let variables: Vec<String> = variables
+            .iter()
+            .filter(|variable| variable["type"] == "query")
+            .map(|variable| format!("${}", variable["name"].as_str().expect("a name")))
+            .collect();
         for panel in dashboard["panels"].as_array().expect("panels") {
             for target in panel["targets"].as_array().into_iter().flatten() {
                 let title = format!("{}: {}", name.display(), panel["title"]);
                 let query = target["expr"].as_str().expect("a query");
                 let query = query.replace("$__rate_interval", "30s");
-                let all = ["$namespace", "$template", "$session"];
-                let query = all
+                let query = variables
                     .iter()
                     .fold(query, |query, name| query.replace(name, ".*"));
                 panels.push((title, query));

@@ -9,32 +9,45 @@ use super::grafana::{
     Variable,
 };
 
-/// Of the chosen namespaces and templates.
-const TEMPLATES: &str = r#"namespace=~"$namespace", template=~"$template""#;
-/// And sessions.
-const SESSIONS: &str = r#"namespace=~"$namespace", template=~"$template", session=~"$session""#;
+/// Of the chosen clusters, namespaces and templates. The recordings of templates know no node.
+const TEMPLATES: &str = r#"cluster=~"$cluster", namespace=~"$namespace", template=~"$template""#;
+/// And nodes and sessions.
+const SESSIONS: &str = r#"cluster=~"$cluster", namespace=~"$namespace", template=~"$template", instance=~"$node", session=~"$session""#;
+/// Of the chosen clusters and nodes.
+const NODES: &str = r#"cluster=~"$cluster", instance=~"$node""#;
 
 /// `dashboards/sessions.json`.
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
         uid: "sessionscope-sessions",
         title: "Sessionscope / Sessions",
-        description: "Sessions of all nodes: how many, how they start and end, and what they get of CPUs, network and GPUs. Needs the recordings of rules/.",
+        description: "Sessions of all nodes: how many, how they start and end, and what they get of CPUs, network and GPUs. The row Sessions is of templates, whatever node and session are chosen. Needs the recordings of rules/.",
         variables: vec![
+            // Empty where no Prometheus puts this label on its series.
+            Variable {
+                name: "cluster",
+                label: "Cluster",
+                values: "label_values(vdi_sessions, cluster)",
+            },
             Variable {
                 name: "namespace",
                 label: "Namespace",
-                values: "label_values(vdi_sessions, namespace)",
+                values: r#"label_values(vdi_sessions{cluster=~"$cluster"}, namespace)"#,
             },
             Variable {
                 name: "template",
                 label: "Template",
-                values: r#"label_values(vdi_sessions{namespace=~"$namespace"}, template)"#,
+                values: r#"label_values(vdi_sessions{cluster=~"$cluster", namespace=~"$namespace"}, template)"#,
+            },
+            Variable {
+                name: "node",
+                label: "Node",
+                values: r#"label_values(vdi_agent_sessions_tracked{cluster=~"$cluster"}, instance)"#,
             },
             Variable {
                 name: "session",
                 label: "Session",
-                values: r#"label_values(vdi_session_info{namespace=~"$namespace", template=~"$template"}, session)"#,
+                values: r#"label_values(vdi_session_info{cluster=~"$cluster", namespace=~"$namespace", template=~"$template", instance=~"$node"}, session)"#,
             },
         ],
         rows: vec![
@@ -200,7 +213,7 @@ fn gpus() -> Vec<Panel> {
             description: "Share of time in which each GPU's multiprocessors were busy, whoever used them.",
             look: Lines,
             unit: Ratio,
-            query: "vdi_gpu_utilization_ratio".to_owned(),
+            query: format!("vdi_gpu_utilization_ratio{{{NODES}}}"),
             legend: "{{instance}} GPU {{gpu}}",
         },
         Panel {
@@ -249,7 +262,7 @@ fn encoders() -> Vec<Panel> {
             description: "Share of time in which each GPU's video encoders were busy.",
             look: Lines,
             unit: Ratio,
-            query: "vdi_gpu_encoder_utilization_ratio".to_owned(),
+            query: format!("vdi_gpu_encoder_utilization_ratio{{{NODES}}}"),
             legend: "{{instance}} GPU {{gpu}}",
         },
     ]
