@@ -29,13 +29,16 @@ fn program_without_a_scenario() {
 }
 
 fn run(program: &str, library: &Path, environment: &[(&str, &Path)]) {
-    let status = Command::new(env::current_exe().unwrap())
+    let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", program, "--ignored"])
         .env(LIBRARY, library)
         .envs(environment.iter().copied())
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    // A name that is no test's is no failure to the harness.
+    assert!(said.contains("test result: ok. 1 passed"), "{said}");
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! The kernel side of the registry's tests, made of plain maps.
+
+use std::collections::HashMap;
+
+use agent_common::{cgroup::CgroupBirth, net::ConnectionRecord};
+
+use crate::{
+    kernel::Census,
+    session::registry::{Slot, SlotCounts, SlotTable},
+};
+
+#[derive(Default)]
+pub(super) struct FakeTable {
+    pub(super) pending: HashMap<u64, Slot>,
+    pub(super) published: HashMap<u64, Slot>,
+    pub(super) counts: HashMap<Slot, u64>,
+    pub(super) births: HashMap<u64, CgroupBirth>,
+    pub(super) alive: HashMap<Slot, u64>,
+    pub(super) processes: HashMap<u32, Slot>,
+    /// What became of the last process of every session ([`agent_common::process::ProcessStats::last_exit`]).
+    pub(super) last_exit: u64,
+    /// Refuses every cgroup more.
+    pub(super) full: bool,
+}
+
+impl FakeTable {
+    /// Counts `n` waits for the session of a cgroup, as the kernel would.
+    pub(super) fn switches(&mut self, cgroup: u64, n: u64) {
+        if let Some(&slot) = self.published.get(&cgroup) {
+            *self.counts.entry(slot).or_default() += n;
+        }
+    }
+}
+
+impl SlotTable for FakeTable {
+    fn zero(&mut self, slot: Slot) {
+        self.counts.remove(&slot);
+    }
+    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
+        if self.full {
+            return Err("no room".to_owned());
+        }
+        self.pending.insert(cgroup_id, slot);
+        Ok(())
+    }
+    fn unassign(&mut self, cgroup_id: u64) -> bool {
+        self.pending.remove(&cgroup_id).is_some()
+    }
+    fn publish(&mut self) {
+        self.published = self.pending.clone();
+    }
+    fn counts(&self, slot: Slot) -> SlotCounts {
+        let mut counts = SlotCounts::default();
+        counts.sched.runqueue_wait.buckets[0] = self.counts.get(&slot).copied().unwrap_or(0);
+        counts.process.last_exit = self.last_exit;
+        counts
+    }
+    fn slot_of_process(&self, pid: u32) -> Option<Slot> {
+        self.processes.get(&pid).copied()
+    }
+    fn cpus(&self) -> f64 {
+        2.0
+    }
+    fn find_open_connections(&mut self) {}
+    fn measures_udp(&self) -> bool {
+        false
+    }
+    fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
+        None
+    }
+    fn census(&mut self) -> Option<Vec<Census>> {
+        let mut census = vec![Census::default(); 4096];
+        for (&slot, &processes) in &self.alive {
+            census[slot as usize].processes = processes;
+        }
+        Some(census)
+    }
+    fn birth(&self, cgroup_id: u64) -> Option<CgroupBirth> {
+        self.births.get(&cgroup_id).copied()
+    }
+}
