@@ -8,7 +8,9 @@
 //! it: there (`SESSIONSCOPE_TEST_MATRIX=1`) nothing may be skipped.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -61,6 +63,15 @@ pub fn xid_module() -> Option<PathBuf> {
         skip_on_this_kernel("the module of tests/xid-module is for guests of the kernel matrix");
     }
     module
+}
+
+/// A disk that is larger than the memory, which only a guest of the kernel matrix has that may be lost.
+pub fn large_disk() -> Option<OsString> {
+    let disk = env::var_os("SESSIONSCOPE_TEST_LARGE_DISK");
+    if disk.is_none() {
+        skip_on_this_kernel("a machine that runs out of memory is a guest of the kernel matrix");
+    }
+    disk
 }
 
 /// Whether systemd's logind can be started on a bus of the test's own; says why not.

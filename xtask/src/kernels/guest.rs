@@ -5,9 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::bed::Bed;
 use super::binaries::Binaries;
 use super::cpio::Archive;
 use super::fetch::Fetched;
+use super::matrix::Wanted;
 use crate::build_ebpf;
 
 const INIT: &str = include_str!("init.sh");
@@ -24,19 +26,34 @@ const XID_MODULE: &str = "/xid/nvidia_xid_scenario.ko";
 /// The test program that needs it.
 const XID_TEST: &str = "xid";
 
-/// Builds the archive; `filter` chooses tests by their name.
-pub(super) fn archive(
-    kernel: &Fetched,
-    xid_module: Option<&[u8]>,
-    busybox: &[u8],
-    binaries: &Binaries,
-    filter: Option<&str>,
-) -> Result<Vec<u8>> {
+/// Where the first disk is mounted if it has a file system.
+const FILE_SYSTEM: &str = "/disk";
+
+/// What an archive is made of.
+pub(super) struct Content<'a> {
+    pub(super) kernel: &'a Fetched,
+    pub(super) bed: Bed,
+    pub(super) xid_module: Option<&'a [u8]>,
+    pub(super) busybox: &'a [u8],
+    pub(super) binaries: &'a Binaries,
+    pub(super) wanted: &'a Wanted<'a>,
+}
+
+/// Builds the archive.
+pub(super) fn archive(content: &Content<'_>) -> Result<Vec<u8>> {
+    let Content {
+        kernel,
+        bed,
+        xid_module,
+        busybox,
+        binaries,
+        wanted,
+    } = *content;
     let mut archive = Archive::default();
     archive.console();
     archive.file("init", INIT.as_bytes());
     archive.file("bin/busybox", busybox);
-    archive.file("environment", environment(filter).as_bytes());
+    archive.file("environment", environment(bed, wanted).as_bytes());
     if let Some(content) = xid_module {
         archive.file(XID_MODULE.trim_start_matches('/'), content);
     }
@@ -46,7 +63,7 @@ pub(super) fn archive(
     archive.file("bin/sessionscope", &read(&binaries.agent)?);
     archive.file("bin/workload", &read(&binaries.workload)?);
     // A test that cannot run is left out, so that the page does not count it.
-    let runs = |name: &str| name != XID_TEST || xid_module.is_some();
+    let runs = |name: &str| bed.runs(name) && (name != XID_TEST || xid_module.is_some());
     for (name, path) in binaries.tests.iter().filter(|(name, _)| runs(name)) {
         archive.file(&format!("tests/{name}"), &read(path)?);
     }
@@ -57,23 +74,31 @@ pub(super) fn archive(
     Ok(archive.finish())
 }
 
-fn environment(filter: Option<&str>) -> String {
-    let values = [
+fn environment(bed: Bed, wanted: &Wanted<'_>) -> String {
+    let seconds = wanted.pressure.as_secs().to_string();
+    let mut values = vec![
         // Nothing may be skipped.
         ("CI", "true"),
         ("SESSIONSCOPE_TEST_MATRIX", "1"),
         ("SESSIONSCOPE_TEST_SCALE", SCALE),
         ("SESSIONSCOPE_TEST_PATIENCE", PATIENCE),
         ("SESSIONSCOPE_TEST_WORKLOAD", "/bin/workload"),
-        ("SESSIONSCOPE_TEST_DISK", "/disk"),
         ("SESSIONSCOPE_TEST_SLOW_DISK", "/dev/vdb"),
         ("SESSIONSCOPE_TEST_XID_MODULE", XID_MODULE),
         ("SESSIONSCOPE_BIN", "/bin/sessionscope"),
         ("SESSIONSCOPE_BPF_DIR", "/bpf"),
-        ("FILTER", filter.unwrap_or_default()),
+        ("FILTER", wanted.filter.unwrap_or_default()),
     ];
-    let lines = values.map(|(name, value)| format!("export {name}='{value}'\n"));
-    lines.concat()
+    if bed.has_file_system() {
+        values.push(("SESSIONSCOPE_TEST_DISK", FILE_SYSTEM));
+    } else {
+        values.push(("SESSIONSCOPE_TEST_LARGE_DISK", "/dev/vda"));
+        values.push(("SESSIONSCOPE_TEST_PRESSURE_SECONDS", &seconds));
+    }
+    let lines = values
+        .into_iter()
+        .map(|(name, value)| format!("export {name}='{value}'\n"));
+    lines.collect()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -14,12 +14,16 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
     echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
 done
+# systemd's default (sysctl.d/50-pid-max.conf), so that of nearly every node.
+echo 4194304 >/proc/sys/kernel/pid_max
 ip link set lo up
 for module in /modules/*; do
     insmod "$module" || echo "@@ broken $module"
 done
-mount -t ext4 /dev/vda /disk || echo "@@ broken disk"
 . /environment
+if [ -n "$SESSIONSCOPE_TEST_DISK" ]; then
+    mount -t ext4 /dev/vda "$SESSIONSCOPE_TEST_DISK" || echo "@@ broken disk"
+fi
 echo "@@ kernel $(uname -r)"
 for test in /tests/*; do
     name=${test##*/}

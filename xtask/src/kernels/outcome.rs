@@ -81,7 +81,9 @@ impl Outcome {
         }
         if let Some(words) = line.strip_prefix(MARK) {
             self.marked(words);
-            return words.starts_with("end ") || words.starts_with("broken ");
+            return ["end ", "broken ", "said "]
+                .iter()
+                .any(|shown| words.starts_with(shown));
         }
         let Some(program) = self.programs.last_mut() else {
             return false;

@@ -32,6 +32,7 @@ pub(super) struct Qemu {
 /// What a guest consists of.
 pub(super) struct Guest<'a> {
     pub(super) architecture: Architecture,
+    pub(super) memory_mib: u32,
     pub(super) image: &'a Path,
     pub(super) archive: &'a Path,
     pub(super) disk: &'a Path,
@@ -40,6 +41,8 @@ pub(super) struct Guest<'a> {
     /// What it prints goes here too.
     pub(super) log: &'a Path,
     pub(super) limit: Duration,
+    /// How long it may print nothing; then it is taken for dead.
+    pub(super) silence: Option<Duration>,
 }
 
 impl Qemu {
@@ -94,7 +97,8 @@ impl Qemu {
         let arguments = format!("console={console} panic=-1 loglevel=2 psi=1");
         command
             .args(machine)
-            .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "2048"])
+            .args(["-accel", "tcg,thread=multi", "-smp", "2"])
+            .args(["-m", &guest.memory_mib.to_string()])
             .args([
                 "-nodefaults",
                 "-display",
@@ -136,7 +140,9 @@ impl Qemu {
         });
         let end = Instant::now() + guest.limit;
         loop {
-            match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            let left = end.saturating_duration_since(Instant::now());
+            let patience = guest.silence.map_or(left, |silence| silence.min(left));
+            match lines.recv_timeout(patience) {
                 Ok(bytes) => {
                     let text = String::from_utf8_lossy(&bytes);
                     let text = text.trim_end_matches('\r');
@@ -145,6 +151,10 @@ impl Qemu {
                     line(text);
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) if patience < left => bail!(
+                    "the guest has been silent for {}: it is frozen",
+                    humantime::format_duration(patience)
+                ),
                 Err(RecvTimeoutError::Timeout) => bail!(
                     "the guest has not powered off within {}",
                     humantime::format_duration(guest.limit)

@@ -4,6 +4,7 @@
 //! then one line of JSON, then nothing until it is killed. Whatever it starts dies with it.
 
 mod child;
+mod reread;
 mod script;
 mod storm;
 
@@ -76,9 +77,13 @@ enum Work {
     /// Starts processes that end as they are told.
     Script(script::Script),
     /// Starts processes that do nothing, as fast as it can.
-    Storm {
+    Storm(storm::Storm),
+    /// Reads a file or a disk again and again.
+    Reread {
         #[arg(long)]
-        forks: u64,
+        path: PathBuf,
+        #[arg(long)]
+        seconds: f64,
     },
     /// Starts processes that sleep, and on the next line ends them.
     Sleepers {
@@ -128,9 +133,13 @@ fn main() {
             ready();
             report(&script.run());
         }
-        Work::Storm { forks } => {
+        Work::Storm(storm) => {
             ready();
-            report(&storm::run(forks));
+            report(&storm.run());
+        }
+        Work::Reread { path, seconds } => {
+            ready();
+            report(&reread::run(&path, Duration::from_secs_f64(seconds)));
         }
         Work::Sleepers { count } => sleepers(count),
         Work::Idle => {
