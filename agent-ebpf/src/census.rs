@@ -1,10 +1,10 @@
 //! The task iterator: who is alive, and what has run without being switched.
 //!
-//! Paid when the agent samples, not when something happens: about 150 ns a thread. Its first run also
-//! starts the accounts of the threads that were there before the agent.
+//! Paid when the agent samples, not when something happens: about 150 ns a thread. It also starts the accounts
+//! of threads that have none: of those that are older than the agent, and of those that `task_newtask` missed.
 
 use agent_common::{
-    NO_SESSION,
+    NO_SESSION, Slot,
     census::{CensusRecord, LEADER},
     self_check::SelfCheck,
 };
@@ -19,7 +19,7 @@ use aya_ebpf::{
 
 use crate::{
     iterator::{self, IterMeta},
-    kernel::{Cgroup, KernelPtr, Task, chained, offset},
+    kernel::{CREATE_WITHOUT_SLEEPING, Cgroup, KernelPtr, Task, chained, loaded, offset},
     session, task,
 };
 
@@ -53,7 +53,7 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
             state.census_exec_ns = exec_runtime_ns;
             (slot, unswitched)
         }
-        None => (session::enrol(task), 0),
+        None => (enrol_living(task), 0),
     };
     if slot == NO_SESSION {
         return 0;
@@ -74,6 +74,29 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
     0
 }
 
+/// Starts the accounts of a thread, where that may be done here and it will be switched once more.
+#[inline(always)]
+fn enrol_living(task: Task) -> Slot {
+    if task.exit_state() == 0 && loaded(&raw const CREATE_WITHOUT_SLEEPING) != 0 {
+        session::enrol(task)
+    } else {
+        session::slot_of_task(task)
+    }
+}
+
+/// Starts the accounts of the threads that have none, for kernels where only a program that may sleep can do
+/// it: that one allocates before it takes a lock.
+#[unsafe(link_section = "iter.s/task")]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn enrol_threads(ctx: *const IterTask) -> i32 {
+    // SAFETY: the kernel passes a valid context.
+    let task = Task(unsafe { (*ctx).task });
+    if !task.0.is_null() && task.exit_state() == 0 && task::known(task).is_none() {
+        session::enrol(task);
+    }
+    0
+}
+
 /// Reads the thread that runs the iterator, through the layout and through the kernel's helpers.
 #[unsafe(link_section = "iter/task")]
 #[unsafe(no_mangle)]
@@ -87,8 +110,8 @@ unsafe extern "C" fn self_check(ctx: *const IterTask) -> i32 {
     let Some(check) = SELF_CHECK.get_ptr_mut(0) else {
         return 0;
     };
-    // Storage that cannot be had measures nothing, and nothing else says so.
-    session::enrol(task);
+    // The agent has had all threads enrolled: storage that cannot be had measures nothing, and nothing else
+    // says so.
     let stored = task::known(task).is_some();
     let helper_ids = bpf_get_current_pid_tgid();
     let cgroup = Cgroup::of_css_set(task.css_set());

@@ -16,6 +16,12 @@ pub(crate) const SIGNAL_GROUP_EXIT: u32 = 4;
 #[unsafe(no_mangle)]
 pub(crate) static LAYOUT: Layout = Layout::UNRESOLVED;
 
+/// Whether task storage may be created in an iterator that does not sleep; the agent sets it before loading.
+/// Kernels that allocate it with `kzalloc` do that under the lock of the thread's other storages, unless the
+/// program may sleep (kernel/bpf/bpf_local_storage.c, `bpf_local_storage_update`, 6.1).
+#[unsafe(no_mangle)]
+pub(crate) static CREATE_WITHOUT_SLEEPING: u32 = 1;
+
 /// A kernel pointer whose structure is known only by its members' offsets.
 pub(crate) type KernelPtr = *const c_void;
 

@@ -55,14 +55,28 @@ macro_rules! count {
     };
 }
 
-/// `sched_wakeup_new(task_struct *p)`, kernel/sched/core.c `wake_up_new_task`: in the parent, before the child
-/// can run, so its accounts start at nothing. Not `sched_process_fork`: from 7.0 on tracepoints run
-/// preemptible, a program that is preempted is not run for the next task on that CPU, and forks go
-/// uncounted; here the run-queue lock is held.
+/// `task_newtask(task_struct *task, unsigned long clone_flags)`, kernel/fork.c `copy_process`: in the parent,
+/// which holds no lock, when the child is in its cgroup and cannot run yet, so its accounts start at nothing.
+/// The one hook where a thread's state is made. Not `sched_process_fork`, which `kernel_clone` alone has:
+/// the workers of io_uring are made without it.
+#[btf_tracepoint(function = "task_newtask")]
+fn task_newtask(ctx: BtfTracePointContext) -> i32 {
+    let child = Task(ctx.arg::<KernelPtr>(0));
+    // The idle thread of a CPU that is plugged in is nobody's.
+    if child.pid() != 0 {
+        session::enrol(child);
+    }
+    0
+}
+
+/// `sched_wakeup_new(task_struct *p)`, kernel/sched/core.c `wake_up_new_task`: under the run-queue lock, before
+/// the child can run. Forks are counted here and not where the child is made: from 7.0 on tracepoints run
+/// preemptible, a program that is preempted is not run for the next task on that CPU, and forks would go
+/// uncounted.
 #[btf_tracepoint(function = "sched_wakeup_new")]
 fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     let child = Task(ctx.arg::<KernelPtr>(0));
-    let slot = session::enrol(child);
+    let slot = session::slot_of_task(child);
     if child.pid() != child.tgid() {
         return 0;
     }

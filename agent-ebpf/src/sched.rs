@@ -12,7 +12,7 @@ use agent_common::{
 };
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    btf_maps::{HashMap, PerCpuArray},
+    btf_maps::{Array, HashMap, PerCpuArray},
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
 };
@@ -31,6 +31,10 @@ static SCHED_STATS: PerCpuArray<SchedStats, 1> = PerCpuArray::new();
 static PREEMPTION_PAIRS: HashMap<PreemptionPair, u64, { MAX_PREEMPTION_PAIRS as usize }> =
     HashMap::new();
 
+/// Switches of sessions' threads of which nothing was measured, because the thread had no state.
+#[btf_map]
+static UNMEASURED_SWITCHES: Array<u64, 1> = Array::new();
+
 /// `sched_switch(bool preempt, task_struct *prev, task_struct *next, …)`, kernel/sched/core.c. Runs with
 /// the run-queue lock held and interrupts off.
 #[btf_tracepoint(function = "sched_switch")]
@@ -41,7 +45,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let Some(state) = task::known(prev) else {
-        session::enrol(prev);
+        without_state(prev);
         return 0;
     };
 
@@ -88,6 +92,25 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         stats.voluntary_switches += 1;
     }
     0
+}
+
+/// A thread without a state is switched out: it is older than the agent, or `task_newtask` was passed over or
+/// had no memory, or in the array it has just become its process's first thread by an execve. What it has had
+/// is counted as not measured.
+#[inline(never)]
+fn without_state(prev: Task) {
+    let slot = session::enrol_in_place(prev);
+    if slot == NO_SESSION {
+        return;
+    }
+    if let Some(switches) = UNMEASURED_SWITCHES.get_ptr_mut(0) {
+        // SAFETY: a map value.
+        unsafe { record::increment(switches) };
+    }
+    // Its end is counted all the same.
+    if prev.exit_state() != 0 {
+        process::thread_ended(prev, slot);
+    }
 }
 
 /// Charges an involuntary switch to who got the CPU.

@@ -92,11 +92,20 @@ pub(crate) fn slot_of_task(task: Task) -> Slot {
     }
 }
 
-/// Starts the accounts of a thread that has none.
+/// Starts the accounts of a thread that has none. It may allocate: only for programs that run without a lock.
 #[inline(always)]
 pub(crate) fn enrol(task: Task) -> Slot {
     let generation = generation();
     let slot = look_up(task.css_set());
     task::begin(task, slot, generation);
+    slot
+}
+
+/// The same without allocating: where the store has no room yet, the accounts are not started.
+#[inline(always)]
+pub(crate) fn enrol_in_place(task: Task) -> Slot {
+    let generation = generation();
+    let slot = look_up(task.css_set());
+    task::begin_in_place(task, slot, generation);
     slot
 }

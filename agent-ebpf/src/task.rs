@@ -7,6 +7,12 @@
 //!
 //! A kernel without the storage map refuses the whole object, so there is an object for each, and the
 //! agent chooses before it loads (`kernel.task_state`).
+//!
+//! **Task storage is created only where no lock is held**: at `task_newtask` and in iterators, by [`begin`].
+//! Creating allocates, and before `bpf_mem_alloc` (6.4) that is a `kzalloc` which may wake kswapd, and so take
+//! the lock of a run queue (mm/page_alloc.c `wake_all_kswapds`): under that lock, or under one that is taken
+//! below it, the machine stands still. Everywhere else a state is only looked up ([`known`]), and a thread that
+//! has none is not measured until the census has given it one.
 
 use agent_common::task::{EXEC_COUNTED, TaskState};
 #[cfg(feature = "pid-array")]
@@ -30,8 +36,15 @@ mod store {
         TASK_STATES.get_ptr_mut(task.pid())
     }
 
+    /// The array is there whole.
     #[inline(always)]
-    pub(super) fn get_or_create(task: Task) -> Option<*mut TaskState> {
+    pub(super) fn create(task: Task) -> Option<*mut TaskState> {
+        get(task)
+    }
+
+    /// As [`create`].
+    #[inline(always)]
+    pub(super) fn allocated(task: Task) -> Option<*mut TaskState> {
         get(task)
     }
 }
@@ -92,9 +105,20 @@ mod store {
         storage(task, 0)
     }
 
+    /// Allocates, so only where no lock is held.
     #[inline(always)]
-    pub(super) fn get_or_create(task: Task) -> Option<*mut TaskState> {
-        storage(task, BPF_LOCAL_STORAGE_GET_F_CREATE.into())
+    pub(super) fn create(task: Task) -> Option<*mut TaskState> {
+        storage(task, BPF_LOCAL_STORAGE_GET_F_CREATE.into())?;
+        // The first look-up takes the lock of the thread's storages, to note the place in their cache
+        // (kernel/bpf/bpf_local_storage.c, `bpf_local_storage_lookup`). Done here, it is not done under the
+        // run-queue lock, while another program may allocate under that lock.
+        get(task)
+    }
+
+    /// Nothing is there before it is created.
+    #[inline(always)]
+    pub(super) fn allocated(_task: Task) -> Option<*mut TaskState> {
+        None
     }
 }
 
@@ -112,23 +136,37 @@ pub(crate) fn known(task: Task) -> Option<&'static mut TaskState> {
     }
 }
 
-/// Makes the thread's state, with the kernel's present accounts as the base of the next difference.
+/// Makes the thread's state, with the kernel's present accounts as the base of the next difference. It may
+/// allocate: only for programs that run without a lock.
 #[inline(always)]
 pub(crate) fn begin(task: Task, slot: agent_common::Slot, generation: u32) {
-    if let Some(state) = store::get_or_create(task) {
-        // SAFETY: as in `known`.
-        unsafe {
-            (*state).run_delay_ns = task.run_delay_ns();
-            (*state).exec_runtime_ns = task.exec_runtime_ns();
-            (*state).census_exec_ns = 0;
-            (*state).involuntary_switches = task.involuntary_switches() as u32;
-            (*state).exec_id = task.exec_id() as u32 & !EXEC_COUNTED;
-            (*state).major_faults = task.major_faults() as u32;
-            (*state).ended = 0;
-            (*state).css_set = task.css_set() as u64;
-            (*state).slot = slot;
-            (*state).generation = generation;
-            (*state).task = task.0 as u64;
-        }
+    if let Some(state) = store::create(task) {
+        fill(state, task, slot, generation);
+    }
+}
+
+/// The same in a store that has room for every thread from the start; in the other nothing happens.
+#[inline(always)]
+pub(crate) fn begin_in_place(task: Task, slot: agent_common::Slot, generation: u32) {
+    if let Some(state) = store::allocated(task) {
+        fill(state, task, slot, generation);
+    }
+}
+
+#[inline(always)]
+fn fill(state: *mut TaskState, task: Task, slot: agent_common::Slot, generation: u32) {
+    // SAFETY: as in `known`.
+    unsafe {
+        (*state).run_delay_ns = task.run_delay_ns();
+        (*state).exec_runtime_ns = task.exec_runtime_ns();
+        (*state).census_exec_ns = 0;
+        (*state).involuntary_switches = task.involuntary_switches() as u32;
+        (*state).exec_id = task.exec_id() as u32 & !EXEC_COUNTED;
+        (*state).major_faults = task.major_faults() as u32;
+        (*state).ended = 0;
+        (*state).css_set = task.css_set() as u64;
+        (*state).slot = slot;
+        (*state).generation = generation;
+        (*state).task = task.0 as u64;
     }
 }

@@ -539,6 +539,7 @@ impl Agent {
                 overflowed_total: self.registry.overflowed_total(),
                 templates_overflowed_total: self.registry.templates_overflowed_total(),
                 events_lost: self.kernel.events_lost().to_vec(),
+                unmeasured_switches: self.kernel.unmeasured_switches(),
                 map_bytes: self.kernel.map_bytes(),
                 adoption: *self.registry.adoption(),
                 startup: self.registry.startup().clone(),

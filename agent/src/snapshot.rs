@@ -134,6 +134,8 @@ pub struct AgentView {
     pub templates_overflowed_total: u64,
     /// Events lost because the ring was full, by kind.
     pub events_lost: Vec<(&'static str, u64)>,
+    /// Switches of sessions' threads of which nothing was measured.
+    pub unmeasured_switches: u64,
     /// Kernel memory of the maps, bytes.
     pub map_bytes: u64,
     /// Time from a session's cgroup to its adoption.

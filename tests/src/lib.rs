@@ -16,6 +16,7 @@ pub mod exposition;
 pub mod gpu;
 pub mod gpu_node;
 pub mod http;
+pub mod instructions;
 pub mod kernel_log;
 pub mod kubernetes;
 pub mod logind;
@@ -32,7 +33,10 @@ pub mod tools;
 pub mod wait;
 pub mod workload;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// The repository, where the tests were compiled.
 pub fn repository() -> &'static Path {
@@ -46,4 +50,19 @@ pub fn target_directory() -> PathBuf {
         || repository().join("target"),
         |folder| repository().join(folder),
     )
+}
+
+/// Path and content of each object of kernel programs, where the agent's build script looks for them.
+pub fn objects() -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = std::env::var_os("SESSIONSCOPE_BPF_DIR")
+        .map_or_else(|| repository().join("target/bpf"), PathBuf::from);
+    ["task-storage.o", "pid-array.o"]
+        .map(|name| {
+            let path = folder.join(name);
+            let content = fs::read(&path).unwrap_or_else(|error| {
+                panic!("{}: {error}: `cargo xtask build-ebpf`", path.display())
+            });
+            (path, content)
+        })
+        .into()
 }

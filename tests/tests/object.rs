@@ -3,29 +3,22 @@
 //! Needs neither root nor a kernel: what this finds would otherwise show as a failed start on somebody's
 //! node.
 
-use std::{fs, path::PathBuf};
-
-use integration_tests::repository;
+use integration_tests::objects;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 use sessionscope::kernel::programs::PROGRAMS;
 
 /// Kernels give task storage and the helpers that read kernel memory to programs under the GPL only.
 const LICENCE: &[u8] = b"Dual MIT/GPL\0";
-
-/// Path and content of each object, where the agent's build script looks for them.
-fn objects() -> Vec<(PathBuf, Vec<u8>)> {
-    let folder = std::env::var_os("SESSIONSCOPE_BPF_DIR")
-        .map_or_else(|| repository().join("target/bpf"), PathBuf::from);
-    ["task-storage.o", "pid-array.o"]
-        .map(|name| {
-            let path = folder.join(name);
-            let content = fs::read(&path).unwrap_or_else(|error| {
-                panic!("{}: {error}: `cargo xtask build-ebpf`", path.display())
-            });
-            (path, content)
-        })
-        .into()
-}
+/// How the sections of programs begin.
+const HOOKS: [&str; 7] = [
+    "tp_btf/",
+    "fentry/",
+    "fexit/",
+    "iter/",
+    "iter.s/",
+    "raw_tp/",
+    "tracepoint/",
+];
 
 #[test]
 fn every_program_of_the_table_is_in_each_object_under_its_hook() {
@@ -63,9 +56,7 @@ fn no_object_has_a_program_that_is_not_in_the_table() {
             let section = file.section_by_index(index).expect("a section");
             let section = section.name().expect("a name");
             if symbol.kind() == SymbolKind::Text
-                && ["tp_btf/", "iter/", "tracepoint/"]
-                    .iter()
-                    .any(|hook| section.starts_with(hook))
+                && HOOKS.iter().any(|hook| section.starts_with(hook))
             {
                 let name = symbol.name().expect("a name");
                 let known = PROGRAMS.iter().any(|program| program.name == name);

@@ -20,6 +20,7 @@ const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -182,6 +183,26 @@ impl Btf {
                 count: ids.len(),
             }),
         }
+    }
+
+    /// Whether a structure has a member, given as a dotted path.
+    pub fn has_member(&self, structure: &str, path: &str) -> bool {
+        !matches!(
+            self.offset_of(structure, path),
+            Err(BtfError::NoStructure(_) | BtfError::NoMember { .. })
+        )
+    }
+
+    /// How many parameters a function of the kernel has; `None` where the kernel does not name it, because it
+    /// is not there or was compiled into its callers.
+    pub fn parameters_of(&self, function: &str) -> Option<usize> {
+        let named = self.types.iter().skip(1).find_map(|&offset| {
+            let ty = self.type_at(offset as usize)?;
+            let is = ty.kind == KIND_FUNC && self.string(ty.name) == function.as_bytes();
+            is.then_some(ty)
+        })?;
+        let prototype = self.resolve(named.target)?;
+        (prototype.kind == KIND_FUNC_PROTO).then_some(prototype.vlen)
     }
 
     fn bits_of_path(&self, id: u32, path: &str) -> Result<Option<u32>, ()> {
@@ -369,6 +390,11 @@ mod tests {
             true,
             &[("bit", 1, 1 << 24 | 3), ("whole", 1, 32)],
         ); // 7
+        let parameter = b.string("owner");
+        b.types
+            .extend([0, KIND_FUNC_PROTO << 24 | 2, 1, parameter, 1, parameter, 1]); // 8
+        let name = b.string("update");
+        b.types.extend([name, KIND_FUNC << 24, 8]); // 9
         Btf::parse(b.build()).unwrap()
     }
 
@@ -379,6 +405,15 @@ mod tests {
         assert_eq!(btf.offset_of("task", "other"), Ok(20));
         assert_eq!(btf.offset_of("task", "info.delay"), Ok(40));
         assert_eq!(btf.offset_of("flags", "whole"), Ok(4));
+    }
+
+    #[test]
+    fn functions_are_found_with_their_parameters() {
+        let btf = sample();
+        assert_eq!(btf.parameters_of("update"), Some(2));
+        assert_eq!(btf.parameters_of("inlined"), None);
+        assert!(btf.has_member("flags", "bit"));
+        assert!(!btf.has_member("task", "gone") && !btf.has_member("gone", "pid"));
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub(super) struct Maps {
     pub(super) cgroup_births: HashMap<MapData, u64, CgroupBirth>,
     pub(super) exited_processes: HashMap<MapData, ExitedProcess, Slot>,
     pub(super) events_lost: Array<MapData, u64>,
+    pub(super) unmeasured_switches: Array<MapData, u64>,
     pub(super) self_check: Array<MapData, SelfCheck>,
     pub(super) events: Option<RingBuf<MapData>>,
 }
@@ -79,6 +80,7 @@ impl Maps {
             cgroup_births: take(ebpf, "CGROUP_BIRTHS")?,
             exited_processes: take(ebpf, "EXITED_PROCESSES")?,
             events_lost: take(ebpf, "EVENTS_LOST")?,
+            unmeasured_switches: take(ebpf, "UNMEASURED_SWITCHES")?,
             self_check: take(ebpf, "SELF_CHECK")?,
             events: Some(take(ebpf, "EVENTS")?),
         })

@@ -1,13 +1,14 @@
 //! The kernel side: loads the programs, publishes sessions to them, reads what they count.
 //!
 //! Facts about the node are gathered by [`preflight`]; [`btf`] and [`layout`] find and prove the member
-//! offsets; [`object`] holds the compiled programs; [`programs`] is the table of them; the names of the
+//! offsets; [`allocation`] says where a thread's state may be created; [`object`] holds the compiled programs; [`programs`] is the table of them; the names of the
 //! maps are in `maps`; `connections` reads those that are open; [`accounts`] reads the kernel's own files of
 //! a cgroup; [`ring`] decodes the events; `xid` finds the NVIDIA driver's tracepoint, and [`log`] whom that driver
 //! blames; `syscall` is what aya
 //! lacks.
 
 pub mod accounts;
+pub mod allocation;
 pub mod btf;
 mod connections;
 pub mod layout;
@@ -48,6 +49,7 @@ use aya::{
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use self::{
+    allocation::Allocation,
     maps::{CONNECTIONS, Maps, PER_SLOT, TASK_STATES, value},
     object::TaskStore,
     preflight::Cgroup2Mount,
@@ -90,6 +92,12 @@ pub struct Census {
     pub unswitched_ns: u64,
 }
 
+/// What the running kernel's types say.
+struct Types {
+    layout: agent_common::layout::Layout,
+    allocation: Allocation,
+}
+
 /// What the programs have counted for a session since its slot was cleared. What is not measured here is
 /// `None`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,6 +126,8 @@ pub struct Kernel {
     pid_max_raised: bool,
     slots: u32,
     generation: u32,
+    /// The unmeasured switches when `enrol_threads` ran last.
+    enrolled_at: Option<u64>,
     cpus: usize,
     online_cpus: u32,
     /// Statistics are on while this is open.
@@ -127,12 +137,16 @@ pub struct Kernel {
 impl Kernel {
     /// Resolves the layout, loads and attaches the programs, and proves the layout.
     pub fn load(options: &Options) -> Result<Self, Error> {
-        let layout = {
+        let types = {
             let btf = btf::Btf::from_file(&options.btf).map_err(|e| Error::NoBtf {
                 path: options.btf.clone(),
                 reason: e.to_string(),
             })?;
-            layout::resolve(&btf)?
+            require_spinning_ring(&btf)?;
+            Types {
+                layout: layout::resolve(&btf)?,
+                allocation: Allocation::of(&btf),
+            }
         };
         let btf = Btf::parse_file(&options.btf, aya::Endianness::default()).map_err(|e| {
             Error::NoBtf {
@@ -141,11 +155,11 @@ impl Kernel {
             }
         })?;
         let pid_max = object::pid_max();
-        let candidates = match options.task_store {
-            Some(store) => vec![store],
-            None => object::preference(pid_max).to_vec(),
+        let candidates = match &options.task_store {
+            Some(store) => std::slice::from_ref(store),
+            None => object::preference(pid_max, types.allocation),
         };
-        let loaded = Self::load_first(options, &candidates, &layout, &btf, pid_max);
+        let loaded = Self::load_first(options, candidates, &types, &btf, pid_max);
         drop(btf);
         allocator::give_back();
         loaded
@@ -155,13 +169,13 @@ impl Kernel {
     fn load_first(
         options: &Options,
         stores: &[TaskStore],
-        layout: &agent_common::layout::Layout,
+        types: &Types,
         btf: &Btf,
         pid_max: u32,
     ) -> Result<Self, Error> {
         let mut failure = None;
         for &store in stores {
-            match Self::load_object(options, store, layout, btf, pid_max) {
+            match Self::load_object(options, store, types, btf, pid_max) {
                 Ok(kernel) => return Ok(kernel),
                 Err(error) => {
                     tracing::info!(store = store.name(), %error, "state store not usable here");
@@ -178,16 +192,28 @@ impl Kernel {
     fn load_object(
         options: &Options,
         store: TaskStore,
-        layout: &agent_common::layout::Layout,
+        types: &Types,
         btf: &Btf,
         pid_max: u32,
     ) -> Result<Self, Error> {
+        let allocation = (store == TaskStore::TaskStorage).then_some(types.allocation);
+        if allocation == Some(Allocation::UnderTheLock) {
+            return Err(Error::Program {
+                name: format!("object ({})", store.name()),
+                reason:
+                    "this kernel allocates task storage under a lock, which may freeze the node; \
+                         set kernel.task_state to \"pid-array\" or leave it out"
+                        .into(),
+            });
+        }
+        let create_without_sleeping = u32::from(allocation != Some(Allocation::BeforeTheLock));
         let log_level: u8 = if options.debug_log { u8::MAX } else { 0 };
         let mut loader = EbpfLoader::new();
         loader
             .btf(Some(btf))
             .allow_unsupported_maps()
-            .override_global("LAYOUT", layout, true)
+            .override_global("LAYOUT", &types.layout, true)
+            .override_global("CREATE_WITHOUT_SLEEPING", &create_without_sleeping, true)
             .override_global("AYA_LOG_LEVEL", &log_level, false);
         for name in PER_SLOT {
             loader.map_max_entries(name, options.slots);
@@ -207,7 +233,8 @@ impl Kernel {
         } else {
             None
         };
-        let statuses = programs::attach_all(&mut ebpf, btf, &controllers(&options.cgroup2))?;
+        let controllers = controllers(&options.cgroup2);
+        let statuses = programs::attach_all(&mut ebpf, btf, &controllers, allocation)?;
         let maps = Maps::take(&mut ebpf)?;
         let cpus = aya::util::nr_cpus().map_err(|(path, e)| Error::io(path)(e))?;
         let online = aya::util::online_cpus().map_err(|(path, e)| Error::io(path)(e))?;
@@ -220,16 +247,20 @@ impl Kernel {
             pid_max_raised: false,
             slots: options.slots,
             generation: 0,
+            enrolled_at: None,
             cpus,
             online_cpus: online.len() as u32,
             statistics,
         };
+        // The threads that are there already, this one among them, which the proof wants.
+        kernel.census();
         kernel.prove_layout(options)?;
         if options.debug_log {
             kernel.forward_debug_log();
         }
         tracing::info!(
             store = store.name(),
+            allocation = types.allocation.name(),
             programs = kernel.statuses.iter().filter(|s| s.up).count(),
             map_bytes = kernel.map_bytes(),
             "kernel programs attached"
@@ -493,6 +524,7 @@ impl Kernel {
 
     /// Threads and processes by slot; `None` without the iterator.
     pub fn census(&mut self) -> Option<Vec<Census>> {
+        self.enrol_threads();
         let records: Vec<CensusRecord> = self.records("census")?;
         let mut census = vec![Census::default(); self.slots as usize];
         for CensusRecord {
@@ -508,6 +540,21 @@ impl Kernel {
             }
         }
         Some(census)
+    }
+
+    /// Starts the accounts of threads that have none, where the census may not do it: of those that are older
+    /// than the agent, and again whenever a switch was not measured because there are more.
+    fn enrol_threads(&mut self) {
+        let unmeasured = self.unmeasured_switches();
+        if self.is_up("enrol_threads") && self.enrolled_at != Some(unmeasured) {
+            let _nothing_written: Option<Vec<CensusRecord>> = self.records("enrol_threads");
+            self.enrolled_at = Some(unmeasured);
+        }
+    }
+
+    /// Switches of sessions' threads of which nothing was measured, because the thread had no state.
+    pub fn unmeasured_switches(&self) -> u64 {
+        value(&self.maps.unmeasured_switches, 0)
     }
 
     /// Events lost because the ring was full, by kind.
@@ -571,6 +618,21 @@ impl Kernel {
             }
         }
     }
+}
+
+/// Refuses a kernel with `PREEMPT_RT` before 6.12, where who waits for the lock of a ring buffer sleeps: the
+/// programs send under locks that spin.
+fn require_spinning_ring(btf: &btf::Btf) -> Result<(), Error> {
+    // A member of the real-time mutex that a `spinlock_t` is there (include/linux/spinlock_types.h).
+    if btf.has_member("bpf_ringbuf", "spinlock.lock.waiters") {
+        return Err(Error::Program {
+            name: "object".into(),
+            reason: "this PREEMPT_RT kernel lets sleep who waits for the lock of a BPF ring buffer, which \
+                     freezes it in a program of the scheduler; boot one without PREEMPT_RT, or from 6.12 on"
+                .into(),
+        });
+    }
+    Ok(())
 }
 
 /// Controllers of the v2 hierarchy; none where v1 has them.

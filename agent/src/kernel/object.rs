@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use super::allocation::Allocation;
+
 /// Where the per-thread state is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskStore {
@@ -37,12 +39,14 @@ impl TaskStore {
 const ARRAY_UP_TO_PIDS: u32 = 131_072;
 
 /// The stores to try, in order: the array where pids are few, task storage where they are many and the
-/// kernel has it.
-pub(super) fn preference(pid_max: u32) -> [TaskStore; 2] {
-    if pid_max <= ARRAY_UP_TO_PIDS {
-        [TaskStore::PidArray, TaskStore::TaskStorage]
+/// kernel has it, and can create it without a lock.
+pub(super) fn preference(pid_max: u32, allocation: Allocation) -> &'static [TaskStore] {
+    if allocation == Allocation::UnderTheLock {
+        &[TaskStore::PidArray]
+    } else if pid_max <= ARRAY_UP_TO_PIDS {
+        &[TaskStore::PidArray, TaskStore::TaskStorage]
     } else {
-        [TaskStore::TaskStorage, TaskStore::PidArray]
+        &[TaskStore::TaskStorage, TaskStore::PidArray]
     }
 }
 
@@ -60,7 +64,15 @@ mod tests {
 
     #[test]
     fn many_pids_prefer_task_storage() {
-        assert_eq!(preference(32_768)[0], TaskStore::PidArray);
-        assert_eq!(preference(4_194_304)[0], TaskStore::TaskStorage);
+        for allocation in [Allocation::Lockless, Allocation::BeforeTheLock] {
+            assert_eq!(preference(32_768, allocation)[0], TaskStore::PidArray);
+            assert_eq!(preference(4_194_304, allocation)[0], TaskStore::TaskStorage);
+        }
+    }
+
+    #[test]
+    fn where_storage_is_allocated_under_a_lock_there_is_the_array_alone() {
+        let stores = preference(4_194_304, Allocation::UnderTheLock);
+        assert_eq!(stores, [TaskStore::PidArray]);
     }
 }

@@ -8,7 +8,7 @@ use aya::{
 };
 use serde::Serialize;
 
-use super::xid;
+use super::{allocation::Allocation, xid};
 use crate::error::Error;
 
 /// What a program is attached to.
@@ -22,6 +22,8 @@ pub enum Hook {
     FunctionExit(&'static str),
     /// A BPF iterator, run when the agent samples or wants to know.
     Iterator(&'static str),
+    /// One that may sleep.
+    SleepableIterator(&'static str),
     /// Nowhere: the agent runs it (`BPF_PROG_TEST_RUN`), with what it asks in a map.
     OnDemand,
     /// A tracepoint that a driver brings with it (`tracepoint`), attached when it is there.
@@ -41,6 +43,7 @@ impl Hook {
             Self::FunctionEntry(name) => format!("fentry/{name}"),
             Self::FunctionExit(name) => format!("fexit/{name}"),
             Self::Iterator(name) => format!("iter/{name}"),
+            Self::SleepableIterator(name) => format!("iter.s/{name}"),
             Self::OnDemand => "raw_tp/on_demand".to_owned(),
             Self::DriverTracepoint { category, name } => format!("tracepoint/{category}/{name}"),
         }
@@ -71,6 +74,8 @@ pub struct ProgramSpec {
     pub stands_in_for: Option<&'static str>,
     /// Controller of cgroup v2 without which the program would see nothing.
     pub controller: Option<&'static str>,
+    /// Loaded only where task storage is in use and allocated this way.
+    pub only_with: Option<Allocation>,
 }
 
 impl ProgramSpec {
@@ -91,17 +96,22 @@ impl ProgramSpec {
             fallback,
             stands_in_for: None,
             controller: None,
+            only_with: None,
         }
     }
 }
 
-use Hook::{DriverTracepoint, FunctionEntry, FunctionExit, Iterator, OnDemand, Tracepoint};
+use Hook::{
+    DriverTracepoint, FunctionEntry, FunctionExit, Iterator, OnDemand, SleepableIterator,
+    Tracepoint,
+};
 
 /// Every program of the object. Tests compare the list with the object.
 pub const PROGRAMS: &[ProgramSpec] = &[
     ProgramSpec::required("self_check", Iterator("task")),
     // Scheduler and processes.
     ProgramSpec::required("sched_switch", Tracepoint("sched_switch")),
+    ProgramSpec::required("task_newtask", Tracepoint("task_newtask")),
     ProgramSpec::required("sched_wakeup_new", Tracepoint("sched_wakeup_new")),
     ProgramSpec::required("sched_process_exec", Tracepoint("sched_process_exec")),
     ProgramSpec::required("sched_process_exit", Tracepoint("sched_process_exit")),
@@ -110,6 +120,10 @@ pub const PROGRAMS: &[ProgramSpec] = &[
         Iterator("task"),
         "processes are not counted, and CPU time is counted up to each thread's last switch",
     ),
+    ProgramSpec {
+        only_with: Some(Allocation::BeforeTheLock),
+        ..ProgramSpec::required("enrol_threads", SleepableIterator("task"))
+    },
     // Cgroups.
     ProgramSpec::optional(
         "cgroup_mkdir",
@@ -268,14 +282,19 @@ pub struct ProgramStatus {
 }
 
 /// Loads and attaches every program. A required one that fails is an error; one whose controller is not
-/// among `controllers` is not tried, and neither is a stand-in for one that runs.
+/// among `controllers` is not tried, and neither is a stand-in for one that runs, nor one for another way to
+/// allocate task storage than `allocation`.
 pub(super) fn attach_all(
     ebpf: &mut Ebpf,
     btf: &Btf,
     controllers: &[String],
+    allocation: Option<Allocation>,
 ) -> Result<Vec<ProgramStatus>, Error> {
     let mut statuses = Vec::new();
     for spec in PROGRAMS {
+        if spec.only_with.is_some() && spec.only_with != allocation {
+            continue;
+        }
         if spec
             .stands_in_for
             .is_some_and(|other| is_up(&statuses, other) && !stands_beside(&statuses, other))
@@ -386,7 +405,7 @@ fn attach(
             program.load(name, btf)?;
             program.attach()?;
         }
-        Iterator(name) => {
+        Iterator(name) | SleepableIterator(name) => {
             // Attached each time it is run.
             let program: &mut Iter = program.try_into()?;
             program.load(name, btf)?;

@@ -17,7 +17,7 @@ const TESTS: &str = "tests/tests";
 /// Test programs that do not run in a guest: they need Prometheus or a library that is not static, or
 /// test what is the same on every kernel, as what platforms say of sessions. Every other one of the
 /// package `integration-tests` runs there, but for those of the GPUs, whose agent loads a library.
-const NOT_IN_GUEST: [&str; 11] = [
+const NOT_IN_GUEST: [&str; 12] = [
     "bench",
     "budget",
     "containers",
@@ -25,6 +25,7 @@ const NOT_IN_GUEST: [&str; 11] = [
     "errors",
     "exposition",
     "kubernetes",
+    "locks",
     "logind",
     "nvml_real",
     "operations",

@@ -240,7 +240,7 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "kernel.task_state",
         flag: None,
-        doc: "Where the programs keep their state of each thread: task storage (kernel 5.13 and later), an array indexed by pid, or what the kernel allows.",
+        doc: "Where the programs keep their state of each thread: task storage, which follows the number of threads (a kernel that can create it without a lock: 5.18 and later), or an array indexed by pid, which takes 64 bytes for each of kernel.pid_max. By itself the agent takes the array up to a pid limit of 131,072, and beyond it where there is no such task storage.",
         field: Field::Text {
             form: "`auto`, `task-storage` or `pid-array`",
             get: |config| Some(config.kernel.task_state.name().to_owned()),

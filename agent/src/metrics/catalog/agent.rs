@@ -160,6 +160,17 @@ pub(super) const FAMILIES: &[Family] = &[
         }),
     },
     Family {
+        stem: "vdi_agent_unmeasured_switches",
+        help: "Context switches of sessions' threads of which nothing was measured, because the thread had no state yet: its start was missed, or the kernel had no memory for it",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program("sched_switch"),
+        samples: Node(|state, out| {
+            out.number(&[], state.snapshot.agent.unmeasured_switches as f64)
+        }),
+    },
+    Family {
         stem: "vdi_agent_map_memory",
         help: "Kernel memory of the programs' maps; task storage, which grows with the threads, is not in it",
         kind: Gauge,

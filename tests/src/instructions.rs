@@ -1,0 +1,165 @@
+//! The calls of a kernel program, with what may be in their registers: constants and maps are followed through
+//! moves and jumps, and from both sides of a branch.
+
+use std::collections::BTreeSet;
+
+use aya_obj::generated::bpf_insn;
+
+/// Something that a register may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Value {
+    /// A constant.
+    Number(i32),
+    /// The map that this number was put in the place of.
+    Map(i32),
+}
+
+/// A call of a helper of the kernel.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Its number in `enum bpf_func_id` (include/uapi/linux/bpf.h).
+    pub helper: i32,
+    /// What its first argument may be, as far as it is a constant or a map.
+    pub first: BTreeSet<Value>,
+    /// The same for its fourth.
+    pub fourth: BTreeSet<Value>,
+}
+
+/// What each register may hold.
+type Registers = [BTreeSet<Value>; 11];
+
+// include/uapi/linux/bpf.h and bpf_common.h
+const CALL: u8 = 0x85;
+const EXIT: u8 = 0x95;
+const JUMP: u8 = 0x05;
+const LOAD_64: u8 = 0x18;
+const MOVE_NUMBER: u8 = 0xb7;
+const MOVE_REGISTER: u8 = 0xbf;
+const CLASS: u8 = 0x07;
+/// Loads into a register, and arithmetic of 64 and 32 bits.
+const WRITING_CLASSES: [u8; 4] = [0x00, 0x01, 0x07, 0x04];
+const JUMPING_CLASSES: [u8; 2] = [0x05, 0x06];
+/// Values of an instruction's source register that say what its number is.
+const PSEUDO_MAP: u8 = 1;
+const PSEUDO_FUNCTION: u8 = 1;
+
+/// The calls in a linked program, its subprograms included.
+pub fn calls(code: &[bpf_insn]) -> Vec<Call> {
+    let mut before: Vec<Option<Registers>> = vec![None; code.len()];
+    let mut open = vec![(0, Registers::default())];
+    while let Some((at, arriving)) = open.pop() {
+        let Some(registers) = joined(&mut before[at], &arriving) else {
+            continue;
+        };
+        open.extend(after(code, at, registers));
+    }
+    code.iter()
+        .zip(before)
+        .filter(|(instruction, _)| instruction.code == CALL && instruction.src_reg() == 0)
+        .filter_map(|(instruction, registers)| {
+            let [_, first, _, _, fourth, ..] = registers?;
+            Some(Call {
+                helper: instruction.imm,
+                first,
+                fourth,
+            })
+        })
+        .collect()
+}
+
+/// What is known with what arrives from one more side; `None` where that is nothing new.
+fn joined(known: &mut Option<Registers>, arriving: &Registers) -> Option<Registers> {
+    let new = known.is_none();
+    let known = known.get_or_insert_with(Registers::default);
+    let mut grown = new;
+    for (known, arriving) in known.iter_mut().zip(arriving) {
+        let before = known.len();
+        known.extend(arriving);
+        grown |= known.len() > before;
+    }
+    grown.then(|| known.clone())
+}
+
+/// Where the program goes on, and with what.
+fn after(code: &[bpf_insn], at: usize, mut registers: Registers) -> Vec<(usize, Registers)> {
+    let instruction = &code[at];
+    let to = |offset: i64| (at as i64 + 1 + offset) as usize;
+    let written = instruction.dst_reg() as usize;
+    match instruction.code {
+        EXIT => Vec::new(),
+        CALL => {
+            let mut next = Vec::new();
+            if instruction.src_reg() == PSEUDO_FUNCTION {
+                next.push((to(instruction.imm.into()), registers.clone()));
+            }
+            registers[..=5].fill(BTreeSet::new());
+            next.push((to(0), registers));
+            next
+        }
+        JUMP => vec![(to(instruction.off.into()), registers)],
+        LOAD_64 => {
+            registers[written] = if instruction.src_reg() == PSEUDO_MAP {
+                [Value::Map(instruction.imm)].into()
+            } else {
+                BTreeSet::new()
+            };
+            // It is two instructions long.
+            vec![(to(1), registers)]
+        }
+        jump if JUMPING_CLASSES.contains(&(jump & CLASS)) => vec![
+            (to(0), registers.clone()),
+            (to(instruction.off.into()), registers),
+        ],
+        other => {
+            if other == MOVE_REGISTER {
+                registers[written] = registers[instruction.src_reg() as usize].clone();
+            } else if other == MOVE_NUMBER {
+                registers[written] = [Value::Number(instruction.imm)].into();
+            } else if WRITING_CLASSES.contains(&(other & CLASS)) {
+                registers[written].clear();
+            }
+            vec![(to(0), registers)]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instruction(code: u8, registers: [u8; 2], off: i16, imm: i32) -> bpf_insn {
+        let [destination, source] = registers;
+        let mut instruction = bpf_insn {
+            code,
+            _bitfield_align_1: [],
+            _bitfield_1: bpf_insn::new_bitfield_1(destination, source),
+            off,
+            imm,
+        };
+        instruction.set_dst_reg(destination);
+        instruction
+    }
+
+    #[test]
+    fn both_sides_of_a_branch_are_seen() {
+        // A map in one register, another in the other branch, and one call for both.
+        let code = [
+            instruction(LOAD_64, [6, PSEUDO_MAP], 0, 1),
+            instruction(0, [0, 0], 0, 0),
+            instruction(0x15, [7, 0], 2, 0), // jump if equal, over two
+            instruction(LOAD_64, [6, PSEUDO_MAP], 0, 2),
+            instruction(0, [0, 0], 0, 0),
+            instruction(MOVE_REGISTER, [1, 6], 0, 0),
+            instruction(MOVE_NUMBER, [4, 0], 0, 1),
+            instruction(CALL, [0, 0], 0, 156),
+            instruction(CALL, [0, 0], 0, 14),
+            instruction(EXIT, [0, 0], 0, 0),
+        ];
+        let calls = calls(&code);
+        assert_eq!(calls.len(), 2);
+        assert_eq!(calls[0].helper, 156);
+        assert_eq!(calls[0].first, [Value::Map(1), Value::Map(2)].into());
+        assert_eq!(calls[0].fourth, [Value::Number(1)].into());
+        assert!(calls[1].first.is_empty(), "a call leaves nothing behind");
+    }
+}

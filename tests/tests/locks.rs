@@ -1,0 +1,192 @@
+//! The table of locks in docs/architecture.md, against the instructions of the programs.
+//!
+//! A program that allocates under a lock which a waking thread needs freezes the machine, and does so on the
+//! kernels that nobody has at hand. So what each program does is read from its instructions, its subprograms
+//! included, and what the table does not say is refused.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+};
+
+use aya_obj::{
+    Object,
+    generated::{bpf_insn, bpf_map_type},
+    maps::Map,
+};
+use integration_tests::{
+    instructions::{Call, Value, calls},
+    objects, repository,
+};
+use sessionscope::kernel::programs::PROGRAMS;
+
+/// What is done with maps, in the words of the table.
+type Deeds = BTreeSet<&'static str>;
+
+const HASH: u32 = bpf_map_type::BPF_MAP_TYPE_HASH as u32;
+const LRU_HASH: u32 = bpf_map_type::BPF_MAP_TYPE_LRU_HASH as u32;
+const BPF_F_NO_PREALLOC: u32 = 1;
+const BPF_LOCAL_STORAGE_GET_F_CREATE: i32 = 1;
+/// The map that is no hash and yet not allocated whole.
+const TASK_STATES: &str = "TASK_STATES";
+
+// `enum bpf_func_id` (include/uapi/linux/bpf.h).
+const MAP_LOOKUP_ELEM: i32 = 1;
+const MAP_UPDATE_ELEM: i32 = 2;
+const MAP_DELETE_ELEM: i32 = 3;
+const SEQ_WRITE: i32 = 127;
+const RINGBUF_OUTPUT: i32 = 130;
+const RINGBUF_RESERVE: i32 = 131;
+const TASK_STORAGE_GET: i32 = 156;
+/// Helpers that take no lock and allocate nothing: clocks, what is current, reads of the kernel's memory, how
+/// full the ring is, and what ends a reservation in it.
+const HARMLESS: [i32; 11] = [5, 14, 16, 35, 80, 113, 115, 125, 132, 133, 134];
+
+/// The programs of an object with their subprograms, and its maps by the number that stands for each.
+fn linked(content: &[u8]) -> (BTreeMap<String, Vec<bpf_insn>>, HashMap<i32, (String, Map)>) {
+    let mut object = Object::parse(content).expect("an object");
+    let maps: HashMap<i32, (String, Map)> = object
+        .maps
+        .clone()
+        .into_iter()
+        .enumerate()
+        .map(|(number, map)| (number as i32 + 1, map))
+        .collect();
+    let sections = object.functions.keys().map(|(section, _)| *section);
+    let sections = sections.collect();
+    let numbered = maps
+        .iter()
+        .map(|(number, (name, map))| (name.as_str(), *number, map));
+    object
+        .relocate_maps(numbered, &sections)
+        .expect("the maps are there");
+    object
+        .relocate_calls(&sections)
+        .expect("so are the functions");
+    let programs = object.programs.iter().map(|(name, program)| {
+        let function = &object.functions[&program.function_key()];
+        (name.clone(), function.instructions.clone())
+    });
+    (programs.collect(), maps)
+}
+
+/// What a program does.
+fn deeds(program: &str, code: &[bpf_insn], maps: &HashMap<i32, (String, Map)>) -> Deeds {
+    let mut deeds = Deeds::new();
+    for Call {
+        helper,
+        first,
+        fourth,
+    } in calls(code)
+    {
+        let kinds: BTreeSet<u32> = first
+            .iter()
+            .filter_map(|value| match value {
+                Value::Map(number) => Some(maps[number].1.map_type()),
+                Value::Number(_) => None,
+            })
+            .collect();
+        let takes_map = !HARMLESS.contains(&helper) && helper != SEQ_WRITE;
+        assert!(
+            !takes_map || !kinds.is_empty(),
+            "{program}: which map has the call of {helper}?"
+        );
+        match helper {
+            MAP_LOOKUP_ELEM => deeds.extend(["looks up"]),
+            MAP_UPDATE_ELEM => deeds.extend(kinds.iter().map(|kind| match *kind {
+                LRU_HASH => "inserts (LRU)",
+                HASH => "inserts",
+                other => panic!("{program}: inserts into a map of the type {other}"),
+            })),
+            MAP_DELETE_ELEM => deeds.extend(["removes"]),
+            SEQ_WRITE => deeds.extend(["writes records"]),
+            RINGBUF_OUTPUT | RINGBUF_RESERVE => deeds.extend(["sends"]),
+            TASK_STORAGE_GET => deeds.extend(fourth.iter().map(|flags| match flags {
+                Value::Number(0) => "looks up",
+                Value::Number(BPF_LOCAL_STORAGE_GET_F_CREATE) => "creates",
+                other => panic!("{program}: task storage with the flags {other:?}"),
+            })),
+            other => assert!(
+                HARMLESS.contains(&other),
+                "{program}: what does helper {other} do under a lock? Say it here and in the table"
+            ),
+        }
+    }
+    deeds
+}
+
+/// The rows of the table: program, what is held, what it does.
+fn table() -> Vec<(String, String, BTreeSet<String>)> {
+    let page = fs::read_to_string(repository().join("docs/architecture.md")).expect("the page");
+    let (_, rest) = page.split_once("<!-- locks -->").expect("the table begins");
+    let (table, _) = rest.split_once("<!-- /locks -->").expect("and ends");
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [program, held, does] = cells[..] else {
+            panic!("not three cells: {row}")
+        };
+        (
+            program.trim_matches('`').to_owned(),
+            held.to_owned(),
+            does.split(", ").map(str::to_owned).collect(),
+        )
+    })
+    .collect()
+}
+
+#[test]
+fn every_program_is_in_the_table_once_and_in_the_order_of_the_list() {
+    let rows = table();
+    let rows: Vec<&str> = rows
+        .iter()
+        .map(|(program, _, _)| program.as_str())
+        .collect();
+    let programs: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
+    assert_eq!(rows, programs);
+}
+
+#[test]
+fn every_program_does_what_the_table_says() {
+    let mut done: BTreeMap<String, Deeds> = BTreeMap::new();
+    for (_, content) in objects() {
+        let (programs, maps) = linked(&content);
+        for (name, code) in programs {
+            let deeds = deeds(&name, &code, &maps);
+            done.entry(name).or_default().extend(deeds);
+        }
+    }
+    for (program, _, does) in table() {
+        let done: BTreeSet<String> = done[&program]
+            .iter()
+            .map(|deed| (*deed).to_owned())
+            .collect();
+        assert_eq!(
+            done, does,
+            "{program}: left what it does, right what the table says"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_created_under_a_lock() {
+    for (program, held, does) in table() {
+        assert!(
+            !does.contains("creates") || held.starts_with("nothing"),
+            "{program} creates under {held}"
+        );
+    }
+}
+
+#[test]
+fn every_hash_is_allocated_whole() {
+    for (path, content) in objects() {
+        let (_, maps) = linked(&content);
+        for (name, map) in maps.values() {
+            let on_demand = map.map_flags() & BPF_F_NO_PREALLOC != 0;
+            let is_storage = map.map_type() == bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE as u32;
+            assert_eq!(on_demand, is_storage, "{}: {name}", path.display());
+            assert!(!is_storage || name == TASK_STATES, "{name}");
+        }
+    }
+}
