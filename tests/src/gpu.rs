@@ -13,7 +13,7 @@ use std::{
 
 pub use nvml_scenario::{
     Code, Scenario,
-    library::MISSING_IN_470,
+    library::{MISSING_IN_470, MISSING_IN_535_86},
     scenario::{
         CaptureSession, Clocks, Device, Ecc, EncoderSession, ErrorCounts, Event, Fault, Kind,
         Memory, MigDevice, PcieThroughput, Process, Sample, Utilization, Violations,
@@ -54,6 +54,16 @@ impl Gpus {
             scenario,
         };
         gpus.write();
+        gpus
+    }
+
+    /// A driver from 535.43.02 to 535.86, whose version 3 of the process lists has entries of 32 bytes.
+    pub fn of_535_86(devices: Vec<Device>) -> Self {
+        let mut gpus = Self::without(MISSING_IN_535_86, devices);
+        gpus.change(|scenario| {
+            "535.54.03".clone_into(&mut scenario.driver_version);
+            scenario.version_3_has_protected_memory = true;
+        });
         gpus
     }
 

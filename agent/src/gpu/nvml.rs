@@ -6,6 +6,8 @@
 
 #![expect(unsafe_code, reason = "the driver has an interface in C")]
 
+mod buffer;
+
 use std::{
     cell::RefCell,
     collections::HashSet,
@@ -24,6 +26,7 @@ use nvml_wrapper_sys::bindings::{
     nvmlProcessUtilizationSample_t, nvmlReturn_t,
 };
 
+use self::buffer::Buffer;
 use super::{
     calls::CallLog,
     model::{Codec, Context, Memory, Stream},
@@ -59,13 +62,19 @@ pub(super) type Answer<T> = Result<Option<T>, Failure>;
 pub(super) struct Driver<'l> {
     nvml: Nvml,
     log: &'l CallLog,
+    /// Whether version 3 of the process lists has entries of 24 bytes, as version 2 has in every driver.
+    version_3_fits: bool,
 }
 
 impl<'l> Driver<'l> {
     /// Loads the library and initialises the driver.
     pub(super) fn initialise(library: &OsStr, log: &'l CallLog) -> Result<Self, NvmlError> {
         let nvml = log.record("nvmlInit_v2", || Nvml::builder().lib_path(library).init());
-        nvml.map(|nvml| Self { nvml, log })
+        nvml.map(|nvml| Self {
+            version_3_fits: version_3_fits(nvml.lib()),
+            nvml,
+            log,
+        })
     }
 
     /// Version of the driver.
@@ -221,18 +230,27 @@ impl<'d> Handle<'d> {
     pub(super) fn contexts(&self, list: ContextList) -> Answer<Vec<Context>> {
         let library = self.library();
         let (newer, older) = list.functions();
-        let answer = self.ask(newer, |_| {
-            let function = match list {
-                ContextList::Compute => library.nvmlDeviceGetComputeRunningProcesses_v3.as_ref(),
-                ContextList::Graphics => library.nvmlDeviceGetGraphicsRunningProcesses_v3.as_ref(),
-                ContextList::Mps => library.nvmlDeviceGetMPSComputeRunningProcesses_v3.as_ref(),
-            };
-            let function = nvml_sym(function)?;
-            // SAFETY: the handle is of this library; the buffer has the room that `list` says.
-            list_of(|count, buffer| unsafe { function(self.raw(), count, buffer) })
-        })?;
-        let answer = match answer {
-            None if self.lacks(newer) => self.ask(older, |_| {
+        let mut answer = None;
+        if self.driver.version_3_fits {
+            answer = self.ask(newer, |_| {
+                let function = match list {
+                    ContextList::Compute => {
+                        library.nvmlDeviceGetComputeRunningProcesses_v3.as_ref()
+                    }
+                    ContextList::Graphics => {
+                        library.nvmlDeviceGetGraphicsRunningProcesses_v3.as_ref()
+                    }
+                    ContextList::Mps => library.nvmlDeviceGetMPSComputeRunningProcesses_v3.as_ref(),
+                };
+                let function = nvml_sym(function)?;
+                // SAFETY: the handle is of this library; the buffer has the room that `list_of` says.
+                self.list_of(newer, |count, buffer| unsafe {
+                    function(self.raw(), count, buffer)
+                })
+            })?;
+        }
+        if answer.is_none() && self.lacks_version_3(newer) {
+            answer = self.ask(older, |_| {
                 let function = match list {
                     ContextList::Compute => {
                         library.nvmlDeviceGetComputeRunningProcesses_v2.as_ref()
@@ -244,10 +262,11 @@ impl<'d> Handle<'d> {
                 };
                 let function = nvml_sym(function)?;
                 // SAFETY: the same.
-                list_of(|count, buffer| unsafe { function(self.raw(), count, buffer) })
-            })?,
-            answer => answer,
-        };
+                self.list_of(older, |count, buffer| unsafe {
+                    function(self.raw(), count, buffer)
+                })
+            })?;
+        }
         Ok(answer.map(|entries: Vec<nvmlProcessInfo_v2_t>| {
             let context = |entry: nvmlProcessInfo_v2_t| Context {
                 pid: entry.pid,
@@ -262,7 +281,11 @@ impl<'d> Handle<'d> {
     /// Whether neither version of a list is there.
     pub(super) fn lacks_list(&self, list: ContextList) -> bool {
         let (newer, older) = list.functions();
-        self.lacks(newer) && self.lacks(older)
+        self.lacks_version_3(newer) && self.lacks(older)
+    }
+
+    fn lacks_version_3(&self, newer: &'static str) -> bool {
+        !self.driver.version_3_fits || self.lacks(newer)
     }
 
     /// Utilisation samples of processes that are newer than a moment, microseconds since 1970. That there
@@ -271,8 +294,8 @@ impl<'d> Handle<'d> {
         let library = self.library();
         self.ask("nvmlDeviceGetProcessUtilization", |_| {
             let function = nvml_sym(library.nvmlDeviceGetProcessUtilization.as_ref())?;
-            let entries = list_of(|count, buffer| {
-                // SAFETY: the handle is of this library; the buffer has the room that `list` says.
+            let entries = self.list_of("nvmlDeviceGetProcessUtilization", |count, buffer| {
+                // SAFETY: the handle is of this library; the buffer has the room that `list_of` says.
                 unsafe { function(self.raw(), buffer, count, newer_than_us) }
             });
             let entries: Vec<nvmlProcessUtilizationSample_t> = match entries {
@@ -293,8 +316,10 @@ impl<'d> Handle<'d> {
         let library = self.library();
         self.ask("nvmlDeviceGetEncoderSessions", |_| {
             let function = nvml_sym(library.nvmlDeviceGetEncoderSessions.as_ref())?;
-            // SAFETY: the handle is of this library; the buffer has the room that `list` says.
-            let entries = list_of(|count, buffer| unsafe { function(self.raw(), count, buffer) })?;
+            // SAFETY: the handle is of this library; the buffer has the room that `list_of` says.
+            let entries = self.list_of("nvmlDeviceGetEncoderSessions", |count, buffer| unsafe {
+                function(self.raw(), count, buffer)
+            })?;
             let stream = |entry: nvmlEncoderSessionInfo_t| Stream {
                 pid: entry.pid,
                 codec: Some(Codec::of(entry.codecType)),
@@ -312,8 +337,10 @@ impl<'d> Handle<'d> {
         let library = self.library();
         self.ask("nvmlDeviceGetFBCSessions", |_| {
             let function = nvml_sym(library.nvmlDeviceGetFBCSessions.as_ref())?;
-            // SAFETY: the handle is of this library; the buffer has the room that `list` says.
-            let entries = list_of(|count, buffer| unsafe { function(self.raw(), count, buffer) })?;
+            // SAFETY: the handle is of this library; the buffer has the room that `list_of` says.
+            let entries = self.list_of("nvmlDeviceGetFBCSessions", |count, buffer| unsafe {
+                function(self.raw(), count, buffer)
+            })?;
             let stream = |entry: nvmlFBCSessionInfo_t| Stream {
                 pid: entry.pid,
                 codec: None,
@@ -324,6 +351,40 @@ impl<'d> Handle<'d> {
             };
             Ok(entries.into_iter().map(stream).collect())
         })
+    }
+
+    /// A list in one call where there is room, which is nearly always. A function that writes more than
+    /// there is room for is one that the driver does not have: its entries are not those of our header.
+    fn list_of<T: Copy>(
+        &self,
+        function: &'static str,
+        call: impl Fn(*mut c_uint, *mut T) -> nvmlReturn_t,
+    ) -> Result<Vec<T>, NvmlError> {
+        let mut room = ROOM;
+        for _ in 0..ATTEMPTS {
+            let mut buffer = Buffer::<T>::new(room);
+            let mut count = room as c_uint;
+            let returned = call(&raw mut count, buffer.as_mut_ptr());
+            if !buffer.is_intact() {
+                self.driver.log.failed(function, "overrun");
+                tracing::error!(
+                    function,
+                    room,
+                    count,
+                    entry_bytes = size_of::<T>(),
+                    "the NVIDIA driver has written past the room that it was told of; it is not asked for this list again"
+                );
+                return Err(NvmlError::FunctionNotFound);
+            }
+            match returned {
+                // SAFETY: the driver says that it has written so many, of plain numbers.
+                SUCCESS => return Ok(unsafe { buffer.take(count as usize) }),
+                // Half as much again: it may grow once more.
+                INSUFFICIENT_SIZE => room = room.max(count as usize) * 3 / 2,
+                error => return Err(error.into()),
+            }
+        }
+        Err(NvmlError::InsufficientSize(None))
     }
 
     fn library(&self) -> &'d NvmlLib {
@@ -504,6 +565,15 @@ pub(super) fn device_reason(error: &NvmlError) -> &'static str {
     }
 }
 
+/// Whether entries of version 3 of the process lists have 24 bytes. Drivers from 535.43.02 to 535.86, of CUDA
+/// 12.2.0, hand out 32, with the protected memory behind the rest (`nvmlProcessInfo_t` of the nvml.h of
+/// nvidia-nvml-dev 12.2.81; 12.1.105 and 12.2.140 have 24). Those drivers brought the first function, and their
+/// successors the second, which has the protected memory since.
+fn version_3_fits(library: &NvmlLib) -> bool {
+    library.nvmlDeviceGetConfComputeMemSizeInfo.is_err()
+        || library.nvmlDeviceGetRunningProcessDetailList.is_ok()
+}
+
 fn zeroed<T: Copy>() -> T {
     // SAFETY: only called for structures of the C interface, which are numbers and pointers.
     unsafe { mem::zeroed() }
@@ -513,25 +583,4 @@ fn number(call: impl FnOnce(*mut c_uint) -> nvmlReturn_t) -> Result<u32, NvmlErr
     let mut value = 0;
     nvml_try(call(&raw mut value))?;
     Ok(value)
-}
-
-/// A list in one call where there is room, which is nearly always.
-fn list_of<T: Copy>(
-    call: impl Fn(*mut c_uint, *mut T) -> nvmlReturn_t,
-) -> Result<Vec<T>, NvmlError> {
-    let mut room = ROOM;
-    for _ in 0..ATTEMPTS {
-        let mut buffer = vec![zeroed::<T>(); room];
-        let mut count = room as c_uint;
-        match call(&raw mut count, buffer.as_mut_ptr()) {
-            SUCCESS => {
-                buffer.truncate(count as usize);
-                return Ok(buffer);
-            }
-            // Half as much again: it may grow once more.
-            INSUFFICIENT_SIZE => room = room.max(count as usize) * 3 / 2,
-            error => return Err(error.into()),
-        }
-    }
-    Err(NvmlError::InsufficientSize(None))
 }

@@ -17,7 +17,12 @@ pub const MISSING_IN_470: &[&str] = &[
     "nvmlDeviceGetProcessesUtilizationInfo",
     "nvmlDeviceGetCurrentClocksEventReasons",
     "nvmlDeviceGetSupportedClocksEventReasons",
+    "nvmlDeviceGetConfComputeMemSizeInfo",
+    "nvmlDeviceGetRunningProcessDetailList",
 ];
+
+/// What the drivers from 535.43.02 to 535.86 do not have, and those after them have.
+pub const MISSING_IN_535_86: &[&str] = &["nvmlDeviceGetRunningProcessDetailList"];
 
 /// The cdylib, which is built beside the tests of every package that depends on this crate.
 pub fn built() -> io::Result<PathBuf> {

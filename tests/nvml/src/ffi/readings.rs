@@ -9,8 +9,9 @@ use std::{
 };
 
 use nvml_wrapper_sys::bindings::{
-    nvmlClockType_t, nvmlDevice_t, nvmlMemory_t, nvmlMemory_v2_t, nvmlPcieUtilCounter_t,
-    nvmlPstates_t, nvmlReturn_t, nvmlTemperatureSensors_t, nvmlUtilization_t,
+    nvmlClockType_t, nvmlConfComputeMemSizeInfo_t, nvmlDevice_t, nvmlMemory_t, nvmlMemory_v2_t,
+    nvmlPcieUtilCounter_t, nvmlPstates_t, nvmlReturn_t, nvmlTemperatureSensors_t,
+    nvmlUtilization_t,
 };
 
 use super::output::{Out, put, supported};
@@ -43,6 +44,13 @@ readings! {
     nvmlDeviceGetUtilizationRates: nvmlUtilization_t = |view| {
         let utilization = view.undivided()?.utilization;
         utilization.map(|busy| nvmlUtilization_t { gpu: busy.gpu, memory: busy.memory })
+    };
+    nvmlDeviceGetConfComputeMemSizeInfo: nvmlConfComputeMemSizeInfo_t = |view| {
+        let sizes = view.whole()?.confidential_memory_kib;
+        sizes.map(|(protected, unprotected)| nvmlConfComputeMemSizeInfo_t {
+            protectedMemSizeKib: protected,
+            unprotectedMemSizeKib: unprotected,
+        })
     };
     nvmlDeviceGetPowerUsage: c_uint = |view| view.whole()?.power_milliwatts;
     nvmlDeviceGetEnforcedPowerLimit: c_uint = |view| view.whole()?.power_limit_milliwatts;

@@ -35,6 +35,8 @@ pub struct Device {
     pub encoder_capacity: Option<u32>,
     /// Frame buffer.
     pub memory: Option<Memory>,
+    /// Protected and unprotected memory of confidential computing; absent where the device has none.
+    pub confidential_memory_kib: Option<(u64, u64)>,
     /// Of the GPU die.
     pub temperature_celsius: Option<u32>,
     /// Of the memory, by `nvmlDeviceGetFieldValues` only.
@@ -112,6 +114,7 @@ impl Default for Device {
             decoder_utilization: None,
             encoder_capacity: None,
             memory: None,
+            confidential_memory_kib: None,
             temperature_celsius: None,
             memory_temperature_celsius: None,
             fan_speed: None,

@@ -35,6 +35,9 @@ pub struct Scenario {
     /// A change is a driver that was unloaded and loaded between two calls: every handle and every
     /// initialisation from before is void.
     pub driver_generation: u64,
+    /// Whether entries of version 3 of the process lists have 32 bytes instead of 24, as in the drivers from
+    /// 535.43.02 to 535.86. These lack [`crate::library::MISSING_IN_535_86`].
+    pub version_3_has_protected_memory: bool,
     /// In the order of their indices.
     pub devices: Vec<Device>,
     /// Looked through in order; the first that applies decides.
@@ -49,6 +52,7 @@ impl Default for Scenario {
             cuda_version: 12040,
             driver_loaded: true,
             driver_generation: 0,
+            version_3_has_protected_memory: false,
             devices: Vec::new(),
             faults: Vec::new(),
         }
