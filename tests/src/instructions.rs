@@ -12,6 +12,8 @@ pub enum Value {
     Number(i32),
     /// The map that this number was put in the place of.
     Map(i32),
+    /// Anything else.
+    Unknown,
 }
 
 /// A call of a helper of the kernel.
@@ -19,7 +21,7 @@ pub enum Value {
 pub struct Call {
     /// Its number in `enum bpf_func_id` (include/uapi/linux/bpf.h).
     pub helper: i32,
-    /// What its first argument may be, as far as it is a constant or a map.
+    /// What its first argument may be.
     pub first: BTreeSet<Value>,
     /// The same for its fourth.
     pub fourth: BTreeSet<Value>,
@@ -33,8 +35,9 @@ const CALL: u8 = 0x85;
 const EXIT: u8 = 0x95;
 const JUMP: u8 = 0x05;
 const LOAD_64: u8 = 0x18;
-const MOVE_NUMBER: u8 = 0xb7;
-const MOVE_REGISTER: u8 = 0xbf;
+/// Of 64 and of 32 bits.
+const MOVE_NUMBER: [u8; 2] = [0xb7, 0xb4];
+const MOVE_REGISTER: [u8; 2] = [0xbf, 0xbc];
 const CLASS: u8 = 0x07;
 /// Loads into a register, and arithmetic of 64 and 32 bits.
 const WRITING_CLASSES: [u8; 4] = [0x00, 0x01, 0x07, 0x04];
@@ -42,11 +45,13 @@ const JUMPING_CLASSES: [u8; 2] = [0x05, 0x06];
 /// Values of an instruction's source register that say what its number is.
 const PSEUDO_MAP: u8 = 1;
 const PSEUDO_FUNCTION: u8 = 1;
+const HELPER: u8 = 0;
 
-/// The calls in a linked program, its subprograms included.
+/// The calls in a linked program, its subprograms included. Panics at a call of anything but a helper or a
+/// subprogram: what it does is not known.
 pub fn calls(code: &[bpf_insn]) -> Vec<Call> {
     let mut before: Vec<Option<Registers>> = vec![None; code.len()];
-    let mut open = vec![(0, Registers::default())];
+    let mut open = vec![(0, unknown())];
     while let Some((at, arriving)) = open.pop() {
         let Some(registers) = joined(&mut before[at], &arriving) else {
             continue;
@@ -55,7 +60,7 @@ pub fn calls(code: &[bpf_insn]) -> Vec<Call> {
     }
     code.iter()
         .zip(before)
-        .filter(|(instruction, _)| instruction.code == CALL && instruction.src_reg() == 0)
+        .filter(|(instruction, _)| instruction.code == CALL && instruction.src_reg() == HELPER)
         .filter_map(|(instruction, registers)| {
             let [_, first, _, _, fourth, ..] = registers?;
             Some(Call {
@@ -65,6 +70,11 @@ pub fn calls(code: &[bpf_insn]) -> Vec<Call> {
             })
         })
         .collect()
+}
+
+/// Nothing is known of any register.
+fn unknown() -> Registers {
+    std::array::from_fn(|_| [Value::Unknown].into())
 }
 
 /// What is known with what arrives from one more side; `None` where that is nothing new.
@@ -89,10 +99,12 @@ fn after(code: &[bpf_insn], at: usize, mut registers: Registers) -> Vec<(usize, 
         EXIT => Vec::new(),
         CALL => {
             let mut next = Vec::new();
-            if instruction.src_reg() == PSEUDO_FUNCTION {
-                next.push((to(instruction.imm.into()), registers.clone()));
+            match instruction.src_reg() {
+                HELPER => {}
+                PSEUDO_FUNCTION => next.push((to(instruction.imm.into()), registers.clone())),
+                other => panic!("instruction {at}: a call of the kind {other}"),
             }
-            registers[..=5].fill(BTreeSet::new());
+            registers[..=5].fill([Value::Unknown].into());
             next.push((to(0), registers));
             next
         }
@@ -101,7 +113,7 @@ fn after(code: &[bpf_insn], at: usize, mut registers: Registers) -> Vec<(usize, 
             registers[written] = if instruction.src_reg() == PSEUDO_MAP {
                 [Value::Map(instruction.imm)].into()
             } else {
-                BTreeSet::new()
+                [Value::Unknown].into()
             };
             // It is two instructions long.
             vec![(to(1), registers)]
@@ -111,12 +123,12 @@ fn after(code: &[bpf_insn], at: usize, mut registers: Registers) -> Vec<(usize, 
             (to(instruction.off.into()), registers),
         ],
         other => {
-            if other == MOVE_REGISTER {
+            if MOVE_REGISTER.contains(&other) {
                 registers[written] = registers[instruction.src_reg() as usize].clone();
-            } else if other == MOVE_NUMBER {
+            } else if MOVE_NUMBER.contains(&other) {
                 registers[written] = [Value::Number(instruction.imm)].into();
             } else if WRITING_CLASSES.contains(&(other & CLASS)) {
-                registers[written].clear();
+                registers[written] = [Value::Unknown].into();
             }
             vec![(to(0), registers)]
         }
@@ -141,6 +153,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_loaded_or_computed_is_unknown() {
+        for (code, registers) in [(0x79, [4, 10]), (0x57, [4, 0]), (0x61, [4, 6])] {
+            let code = [
+                instruction(MOVE_NUMBER[0], [4, 0], 0, 0),
+                instruction(0x15, [7, 0], 1, 0), // jump if equal, over one
+                instruction(code, registers, 0, 1),
+                instruction(CALL, [0, 0], 0, 156),
+                instruction(EXIT, [0, 0], 0, 0),
+            ];
+            let fourth = &calls(&code)[0].fourth;
+            assert_eq!(*fourth, [Value::Number(0), Value::Unknown].into());
+        }
+    }
+
+    #[test]
     fn both_sides_of_a_branch_are_seen() {
         // A map in one register, another in the other branch, and one call for both.
         let code = [
@@ -149,8 +176,8 @@ mod tests {
             instruction(0x15, [7, 0], 2, 0), // jump if equal, over two
             instruction(LOAD_64, [6, PSEUDO_MAP], 0, 2),
             instruction(0, [0, 0], 0, 0),
-            instruction(MOVE_REGISTER, [1, 6], 0, 0),
-            instruction(MOVE_NUMBER, [4, 0], 0, 1),
+            instruction(MOVE_REGISTER[0], [1, 6], 0, 0),
+            instruction(MOVE_NUMBER[1], [4, 0], 0, 1),
             instruction(CALL, [0, 0], 0, 156),
             instruction(CALL, [0, 0], 0, 14),
             instruction(EXIT, [0, 0], 0, 0),
@@ -160,6 +187,10 @@ mod tests {
         assert_eq!(calls[0].helper, 156);
         assert_eq!(calls[0].first, [Value::Map(1), Value::Map(2)].into());
         assert_eq!(calls[0].fourth, [Value::Number(1)].into());
-        assert!(calls[1].first.is_empty(), "a call leaves nothing behind");
+        assert_eq!(
+            calls[1].first,
+            [Value::Unknown].into(),
+            "a call leaves nothing behind"
+        );
     }
 }
