@@ -97,27 +97,113 @@ fn expect(agent: &Agent, what: &str, length: usize) {
     });
 }
 
+/// A session with one process and one with many, before a driver.
+struct Node {
+    agent: Agent,
+    gpus: Gpus,
+    one: Workload,
+    many: Vec<u32>,
+    _many: Workload,
+    _cgroups: [Cgroup; 2],
+    _tree: Tree,
+}
+
+impl Node {
+    fn start(gpus: Gpus) -> Self {
+        let tree = Tree::new();
+        let agent = gpus.start(&Configuration::of(&tree).set("gpu.period", "\"200ms\""));
+        let cgroups = ["one", "many"].map(|name| tree.child(name));
+        agent.wait_for(&["one", "many"]);
+        let one = Workload::start(WORKLOAD, &cgroups[0], &["idle"]);
+        let most = LENGTHS[LENGTHS.len() - 1].to_string();
+        let sleepers = Workload::start(WORKLOAD, &cgroups[1], &["sleepers", "--count", &most]);
+        Self {
+            agent,
+            gpus,
+            one,
+            many: cgroups[1].processes(),
+            _many: sleepers,
+            _cgroups: cgroups,
+            _tree: tree,
+        }
+    }
+
+    /// Has every list so long, and waits until the agent says exactly that.
+    fn is_exact_with(&mut self, kind: Kind, length: usize) {
+        let (one, many) = (self.one.pid(), &self.many);
+        self.gpus.change(|scenario| {
+            filled(&mut scenario.devices[0], kind, one, many, length);
+        });
+        expect(&self.agent, &format!("{kind:?}"), length);
+    }
+
+    /// What the agent says of the use of the multiprocessors, one process beside many.
+    fn busy(&self) -> [f64; 2] {
+        let metrics = self.agent.metrics();
+        ["one", "many"].map(|session| {
+            let labels = [("session", session), ("engine", "sm")];
+            metrics.value("vdi_session_gpu_busy_seconds_total", &labels)
+        })
+    }
+}
+
+#[test]
+fn samples_of_many_processes_are_charged_to_each() {
+    if !capability::kernel() {
+        return;
+    }
+    let mut node = Node::start(Gpus::new(vec![device(0)]));
+    let length = LENGTHS[LENGTHS.len() - 1];
+    node.is_exact_with(Kind::Compute, length);
+    // Each process has a sample a second, of the same share.
+    let before = node.busy();
+    wait::until("three seconds of samples", SOON, || {
+        let grown = node.busy()[0] - before[0];
+        (grown >= 0.03).then_some(())
+    });
+    let after = node.busy();
+    let [one, many] = [after[0] - before[0], after[1] - before[1]];
+    let expected = (length - 1) as f64;
+    assert!(
+        (many / one - expected).abs() < 0.01 * expected,
+        "{many} s for {expected} processes where one has {one} s"
+    );
+}
+
+#[test]
+fn a_driver_that_writes_past_the_room_is_found_out_and_its_older_lists_are_read() {
+    if !capability::kernel() {
+        return;
+    }
+    // Long entries, from a driver that nothing else gives away.
+    let mut gpus = Gpus::new(vec![device(0)]);
+    gpus.change(|scenario| scenario.version_3_has_protected_memory = true);
+    let mut node = Node::start(gpus);
+    node.is_exact_with(Kind::Compute, 128);
+    for kind in [Kind::Graphics, Kind::Mps] {
+        node.is_exact_with(kind, 3);
+    }
+    let metrics = node.agent.metrics();
+    let failed = [
+        ("function", "nvmlDeviceGetComputeRunningProcesses_v3"),
+        ("error", "overrun"),
+    ];
+    let errors = "vdi_agent_gpu_call_errors_total";
+    assert_eq!(metrics.count(errors, &failed), 1);
+    assert_eq!(metrics.matching(errors, &[]).count(), 1);
+}
+
 fn every_list_is_exact(driver: impl FnOnce(Vec<Device>) -> Gpus) {
     if !capability::kernel() {
         return;
     }
-    let tree = Tree::new();
-    let mut gpus = driver(vec![device(0)]);
-    let agent = gpus.start(&Configuration::of(&tree).set("gpu.period", "\"200ms\""));
-    let cgroups: [Cgroup; 2] = ["one", "many"].map(|name| tree.child(name));
-    agent.wait_for(&["one", "many"]);
-    let one = Workload::start(WORKLOAD, &cgroups[0], &["idle"]);
-    let most = LENGTHS[LENGTHS.len() - 1].to_string();
-    let _many = Workload::start(WORKLOAD, &cgroups[1], &["sleepers", "--count", &most]);
-    let many = cgroups[1].processes();
+    let mut node = Node::start(driver(vec![device(0)]));
     for kind in [Kind::Compute, Kind::Graphics, Kind::Mps] {
         for length in LENGTHS {
-            gpus.change(|scenario| {
-                filled(&mut scenario.devices[0], kind, one.pid(), &many, length);
-            });
-            expect(&agent, &format!("{kind:?}"), length);
+            node.is_exact_with(kind, length);
         }
     }
+    let agent = &node.agent;
     let failed = agent.metrics();
     let failed: Vec<_> = failed
         .matching("vdi_agent_gpu_call_errors_total", &[])

@@ -9,7 +9,7 @@
 mod buffer;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashSet,
     ffi::{OsStr, c_uint},
     mem,
@@ -35,6 +35,8 @@ use super::{
 
 /// Room for a list at the first attempt; the driver's ring of samples holds 72.
 const ROOM: usize = 128;
+/// Entries of a list that are believed; more is a driver's error, and no reason to want the memory.
+const MOST: usize = 1 << 16;
 /// A list may grow between two attempts; four times in a row it does not.
 const ATTEMPTS: usize = 4;
 
@@ -63,7 +65,7 @@ pub(super) struct Driver<'l> {
     nvml: Nvml,
     log: &'l CallLog,
     /// Whether version 3 of the process lists has entries of 24 bytes, as version 2 has in every driver.
-    version_3_fits: bool,
+    version_3_fits: Cell<bool>,
 }
 
 impl<'l> Driver<'l> {
@@ -71,7 +73,7 @@ impl<'l> Driver<'l> {
     pub(super) fn initialise(library: &OsStr, log: &'l CallLog) -> Result<Self, NvmlError> {
         let nvml = log.record("nvmlInit_v2", || Nvml::builder().lib_path(library).init());
         nvml.map(|nvml| Self {
-            version_3_fits: version_3_fits(nvml.lib()),
+            version_3_fits: Cell::new(version_3_fits(nvml.lib())),
             nvml,
             log,
         })
@@ -231,7 +233,7 @@ impl<'d> Handle<'d> {
         let library = self.library();
         let (newer, older) = list.functions();
         let mut answer = None;
-        if self.driver.version_3_fits {
+        if self.driver.version_3_fits.get() {
             answer = self.ask(newer, |_| {
                 let function = match list {
                     ContextList::Compute => {
@@ -285,7 +287,7 @@ impl<'d> Handle<'d> {
     }
 
     fn lacks_version_3(&self, newer: &'static str) -> bool {
-        !self.driver.version_3_fits || self.lacks(newer)
+        !self.driver.version_3_fits.get() || self.lacks(newer)
     }
 
     /// Utilisation samples of processes that are newer than a moment, microseconds since 1970. That there
@@ -353,8 +355,9 @@ impl<'d> Handle<'d> {
         })
     }
 
-    /// A list in one call where there is room, which is nearly always. A function that writes more than
-    /// there is room for is one that the driver does not have: its entries are not those of our header.
+    /// A list in one call where there is room, which is nearly always. A function that writes past the room is
+    /// taken for one that the driver does not have: its entries are not those of our header. Then no list of
+    /// version 3 is asked for any more, on any device, because a short one would be wrong unseen.
     fn list_of<T: Copy>(
         &self,
         function: &'static str,
@@ -367,12 +370,13 @@ impl<'d> Handle<'d> {
             let returned = call(&raw mut count, buffer.as_mut_ptr());
             if !buffer.is_intact() {
                 self.driver.log.failed(function, "overrun");
+                self.driver.version_3_fits.set(false);
                 tracing::error!(
                     function,
                     room,
                     count,
                     entry_bytes = size_of::<T>(),
-                    "the NVIDIA driver has written past the room that it was told of; it is not asked for this list again"
+                    "the NVIDIA driver has written past the room that it was told of: version 3 of its lists is not used"
                 );
                 return Err(NvmlError::FunctionNotFound);
             }
@@ -380,7 +384,9 @@ impl<'d> Handle<'d> {
                 // SAFETY: the driver says that it has written so many, of plain numbers.
                 SUCCESS => return Ok(unsafe { buffer.take(count as usize) }),
                 // Half as much again: it may grow once more.
-                INSUFFICIENT_SIZE => room = room.max(count as usize) * 3 / 2,
+                INSUFFICIENT_SIZE if count as usize <= MOST => {
+                    room = room.max(count as usize) * 3 / 2;
+                }
                 error => return Err(error.into()),
             }
         }
