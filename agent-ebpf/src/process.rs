@@ -56,8 +56,8 @@ macro_rules! count {
 }
 
 /// `task_newtask(task_struct *task, unsigned long clone_flags)`, kernel/fork.c `copy_process`: in the parent,
-/// which holds no lock, when the child is in its cgroup and cannot run yet, so its accounts start at nothing.
-/// The one hook where a thread's state is made. Not `sched_process_fork`, which `kernel_clone` alone has:
+/// which holds no lock that spins, when the child is in its cgroup and cannot run yet, so its accounts start at nothing.
+/// The one hook where task storage is made. Not `sched_process_fork`, which `kernel_clone` alone has:
 /// the workers of io_uring are made without it.
 #[btf_tracepoint(function = "task_newtask")]
 fn task_newtask(ctx: BtfTracePointContext) -> i32 {
@@ -72,11 +72,12 @@ fn task_newtask(ctx: BtfTracePointContext) -> i32 {
 /// `sched_wakeup_new(task_struct *p)`, kernel/sched/core.c `wake_up_new_task`: under the run-queue lock, before
 /// the child can run. Forks are counted here and not where the child is made: from 7.0 on tracepoints run
 /// preemptible, a program that is preempted is not run for the next task on that CPU, and forks would go
-/// uncounted.
+/// uncounted. For the same reason the array, which needs no memory, has the child's state from here: a pid may
+/// be used again at the same address, and the dead thread's state must not be taken for the child's.
 #[btf_tracepoint(function = "sched_wakeup_new")]
 fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     let child = Task(ctx.arg::<KernelPtr>(0));
-    let slot = session::slot_of_task(child);
+    let slot = session::enrol_if_no_memory_is_needed(child);
     if child.pid() != child.tgid() {
         return 0;
     }

@@ -99,7 +99,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 /// is counted as not measured.
 #[inline(never)]
 fn without_state(prev: Task) {
-    let slot = session::enrol_in_place(prev);
+    let slot = session::enrol_if_no_memory_is_needed(prev);
     if slot == NO_SESSION {
         return;
     }

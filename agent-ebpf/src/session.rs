@@ -101,11 +101,12 @@ pub(crate) fn enrol(task: Task) -> Slot {
     slot
 }
 
-/// The same without allocating: where the store has no room yet, the accounts are not started.
+/// The same where a lock is held: starts nothing in a store that would have to allocate.
 #[inline(always)]
-pub(crate) fn enrol_in_place(task: Task) -> Slot {
-    let generation = generation();
-    let slot = look_up(task.css_set());
-    task::begin_in_place(task, slot, generation);
-    slot
+pub(crate) fn enrol_if_no_memory_is_needed(task: Task) -> Slot {
+    if task::NEEDS_NO_MEMORY {
+        enrol(task)
+    } else {
+        slot_of_task(task)
+    }
 }

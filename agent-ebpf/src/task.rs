@@ -36,15 +36,11 @@ mod store {
         TASK_STATES.get_ptr_mut(task.pid())
     }
 
-    /// The array is there whole.
+    /// It has a place for every thread from the start.
+    pub(crate) const NEEDS_NO_MEMORY: bool = true;
+
     #[inline(always)]
     pub(super) fn create(task: Task) -> Option<*mut TaskState> {
-        get(task)
-    }
-
-    /// As [`create`].
-    #[inline(always)]
-    pub(super) fn allocated(task: Task) -> Option<*mut TaskState> {
         get(task)
     }
 }
@@ -116,18 +112,18 @@ mod store {
     }
 
     /// Nothing is there before it is created.
-    #[inline(always)]
-    pub(super) fn allocated(_task: Task) -> Option<*mut TaskState> {
-        None
-    }
+    pub(crate) const NEEDS_NO_MEMORY: bool = false;
 }
+
+pub(crate) use store::NEEDS_NO_MEMORY;
 
 /// The thread's state if it has been seen before.
 #[inline(always)]
 pub(crate) fn known(task: Task) -> Option<&'static mut TaskState> {
     let state = store::get(task)?;
-    // SAFETY: a map value that lives as long as the program runs. One CPU at a time writes it: the
-    // one that the thread is on, under the run-queue lock.
+    // SAFETY: a map value that lives as long as the program runs. The CPU that the thread is on writes it under
+    // the run-queue lock; an iterator, and who moves the thread to another cgroup, write what that CPU next
+    // reads whole, and a difference to a base of a moment ago is right too.
     let state = unsafe { &mut *state };
     if state.task == task.0 as u64 {
         Some(state)
@@ -141,14 +137,6 @@ pub(crate) fn known(task: Task) -> Option<&'static mut TaskState> {
 #[inline(always)]
 pub(crate) fn begin(task: Task, slot: agent_common::Slot, generation: u32) {
     if let Some(state) = store::create(task) {
-        fill(state, task, slot, generation);
-    }
-}
-
-/// The same in a store that has room for every thread from the start; in the other nothing happens.
-#[inline(always)]
-pub(crate) fn begin_in_place(task: Task, slot: agent_common::Slot, generation: u32) {
-    if let Some(state) = store::allocated(task) {
         fill(state, task, slot, generation);
     }
 }

@@ -15,6 +15,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sessionscope::kernel::{allocation::Allocation, btf::Btf};
+
 use crate::{cgroup, logind};
 
 /// Whether programs can be loaded into this kernel and cgroups made; says why not.
@@ -36,13 +38,11 @@ pub fn kernel() -> bool {
     }
 }
 
-/// Whether this kernel has BPF task storage for tracing programs: Linux 5.13.
+/// Whether this kernel has task storage that the agent can use; says that it has not.
 pub fn task_storage() -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
-    let mut numbers = release
-        .split(|one: char| !one.is_ascii_digit())
-        .map(|number| number.parse::<u32>().unwrap_or(0));
-    (numbers.next(), numbers.next()) >= (Some(5), Some(13))
+    let types = Btf::from_file(Path::new("/sys/kernel/btf/vmlinux")).expect("the kernel has BTF");
+    let usable = Allocation::of(&types) != Allocation::Unusable;
+    usable || say_skipped("this kernel has no task storage that the agent can use")
 }
 
 /// Whether the v2 hierarchy has a controller; where v1 has it, the guests of the matrix have it in v2.

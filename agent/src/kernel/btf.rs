@@ -8,20 +8,20 @@
 
 use std::{collections::HashMap, path::Path};
 
-const MAGIC: u16 = 0xeb9f;
+pub(super) const MAGIC: u16 = 0xeb9f;
 const HEADER_BYTES: usize = 24;
 
-const KIND_INT: u32 = 1;
+pub(super) const KIND_INT: u32 = 1;
 const KIND_ARRAY: u32 = 3;
-const KIND_STRUCT: u32 = 4;
-const KIND_UNION: u32 = 5;
+pub(super) const KIND_STRUCT: u32 = 4;
+pub(super) const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
 const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
-const KIND_FUNC: u32 = 12;
-const KIND_FUNC_PROTO: u32 = 13;
+pub(super) const KIND_FUNC: u32 = 12;
+pub(super) const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
 const KIND_DECL_TAG: u32 = 17;
@@ -313,63 +313,7 @@ fn trailing_bytes(ty: &Type) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    /// Builds BTF from types given as words, and their strings.
-    struct Builder {
-        types: Vec<u32>,
-        strings: Vec<u8>,
-    }
-
-    impl Builder {
-        fn new() -> Self {
-            Self {
-                types: Vec::new(),
-                strings: vec![0],
-            }
-        }
-
-        fn string(&mut self, s: &str) -> u32 {
-            if s.is_empty() {
-                return 0;
-            }
-            let at = self.strings.len() as u32;
-            self.strings.extend_from_slice(s.as_bytes());
-            self.strings.push(0);
-            at
-        }
-
-        fn int(&mut self, name: &str, bytes: u32) {
-            let name = self.string(name);
-            self.types.extend([name, KIND_INT << 24, bytes, bytes * 8]);
-        }
-
-        /// Members: name, type id, bit offset.
-        fn composite(&mut self, kind: u32, name: &str, flag: bool, members: &[(&str, u32, u32)]) {
-            let name = self.string(name);
-            let info = u32::from(flag) << 31 | kind << 24 | members.len() as u32;
-            self.types.extend([name, info, 64]);
-            for &(member, ty, bits) in members {
-                let member = self.string(member);
-                self.types.extend([member, ty, bits]);
-            }
-        }
-
-        fn build(self) -> Vec<u8> {
-            let type_len = self.types.len() as u32 * 4;
-            let mut out = Vec::new();
-            out.extend(MAGIC.to_le_bytes());
-            out.extend([1, 0]);
-            for w in [24, 0, type_len, type_len, self.strings.len() as u32]
-                .into_iter()
-                .chain(self.types)
-            {
-                out.extend(w.to_le_bytes());
-            }
-            out.extend(self.strings);
-            out
-        }
-    }
+    use super::{super::btf_builder::Builder, *};
 
     fn sample() -> Btf {
         let mut b = Builder::new();
@@ -390,11 +334,7 @@ mod tests {
             true,
             &[("bit", 1, 1 << 24 | 3), ("whole", 1, 32)],
         ); // 7
-        let parameter = b.string("owner");
-        b.types
-            .extend([0, KIND_FUNC_PROTO << 24 | 2, 1, parameter, 1, parameter, 1]); // 8
-        let name = b.string("update");
-        b.types.extend([name, KIND_FUNC << 24, 8]); // 9
+        b.function("update", 2); // 8 and 9
         Btf::parse(b.build()).unwrap()
     }
 

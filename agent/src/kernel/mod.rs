@@ -10,6 +10,8 @@
 pub mod accounts;
 pub mod allocation;
 pub mod btf;
+#[cfg(test)]
+mod btf_builder;
 mod connections;
 pub mod layout;
 pub mod log;
@@ -26,6 +28,7 @@ use std::{
     io::{ErrorKind, Read},
     os::fd::{AsFd, AsRawFd},
     path::PathBuf,
+    time::{Duration, Instant},
 };
 
 use agent_common::{
@@ -92,6 +95,9 @@ pub struct Census {
     pub unswitched_ns: u64,
 }
 
+/// Between two runs of `enrol_threads`.
+const ENROL_AGAIN: Duration = Duration::from_secs(10);
+
 /// What the running kernel's types say.
 struct Types {
     layout: agent_common::layout::Layout,
@@ -126,8 +132,8 @@ pub struct Kernel {
     pid_max_raised: bool,
     slots: u32,
     generation: u32,
-    /// The unmeasured switches when `enrol_threads` ran last.
-    enrolled_at: Option<u64>,
+    /// When `enrol_threads` ran last, and how many switches were unmeasured by then.
+    enrolled: Option<(Instant, u64)>,
     cpus: usize,
     online_cpus: u32,
     /// Statistics are on while this is open.
@@ -197,12 +203,12 @@ impl Kernel {
         pid_max: u32,
     ) -> Result<Self, Error> {
         let allocation = (store == TaskStore::TaskStorage).then_some(types.allocation);
-        if allocation == Some(Allocation::UnderTheLock) {
+        if allocation == Some(Allocation::Unusable) {
             return Err(Error::Program {
                 name: format!("object ({})", store.name()),
                 reason:
-                    "this kernel allocates task storage under a lock, which may freeze the node; \
-                         set kernel.task_state to \"pid-array\" or leave it out"
+                    "this kernel cannot create task storage where the agent must: it takes a lock that may \
+                         freeze the node, or fails; set kernel.task_state to \"pid-array\" or leave it out"
                         .into(),
             });
         }
@@ -247,7 +253,7 @@ impl Kernel {
             pid_max_raised: false,
             slots: options.slots,
             generation: 0,
-            enrolled_at: None,
+            enrolled: None,
             cpus,
             online_cpus: online.len() as u32,
             statistics,
@@ -283,7 +289,7 @@ impl Kernel {
             Ok(mut logger) => {
                 tokio::spawn(async move {
                     // Debugging only: polled, so that nothing has to wake up for it when it is off.
-                    let mut every = tokio::time::interval(std::time::Duration::from_millis(200));
+                    let mut every = tokio::time::interval(Duration::from_millis(200));
                     loop {
                         every.tick().await;
                         logger.flush();
@@ -543,12 +549,20 @@ impl Kernel {
     }
 
     /// Starts the accounts of threads that have none, where the census may not do it: of those that are older
-    /// than the agent, and again whenever a switch was not measured because there are more.
+    /// than the agent, and again, but not soon, when a switch was not measured because there are more. Not soon,
+    /// because no thread is measured on a CPU where the program sleeps in the midst of it (before 6.2,
+    /// `bpf_task_storage_busy`, kernel/bpf/bpf_task_storage.c).
     fn enrol_threads(&mut self) {
+        if !self.is_up("enrol_threads") {
+            return;
+        }
         let unmeasured = self.unmeasured_switches();
-        if self.is_up("enrol_threads") && self.enrolled_at != Some(unmeasured) {
+        let due = self
+            .enrolled
+            .is_none_or(|(when, then)| then != unmeasured && when.elapsed() >= ENROL_AGAIN);
+        if due {
             let _nothing_written: Option<Vec<CensusRecord>> = self.records("enrol_threads");
-            self.enrolled_at = Some(unmeasured);
+            self.enrolled = Some((Instant::now(), unmeasured));
         }
     }
 
@@ -623,12 +637,11 @@ impl Kernel {
 /// Refuses a kernel with `PREEMPT_RT` before 6.12, where who waits for the lock of a ring buffer sleeps: the
 /// programs send under locks that spin.
 fn require_spinning_ring(btf: &btf::Btf) -> Result<(), Error> {
-    // A member of the real-time mutex that a `spinlock_t` is there (include/linux/spinlock_types.h).
     if btf.has_member("bpf_ringbuf", "spinlock.lock.waiters") {
         return Err(Error::Program {
             name: "object".into(),
-            reason: "this PREEMPT_RT kernel lets sleep who waits for the lock of a BPF ring buffer, which \
-                     freezes it in a program of the scheduler; boot one without PREEMPT_RT, or from 6.12 on"
+            reason: "on this PREEMPT_RT kernel, waiting for the lock of a BPF ring buffer sleeps, which a program \
+                     of the scheduler must not; boot a kernel without PREEMPT_RT, or 6.12 or later"
                 .into(),
         });
     }

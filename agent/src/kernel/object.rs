@@ -7,7 +7,7 @@ use super::allocation::Allocation;
 /// Where the per-thread state is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskStore {
-    /// BPF task storage: follows the number of threads; Linux 5.13 and later.
+    /// BPF task storage: follows the number of threads; Linux 5.18 and later ([`Allocation`]).
     TaskStorage,
     /// An array indexed by pid: 64 bytes × `kernel.pid_max`; every kernel.
     PidArray,
@@ -38,10 +38,10 @@ impl TaskStore {
 /// With a pid limit up to this, the array is 8 MiB at most and the cheaper of the two.
 const ARRAY_UP_TO_PIDS: u32 = 131_072;
 
-/// The stores to try, in order: the array where pids are few, task storage where they are many and the
-/// kernel has it, and can create it without a lock.
+/// The stores to try, in order: the array where pids are few or task storage cannot be created where the agent
+/// must, and otherwise task storage.
 pub(super) fn preference(pid_max: u32, allocation: Allocation) -> &'static [TaskStore] {
-    if allocation == Allocation::UnderTheLock {
+    if allocation == Allocation::Unusable {
         &[TaskStore::PidArray]
     } else if pid_max <= ARRAY_UP_TO_PIDS {
         &[TaskStore::PidArray, TaskStore::TaskStorage]
@@ -71,8 +71,8 @@ mod tests {
     }
 
     #[test]
-    fn where_storage_is_allocated_under_a_lock_there_is_the_array_alone() {
-        let stores = preference(4_194_304, Allocation::UnderTheLock);
+    fn where_storage_cannot_be_created_there_is_the_array_alone() {
+        let stores = preference(4_194_304, Allocation::Unusable);
         assert_eq!(stores, [TaskStore::PidArray]);
     }
 }

@@ -115,11 +115,7 @@ pub const PROGRAMS: &[ProgramSpec] = &[
     ProgramSpec::required("sched_wakeup_new", Tracepoint("sched_wakeup_new")),
     ProgramSpec::required("sched_process_exec", Tracepoint("sched_process_exec")),
     ProgramSpec::required("sched_process_exit", Tracepoint("sched_process_exit")),
-    ProgramSpec::optional(
-        "census",
-        Iterator("task"),
-        "processes are not counted, and CPU time is counted up to each thread's last switch",
-    ),
+    ProgramSpec::required("census", Iterator("task")),
     ProgramSpec {
         only_with: Some(Allocation::BeforeTheLock),
         ..ProgramSpec::required("enrol_threads", SleepableIterator("task"))

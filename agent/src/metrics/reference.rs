@@ -77,6 +77,10 @@ pub fn markdown() -> String {
             .map(|f| format!("`{}`", f.sample_name()))
             .collect();
         let (needed, without) = match program.stands_in_for {
+            _ if program.only_with.is_some() => (
+                "where only a program that may sleep can create task storage".to_owned(),
+                "the state of threads is in the array by pid",
+            ),
             _ if program.required => ("required".to_owned(), "the agent does not start"),
             Some(other) => (format!("where `{other}` cannot be"), program.fallback),
             None => ("optional".to_owned(), program.fallback),

@@ -161,7 +161,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_agent_unmeasured_switches",
-        help: "Context switches of sessions' threads of which nothing was measured, because the thread had no state yet: its start was missed, or the kernel had no memory for it",
+        help: "Context switches of sessions' threads of which nothing was measured, because the thread had no state: it is older than the agent and has not been found yet, its start was missed, the kernel had no memory for it, or with pid-array it has become its process's first thread",
         kind: Counter,
         unit: Unit::None,
         labels: &[],

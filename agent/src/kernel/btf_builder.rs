@@ -1,0 +1,84 @@
+//! BTF for tests: types given as words, and their strings.
+
+use super::btf::{KIND_FUNC, KIND_FUNC_PROTO, KIND_INT, MAGIC};
+
+/// See the module. Types have the ids 1, 2, … in the order in which they are added.
+pub(super) struct Builder {
+    types: Vec<u32>,
+    count: u32,
+    strings: Vec<u8>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            types: Vec::new(),
+            count: 0,
+            strings: vec![0],
+        }
+    }
+
+    fn string(&mut self, text: &str) -> u32 {
+        if text.is_empty() {
+            return 0;
+        }
+        let at = self.strings.len() as u32;
+        self.strings.extend_from_slice(text.as_bytes());
+        self.strings.push(0);
+        at
+    }
+
+    fn add(&mut self, words: impl IntoIterator<Item = u32>) {
+        self.types.extend(words);
+        self.count += 1;
+    }
+
+    pub(super) fn int(&mut self, name: &str, bytes: u32) {
+        let name = self.string(name);
+        self.add([name, KIND_INT << 24, bytes, bytes * 8]);
+    }
+
+    /// Members: name, type id, bit offset.
+    pub(super) fn composite(
+        &mut self,
+        kind: u32,
+        name: &str,
+        flag: bool,
+        members: &[(&str, u32, u32)],
+    ) {
+        let name = self.string(name);
+        let mut words = vec![
+            name,
+            u32::from(flag) << 31 | kind << 24 | members.len() as u32,
+            64,
+        ];
+        for &(member, ty, bits) in members {
+            words.extend([self.string(member), ty, bits]);
+        }
+        self.add(words);
+    }
+
+    /// A function and, before it, the type of it; its parameters are of the first type.
+    pub(super) fn function(&mut self, name: &str, parameters: usize) {
+        let mut words = vec![0, KIND_FUNC_PROTO << 24 | parameters as u32, 1];
+        words.extend([0, 1].repeat(parameters));
+        self.add(words);
+        let name = self.string(name);
+        self.add([name, KIND_FUNC << 24, self.count]);
+    }
+
+    pub(super) fn build(self) -> Vec<u8> {
+        let type_len = self.types.len() as u32 * 4;
+        let mut out = Vec::new();
+        out.extend(MAGIC.to_le_bytes());
+        out.extend([1, 0]);
+        for word in [24, 0, type_len, type_len, self.strings.len() as u32]
+            .into_iter()
+            .chain(self.types)
+        {
+            out.extend(word.to_le_bytes());
+        }
+        out.extend(self.strings);
+        out
+    }
+}
