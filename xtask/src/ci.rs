@@ -8,19 +8,28 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::{docs, kernels, lint, test};
+use crate::workspace::Compiler;
+use crate::{command, docs, kernels, lint, test, workspace};
 
 /// The options of `ci`.
 #[derive(Args)]
 pub(crate) struct Options {}
 
+/// What each step that runs something of the workspace's is compiled by: one build for all of them.
+const COMPILER: Compiler = Compiler::Clippy;
+
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 4] = [
-    ("lint", lint::check),
-    ("docs --check", || docs::generate(true)),
-    ("test", || test::run_tests(None)),
-    ("kernels", kernels::run_for_ci),
+const STEPS: [Step; 5] = [
+    ("sources", lint::check_sources),
+    ("build and clippy", || {
+        workspace::build(COMPILER).map(|_agent| ())
+    }),
+    ("docs --check", || {
+        docs::generate(true, &command::development_directory().join("sessionscope"))
+    }),
+    ("test", || test::run_tests(None, COMPILER)),
+    ("kernels", || kernels::run_for_ci(COMPILER)),
 ];
 
 /// Runs `cargo xtask ci`.

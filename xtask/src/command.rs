@@ -34,6 +34,11 @@ pub(crate) fn scenario_library() -> PathBuf {
     target_directory().join("release/libnvml_scenario.so")
 }
 
+/// Where cargo puts what is built for tests.
+pub(crate) fn development_directory() -> PathBuf {
+    target_directory().join("debug")
+}
+
 /// The cargo that runs this program, started in the repository.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

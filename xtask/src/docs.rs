@@ -3,12 +3,14 @@
 //! Metric names and configuration keys are declared once, in the agent; the pages are what it
 //! prints about them. `--check` fails when a page and the agent differ, so neither can drift.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::{build_ebpf, command, generated};
+use crate::workspace::{self, Compiler};
+use crate::{command, generated};
 
 /// The options of `docs`.
 #[derive(Args)]
@@ -26,16 +28,14 @@ const PAGES: [(&str, &[&str]); 2] = [
 
 /// Runs `cargo xtask docs`.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    generate(options.check)
+    generate(options.check, &workspace::build(Compiler::Plain)?)
 }
 
-/// Writes the pages, or compares them.
-pub(crate) fn generate(check: bool) -> Result<()> {
-    build_ebpf::build()?;
-    let agent = command::build_agent()?;
+/// Writes the pages that this agent prints, or compares them.
+pub(crate) fn generate(check: bool, agent: &Path) -> Result<()> {
     let mut pages = Vec::new();
     for (page, arguments) in PAGES {
-        let text = command::output(Command::new(&agent).args(arguments))?;
+        let text = command::output(Command::new(agent).args(arguments))?;
         ensure!(!text.is_empty(), "the agent printed nothing for {page}");
         pages.push((page, text));
     }

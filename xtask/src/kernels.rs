@@ -32,11 +32,14 @@ use self::list::{Architecture, KERNELS, Kernel};
 use self::matrix::{Matrix, Wanted};
 use self::outcome::Outcome;
 use crate::setup::{self, Purpose};
+use crate::workspace::Compiler;
 use crate::{build_ebpf, command};
 
 /// Guests at a time.
 const AT_ONCE: usize = 2;
-/// How long the test under memory pressure lasts in CI, with each store of the states of threads: with the
+/// How long the test under memory pressure lasts, so that it proves something on each kernel.
+const WHOLE_PRESSURE: Duration = Duration::from_mins(3);
+/// The same in CI, with each store of the states of threads: with the
 /// fault that it is for, no guest lived longer than 22 s.
 const SHORT_PRESSURE: Duration = Duration::from_secs(40);
 /// What CI boots: the oldest kernel of x86 and the newest, which differ most, and the one that dies under
@@ -86,8 +89,9 @@ pub(crate) fn run(options: &MatrixOptions, filter: Option<&str>, write_docs: boo
         );
     }
     ensure!(
-        !write_docs || (filter.is_none() && options.bed.is_none()),
-        "--write-docs needs a run of all tests"
+        !write_docs
+            || (filter.is_none() && options.bed.is_none() && options.pressure >= WHOLE_PRESSURE),
+        "--write-docs needs a run of all tests, as long as they last"
     );
     let boots = Bed::ALL
         .into_iter()
@@ -99,12 +103,13 @@ pub(crate) fn run(options: &MatrixOptions, filter: Option<&str>, write_docs: boo
         filter,
         pressure: options.pressure,
         refresh: options.refresh,
+        compiler: Compiler::Plain,
     };
     run_all(boots, &wanted, write_docs)
 }
 
-/// Runs what CI runs.
-pub(crate) fn run_for_ci() -> Result<()> {
+/// Runs what CI runs, with the programs that it has compiled.
+pub(crate) fn run_for_ci(compiler: Compiler) -> Result<()> {
     let boots = IN_CI.map(|(name, bed)| {
         let kernel = KERNELS.iter().find(|kernel| kernel.name == name);
         kernel
@@ -115,6 +120,7 @@ pub(crate) fn run_for_ci() -> Result<()> {
         filter: None,
         pressure: SHORT_PRESSURE,
         refresh: false,
+        compiler,
     };
     run_all(boots.into_iter().collect::<Result<_>>()?, &wanted, false)
 }
@@ -182,7 +188,7 @@ fn last_runs(work: &Path) -> Result<Vec<Outcome>> {
         let mut outcome = last_run(work, kernel, Bed::Ordinary)?;
         if Bed::Pressure.takes(kernel.architecture) {
             let pressure = last_run(work, kernel, Bed::Pressure)?;
-            outcome.programs.extend(pressure.programs);
+            outcome.join(pressure);
         }
         Ok(outcome)
     };

@@ -30,6 +30,7 @@ mod table;
 mod test;
 mod toolchain;
 mod workload;
+mod workspace;
 
 use std::process::ExitCode;
 

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Args};
 
 use crate::setup::{self, Purpose};
-use crate::{build_ebpf, ci, command, gpu, kernels};
+use crate::workspace::{self, Compiler};
+use crate::{ci, command, gpu, kernels};
 
 /// The options of `test`.
 #[derive(Args)]
@@ -51,26 +52,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return gpu::run(&options.comparison, options.write_docs);
     }
     if options.no_lint || options.filter.is_some() {
-        return run_tests(options.filter.as_deref());
+        return run_tests(options.filter.as_deref(), Compiler::Plain);
     }
     ci::run(&ci::Options {})
 }
 
 /// Builds everything and runs the tests; all of them run even when some fail.
-pub(crate) fn run_tests(filter: Option<&str>) -> Result<()> {
+pub(crate) fn run_tests(filter: Option<&str>, compiler: Compiler) -> Result<()> {
     setup::prepare(Purpose::Test)?;
-    build_ebpf::build()?;
-    let agent = command::build_agent()?;
+    let agent = workspace::build(compiler)?;
 
     let mut results = Vec::new();
-    let mut unit = command::cargo();
-    unit.args(["test", "--workspace", "--no-fail-fast"])
-        .args(["--exclude", "agent-ebpf", "--exclude", "integration-tests"])
+    let mut unit = workspace::cargo("test", compiler)?;
+    unit.args(["--lib", "--bins", "--no-fail-fast"])
         .args(filter);
     let unit_passed = run_and_collect(&mut unit, &mut results)?;
 
-    let mut integration = command::cargo();
-    integration.args(["test", "--package", "integration-tests", "--no-fail-fast"]);
+    let mut integration = workspace::cargo("test", compiler)?;
+    integration.args(["--test", "*", "--no-fail-fast"]);
     if !command::is_root() {
         // cargo itself stays the caller's, so that root owns nothing in target/.
         let runner = r#"target."cfg(all())".runner=["sudo", "--preserve-env"]"#;

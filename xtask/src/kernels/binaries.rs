@@ -1,5 +1,9 @@
-//! The agent, its tests and the workload, linked statically: a guest has no libraries.
+//! The agent, its tests and the workload.
+//!
+//! Guests of the machine's own architecture run what its own tests run, with the libraries that it is linked
+//! with. For the other architecture it is compiled again, and linked statically.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,13 +11,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use debian_archive::Archive;
-use serde_json::Value;
 
 use super::list::Architecture;
+use crate::workspace::{self, Compiler, Executable};
 use crate::{command, toolchain};
 
 /// Folder of the test programs, below the workspace's.
 const TESTS: &str = "tests/tests";
+/// Their package.
+const TEST_PACKAGE: &str = "integration-tests";
 /// Test programs that do not run in a guest: they need Prometheus or a library that is not static, or
 /// test what is the same on every kernel, as what platforms say of sessions. Every other one of the
 /// package `integration-tests` runs there, but for those of the GPUs, whose agent loads a library.
@@ -38,24 +44,70 @@ pub(super) struct Binaries {
     pub(super) workload: PathBuf,
     /// Name and path of each test program, ordered by name.
     pub(super) tests: Vec<(String, PathBuf)>,
+    /// The libraries that they are linked with, where the loader looks for them.
+    pub(super) libraries: BTreeSet<PathBuf>,
 }
 
 /// Compiles them.
-pub(super) fn build(architecture: Architecture, work: &Path) -> Result<Binaries> {
-    let mut cargo = cargo(architecture, work)?;
+pub(super) fn build(
+    architecture: Architecture,
+    work: &Path,
+    compiler: Compiler,
+) -> Result<Binaries> {
+    if std::env::consts::ARCH == architecture.name() {
+        native(work, compiler)
+    } else {
+        cross(architecture, work)
+    }
+}
+
+/// Those of this machine's tests, without what only a debugger wants.
+fn native(work: &Path, compiler: Compiler) -> Result<Binaries> {
+    let folder = work.join("stripped");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let mut binaries = collect(workspace::executables(compiler)?)?;
+    let tests = binaries.tests.iter_mut().map(|(_, path)| path);
+    let programs = [&mut binaries.agent, &mut binaries.workload];
+    for path in programs.into_iter().chain(tests) {
+        let name = path.file_name().context("a program has a name")?;
+        let stripped = folder.join(name);
+        command::run(Command::new("strip").arg("-o").arg(&stripped).arg(&*path))?;
+        binaries.libraries.extend(libraries(path)?);
+        *path = stripped;
+    }
+    Ok(binaries)
+}
+
+/// What a program is linked with, the loader itself included.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let said = command::output(Command::new("ldd").arg(program))?;
+    let paths = said.lines().filter_map(|line| {
+        // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, or the loader by its path.
+        let path = line.split_once("=>").map_or(line, |(_, path)| path);
+        let path = path.split_whitespace().next()?;
+        path.starts_with('/').then(|| PathBuf::from(path))
+    });
+    Ok(paths.collect())
+}
+
+/// Those for another architecture.
+fn cross(architecture: Architecture, work: &Path) -> Result<Binaries> {
+    let mut cargo = cross_cargo(architecture, work)?;
     cargo.args(["--message-format", "json-render-diagnostics"]);
     let messages = command::output(&mut cargo)
         .with_context(|| format!("cannot build the tests for {}", architecture.target()))?;
-    collect(&messages)
+    let executables = messages.lines().map(workspace::executable);
+    let executables: Result<Vec<_>> = executables.collect();
+    collect(executables?.into_iter().flatten().collect())
 }
 
-fn cargo(architecture: Architecture, work: &Path) -> Result<Command> {
+fn cross_cargo(architecture: Architecture, work: &Path) -> Result<Command> {
     let mut cargo = command::cargo();
     cargo
         .args(["build", "--profile", "guest"])
         .args(["--target", architecture.target()])
         .args(["--package", "sessionscope"])
-        .args(["--package", "integration-tests"])
+        .args(["--package", TEST_PACKAGE])
         .args(["--bin", "sessionscope", "--bin", "workload"])
         .arg("--target-dir")
         .arg(work.join("build"))
@@ -63,20 +115,22 @@ fn cargo(architecture: Architecture, work: &Path) -> Result<Command> {
     for name in test_programs()? {
         cargo.args(["--test", &name]);
     }
-    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
-    if architecture == Architecture::Arm64 && std::env::consts::ARCH != architecture.name() {
-        ensure!(
-            toolchain::has_debian_compiler(),
-            "the kernels of arm64 need Debian's rustc-web, whose library for arm64 is fetched: \
-             `cargo xtask setup`, or name the kernels of x86 as the filter"
-        );
-        flags.push(format!("--sysroot={}", sysroot(work)?.display()));
-        flags.push("-Clinker=aarch64-linux-gnu-gcc".to_owned());
-        cargo.env("RUSTC", toolchain::DEBIAN_RUSTC);
-        // They belong to the compiler that runs this program.
-        for inherited in ["LD_LIBRARY_PATH", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN"] {
-            cargo.env_remove(inherited);
-        }
+    ensure!(
+        toolchain::has_debian_compiler(),
+        "the kernels of {} need Debian's rustc-web, whose library for them is fetched: \
+         `cargo xtask setup`, or name the kernels of {} as the filter",
+        architecture.name(),
+        std::env::consts::ARCH
+    );
+    let flags = [
+        "-Ctarget-feature=+crt-static".to_owned(),
+        format!("--sysroot={}", sysroot(work)?.display()),
+        "-Clinker=aarch64-linux-gnu-gcc".to_owned(),
+    ];
+    cargo.env("RUSTC", toolchain::DEBIAN_RUSTC);
+    // They belong to the compiler that runs this program.
+    for inherited in ["LD_LIBRARY_PATH", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN"] {
+        cargo.env_remove(inherited);
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     Ok(cargo)
@@ -132,30 +186,32 @@ fn sysroot(work: &Path) -> Result<PathBuf> {
     Ok(sysroot)
 }
 
-/// What cargo says it has built.
-fn collect(messages: &str) -> Result<Binaries> {
+/// Those of the executables that go into a guest.
+fn collect(executables: Vec<Executable>) -> Result<Binaries> {
+    let wanted = test_programs()?;
     let (mut agent, mut workload, mut tests) = (None, None, Vec::new());
-    for line in messages.lines() {
-        let message: Value = serde_json::from_str(line)
-            .with_context(|| format!("cargo printed something that is not JSON: {line}"))?;
-        let Some(executable) = message["executable"].as_str() else {
-            continue;
-        };
-        let target = &message["target"];
-        let name = target["name"].as_str().unwrap_or_default();
-        let path = PathBuf::from(executable);
-        match (target["kind"][0].as_str(), name) {
-            (Some("bin"), "sessionscope") => agent = Some(path),
-            (Some("bin"), "workload") => workload = Some(path),
-            (Some("test"), name) => tests.push((name.to_owned(), path)),
+    for executable in executables {
+        let name = executable.name.as_str();
+        match (executable.package.as_str(), executable.is_test) {
+            ("sessionscope", false) if name == "sessionscope" => agent = Some(executable.path),
+            (TEST_PACKAGE, false) if name == "workload" => workload = Some(executable.path),
+            (TEST_PACKAGE, true) if wanted.iter().any(|wanted| wanted == name) => {
+                tests.push((executable.name, executable.path));
+            }
             _ => {}
         }
     }
     tests.sort();
+    ensure!(
+        tests.iter().map(|(name, _)| name).eq(&wanted),
+        "cargo has not built each of {} for the guests",
+        wanted.join(", ")
+    );
     Ok(Binaries {
         agent: agent.context("cargo built no `sessionscope`")?,
         workload: workload.context("cargo built no `workload`")?,
         tests,
+        libraries: BTreeSet::new(),
     })
 }
 

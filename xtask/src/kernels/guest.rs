@@ -62,6 +62,10 @@ pub(super) fn archive(content: &Content<'_>) -> Result<Vec<u8>> {
     }
     archive.file("bin/sessionscope", &read(&binaries.agent)?);
     archive.file("bin/workload", &read(&binaries.workload)?);
+    for library in &binaries.libraries {
+        let path = library.to_string_lossy();
+        archive.file(path.trim_start_matches('/'), &read(library)?);
+    }
     // A test that cannot run is left out, so that the page does not count it.
     let runs = |name: &str| bed.runs(name) && (name != XID_TEST || xid_module.is_some());
     for (name, path) in binaries.tests.iter().filter(|(name, _)| runs(name)) {

@@ -17,6 +17,7 @@ use super::outcome::Outcome;
 use super::qemu::{Guest, Qemu};
 use super::{Architecture, Boot, module};
 use crate::command;
+use crate::workspace::Compiler;
 
 /// No guest takes half as long on two CPUs.
 const LIMIT: Duration = Duration::from_mins(20);
@@ -32,6 +33,8 @@ pub(super) struct Wanted<'a> {
     pub(super) pressure: Duration,
     /// Whether kernels are fetched anew.
     pub(super) refresh: bool,
+    /// What the programs for this machine's architecture are compiled by.
+    pub(super) compiler: Compiler,
 }
 
 /// The name of a guest's files.
@@ -78,7 +81,7 @@ impl<'a> Matrix<'a> {
                 .iter()
                 .any(|(kernel, _)| kernel.architecture == architecture)
             {
-                let binaries = binaries::build(architecture, work)?;
+                let binaries = binaries::build(architecture, work, wanted.compiler)?;
                 let busybox = binaries::busybox(architecture, work)?;
                 parts.insert(architecture, (binaries, busybox));
             }

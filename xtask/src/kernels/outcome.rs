@@ -67,6 +67,13 @@ impl Outcome {
         }
     }
 
+    /// Adds what another guest with the same kernel has shown.
+    pub(super) fn join(&mut self, other: Self) {
+        self.programs.extend(other.programs);
+        self.done &= other.done;
+        self.broken.extend(other.broken);
+    }
+
     /// Takes a line of the console; says whether it is one to show.
     pub(super) fn line(&mut self, line: &str) -> bool {
         // With `--nocapture` a test's name and its own output can share a line.
