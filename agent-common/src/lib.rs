@@ -60,6 +60,10 @@ pub const MAX_CONNECTIONS: u32 = 65_536;
 /// are not measured.
 pub const MAX_RECLAIMING: u32 = 8_192;
 
+/// Capacity of the maps that keep what is of interest for a moment and let go what was used least recently:
+/// cgroups that were made, processes that have ended, ports that are listened on.
+pub const MAX_RECENT: u32 = 4096;
+
 /// Size of the ring buffer in bytes.
 pub const RING_BYTES: u32 = 1 << 20;
 

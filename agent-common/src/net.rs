@@ -130,7 +130,7 @@ impl Traffic {
 
 /// A port that a session listens on.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListenPort {
     /// Session of the listener.
     pub slot: Slot,

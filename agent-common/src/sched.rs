@@ -54,7 +54,7 @@ impl SchedStats {
 
 /// Key of the map of preemptor pairs.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PreemptionPair {
     /// Slot of the session that lost the CPU.
     pub victim: u32,

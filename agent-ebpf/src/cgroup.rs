@@ -1,7 +1,7 @@
 //! Cgroups that come, go, and get their first process.
 
 use agent_common::{
-    NO_SESSION,
+    MAX_RECENT, NO_SESSION,
     cgroup::CgroupBirth,
     event::{CGROUP_MADE, CGROUP_REMOVED, CgroupEvent, EventHeader, NAME_BYTES, PROCESS_MOVED},
 };
@@ -14,7 +14,7 @@ use aya_ebpf::{
 
 use crate::{
     emit::{self, Urgency},
-    kernel::{Cgroup, KernelPtr, Task},
+    kernel::{Cgroup, KernelPtr, Task, chained, offset},
     session::{self, CGROUP_SLOTS},
     task,
 };
@@ -22,7 +22,7 @@ use crate::{
 /// Cgroups made since the agent started. Least recently used ones go first: a cgroup is of interest
 /// from when it is made until its first process has come and the agent has read it.
 #[btf_map]
-static CGROUP_BIRTHS: LruHashMap<u64, CgroupBirth, 4096> = LruHashMap::new();
+static CGROUP_BIRTHS: LruHashMap<u64, CgroupBirth, { MAX_RECENT as usize }> = LruHashMap::new();
 
 /// Where an event is put together: 288 bytes are too many for the 512 of the stack.
 #[btf_map]
@@ -90,8 +90,8 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     stamp_first_process(id);
-    // The hook names the first thread only, which is settled in the session it has left now. For the
-    // others the agent walks the threads at once.
+    // The hook names the first thread only, which is settled now in the session that it has left. Only where
+    // there are others the agent is told, and walks the threads.
     let task = Task(ctx.arg::<KernelPtr>(2));
     let (left, entered) = match task::known(task) {
         Some(state) => {
@@ -103,7 +103,8 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
         }
         None => (NO_SESSION, session::slot_of_cgroup(id)),
     };
-    if left != entered {
+    let threads: u32 = chained(task.signal(), offset!(signal_nr_threads)).unwrap_or(1);
+    if left != entered && threads > 1 {
         // SAFETY: takes no arguments.
         let at_ns = unsafe { bpf_ktime_get_boot_ns() };
         emit::send(

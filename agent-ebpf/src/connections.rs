@@ -12,7 +12,7 @@
 use core::ffi::c_void;
 
 use agent_common::{
-    MAX_CONNECTIONS, NO_SESSION, Slot,
+    MAX_CONNECTIONS, MAX_RECENT, NO_SESSION, Slot,
     net::{
         CONNECTIONS_PER_RUN, Connection, ConnectionBatch, ConnectionRecord, INBOUND, ListenPort,
         OUTBOUND, Traffic,
@@ -42,7 +42,7 @@ pub(crate) static CONNECTIONS: HashMap<u64, Connection, { MAX_CONNECTIONS as usi
 
 /// Ports that sessions listen on; they tell on which side a connection is that was found open.
 #[btf_map]
-static LISTEN_PORTS: LruHashMap<ListenPort, u8, 4096> = LruHashMap::new();
+static LISTEN_PORTS: LruHashMap<ListenPort, u8, { MAX_RECENT as usize }> = LruHashMap::new();
 
 /// Takes note of a listener.
 #[inline(always)]

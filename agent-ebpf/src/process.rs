@@ -1,7 +1,7 @@
 //! Process life-cycle counters: forks, execs and exits by reason, counted in the kernel, exactly.
 
 use agent_common::{
-    NO_SESSION, Slot,
+    MAX_RECENT, NO_SESSION, Slot,
     event::{EventHeader, ExitEvent, PROCESS_FAILED},
     process::{ExitedProcess, LAST_EXIT_KNOWN, LAST_EXIT_OOM_KILLED, ProcessStats},
     task::EXEC_COUNTED,
@@ -33,7 +33,8 @@ static PROCESS_STATS: Array<ProcessStats, 1> = Array::new();
 /// Processes whose end is counted already, with the session that they were in. Threads that exit at the same
 /// moment meet here; and who hears of a process only after its end finds its session.
 #[btf_map]
-static EXITED_PROCESSES: LruHashMap<ExitedProcess, Slot, 4096> = LruHashMap::new();
+static EXITED_PROCESSES: LruHashMap<ExitedProcess, Slot, { MAX_RECENT as usize }> =
+    LruHashMap::new();
 
 /// Charges CPU time to a session that a thread has left.
 #[inline(always)]

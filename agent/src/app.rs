@@ -106,6 +106,9 @@ const EVENTS: usize = 4096;
 /// Failed processes among them that have a line of their own in the log.
 const FAILURES_LOGGED: usize = 16;
 
+/// How many times longer than a walk over the threads nothing follows it, when processes move.
+const SETTLE_SHARE: u32 = 100;
+
 /// Messages of the sources that are taken at once; more wait.
 const MESSAGES: usize = 256;
 
@@ -168,6 +171,8 @@ struct Agent {
     remembered: Option<Vec<Entry>>,
     /// Events lost so far; more means that a cgroup may have been missed.
     events_lost: u64,
+    /// When moved threads may be settled again.
+    settle_from: Instant,
 }
 
 impl Agent {
@@ -217,6 +222,7 @@ impl Agent {
             reconciles: Reconciles::default(),
             remembered: None,
             events_lost: 0,
+            settle_from: Instant::now(),
         };
         agent.recall();
         agent.reconcile();
@@ -379,8 +385,7 @@ impl Agent {
         }
         self.registry.publish(&mut self.kernel);
         if moved {
-            // Settles the time of the moved threads where they were; who is alive is the sample's affair.
-            self.kernel.census();
+            self.settle_moved();
         }
         if missed {
             self.rescan();
@@ -388,6 +393,17 @@ impl Agent {
             self.reconcile();
         }
         emptied
+    }
+
+    /// Settles the time of moved threads where they were, as often as that takes a hundredth of the time at most;
+    /// what is left, the next sample settles. Who is alive is the sample's affair.
+    fn settle_moved(&mut self) {
+        let began = Instant::now();
+        if began < self.settle_from {
+            return;
+        }
+        self.kernel.census();
+        self.settle_from = Instant::now() + SETTLE_SHARE * began.elapsed();
     }
 
     fn take_blame(&mut self, blamed: &[Blame]) {

@@ -3,9 +3,12 @@
 //! Needs neither root nor a kernel: what this finds would otherwise show as a failed start on somebody's
 //! node.
 
+use std::collections::BTreeMap;
+
+use aya_obj::generated::bpf_map_type;
 use integration_tests::objects;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
-use sessionscope::kernel::programs::PROGRAMS;
+use sessionscope::kernel::{per_slot_maps, programs::PROGRAMS};
 
 /// Kernels give task storage and the helpers that read kernel memory to programs under the GPL only.
 const LICENCE: &[u8] = b"Dual MIT/GPL\0";
@@ -63,6 +66,44 @@ fn no_object_has_a_program_that_is_not_in_the_table() {
                 assert!(known, "{}: {name} in {section}", path.display());
             }
         }
+    }
+}
+
+/// Arrays with one value for the whole node: declared as those are that get a value for each slot.
+const OF_THE_NODE: [&str; 7] = [
+    "CGROUP_EVENT",
+    "CONNECTION_BATCH",
+    "GENERATION",
+    "SELF_CHECK",
+    "UNMEASURED_SWITCHES",
+    "XID_EVENT",
+    "XID_FIELDS",
+];
+
+#[test]
+fn every_array_with_a_value_for_each_slot_is_sized_cleared_and_accounted_for() {
+    let listed: BTreeMap<String, usize> = per_slot_maps()
+        .into_iter()
+        .map(|(name, bytes)| (name.to_owned(), bytes))
+        .collect();
+    let arrays = [
+        bpf_map_type::BPF_MAP_TYPE_ARRAY as u32,
+        bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY as u32,
+    ];
+    for (path, content) in objects() {
+        let object = aya_obj::Object::parse(&content).expect("an object");
+        let declared: BTreeMap<String, usize> = object
+            .maps
+            .iter()
+            .filter(|(name, map)| {
+                // Sections of data are maps too.
+                let is_data = name.starts_with('.');
+                !is_data && arrays.contains(&map.map_type()) && map.max_entries() == 1
+            })
+            .filter(|(name, _)| !OF_THE_NODE.contains(&name.as_str()))
+            .map(|(name, map)| (name.clone(), map.value_size() as usize))
+            .collect();
+        assert_eq!(declared, listed, "{}", path.display());
     }
 }
 

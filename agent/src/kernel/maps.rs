@@ -1,11 +1,13 @@
 //! Every map of the object, by name: the names occur here and nowhere else in the agent.
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use agent_common::{
-    MAX_CGROUPS, MAX_CONNECTIONS, MAX_PREEMPTION_PAIRS, MAX_RECLAIMING, Slot,
+    MAX_CGROUPS, MAX_CONNECTIONS, MAX_PREEMPTION_PAIRS, MAX_RECENT, MAX_RECLAIMING, Slot,
     block::BlockStats,
     cgroup::CgroupBirth,
     memory::MemoryStats,
-    net::{Connection, ConnectionBatch, NetStats},
+    net::{Connection, ConnectionBatch, ListenPort, NetStats},
     process::{ExitedProcess, ProcessStats},
     sched::{PreemptionPair, SchedStats},
     self_check::SelfCheck,
@@ -19,30 +21,64 @@ use crate::error::Error;
 
 /// Name of the map with the state of each thread; its size follows `kernel.pid_max` in the pid-array object.
 pub(super) const TASK_STATES: &str = "TASK_STATES";
-/// Names of the maps whose size follows the number of slots.
-pub(super) const PER_SLOT: [&str; 5] = [
-    "SCHED_STATS",
-    "PROCESS_STATS",
-    "NET_STATS",
-    "BLOCK_STATS",
-    "MEMORY_STATS",
+/// A map with a value for each slot.
+pub(super) struct PerSlot {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// Bytes of a value.
+    pub(super) bytes: usize,
+    /// Whether each CPU has a value of its own.
+    pub(super) per_cpu: bool,
+}
+
+/// THE list of maps with a value for each slot: what is sized with the number of slots, cleared before a session
+/// gets a slot, and accounted for. A test compares it with the object.
+pub(super) const PER_SLOT: [PerSlot; 5] = [
+    PerSlot::of::<SchedStats>("SCHED_STATS", true),
+    PerSlot::of::<ProcessStats>("PROCESS_STATS", false),
+    PerSlot::of::<NetStats>("NET_STATS", false),
+    PerSlot::of::<BlockStats>("BLOCK_STATS", false),
+    PerSlot::of::<MemoryStats>("MEMORY_STATS", false),
 ];
 
-/// Name of the map of live connections, which stays with the programs: it is read as aya cannot.
+impl PerSlot {
+    const fn of<V>(name: &'static str, per_cpu: bool) -> Self {
+        Self {
+            name,
+            bytes: size_of::<V>(),
+            per_cpu,
+        }
+    }
+
+    /// Bytes of a slot on a node with so many CPUs; the kernel rounds values up to 8 (kernel/bpf/arraymap.c).
+    pub(super) fn bytes_on(&self, cpus: usize) -> usize {
+        let value = self.bytes.next_multiple_of(8);
+        if self.per_cpu { value * cpus } else { value }
+    }
+}
+
+/// Names of the hashes that are read many entries at a time, which aya cannot, so that they stay with the
+/// programs.
 pub(super) const CONNECTIONS: &str = "CONNECTIONS";
+pub(super) const PREEMPTION_PAIRS: &str = "PREEMPTION_PAIRS";
+pub(super) const LISTEN_PORTS: &str = "LISTEN_PORTS";
 /// Name of the map that is written when a driver is loaded, so that it stays with the programs.
 pub(super) const XID_FIELDS: &str = "XID_FIELDS";
 
-/// The maps that are allocated whole whatever the number of slots.
-pub(super) const HASH_MAP_BYTES: u64 = hash_map_bytes::<Slot>(MAX_CGROUPS)
-    + hash_map_bytes::<u64>(MAX_PREEMPTION_PAIRS)
-    + hash_map_bytes::<u64>(MAX_RECLAIMING)
-    + hash_map_bytes::<Connection>(MAX_CONNECTIONS);
+/// The hashes, which are allocated whole whatever the number of slots.
+pub(super) const HASH_MAP_BYTES: u64 = hash_map_bytes::<u64, Slot>(MAX_CGROUPS)
+    + hash_map_bytes::<PreemptionPair, u64>(MAX_PREEMPTION_PAIRS)
+    + hash_map_bytes::<u64, u64>(MAX_RECLAIMING)
+    + hash_map_bytes::<u64, Connection>(MAX_CONNECTIONS)
+    + hash_map_bytes::<u64, CgroupBirth>(MAX_RECENT)
+    + hash_map_bytes::<ExitedProcess, Slot>(MAX_RECENT)
+    + hash_map_bytes::<ListenPort, u8>(MAX_RECENT);
 
-/// Bytes of a hash map with keys of 8 bytes: an element has 48 bytes besides key and value, a bucket 16
-/// (`struct htab_elem`, `struct bucket`, kernel/bpf/hashtab.c, 6.12).
-const fn hash_map_bytes<V>(entries: u32) -> u64 {
-    let element = 48 + 8 + size_of::<V>().next_multiple_of(8) as u64;
+/// Bytes of a hash map: an element has 48 bytes besides key and value, a bucket 16 (`struct htab_elem`, `struct
+/// bucket`, kernel/bpf/hashtab.c, 6.12).
+const fn hash_map_bytes<K, V>(entries: u32) -> u64 {
+    let key = size_of::<K>().next_multiple_of(8) as u64;
+    let element = 48 + key + size_of::<V>().next_multiple_of(8) as u64;
     entries as u64 * element + entries.next_power_of_two() as u64 * 16
 }
 
@@ -56,18 +92,22 @@ pub(super) struct Maps {
     pub(super) block_stats: Array<MapData, BlockStats>,
     pub(super) memory_stats: Array<MapData, MemoryStats>,
     pub(super) connection_batch: Array<MapData, ConnectionBatch>,
-    pub(super) preemption_pairs: HashMap<MapData, PreemptionPair, u64>,
     pub(super) cgroup_births: HashMap<MapData, u64, CgroupBirth>,
     pub(super) exited_processes: HashMap<MapData, ExitedProcess, Slot>,
     pub(super) events_lost: Array<MapData, u64>,
     pub(super) unmeasured_switches: Array<MapData, u64>,
     pub(super) self_check: Array<MapData, SelfCheck>,
     pub(super) events: Option<RingBuf<MapData>>,
+    /// The maps of [`PER_SLOT`], in its order.
+    pub(super) per_slot: Vec<OwnedFd>,
 }
 
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        let per_slot = PER_SLOT.iter().map(|map| descriptor(ebpf, map.name));
+        let per_slot = per_slot.collect::<Result<_, _>>()?;
         Ok(Self {
+            per_slot,
             cgroup_slots: take(ebpf, "CGROUP_SLOTS")?,
             generation: take(ebpf, "GENERATION")?,
             sched_stats: take(ebpf, "SCHED_STATS")?,
@@ -76,7 +116,6 @@ impl Maps {
             block_stats: take(ebpf, "BLOCK_STATS")?,
             memory_stats: take(ebpf, "MEMORY_STATS")?,
             connection_batch: take(ebpf, "CONNECTION_BATCH")?,
-            preemption_pairs: take(ebpf, "PREEMPTION_PAIRS")?,
             cgroup_births: take(ebpf, "CGROUP_BIRTHS")?,
             exited_processes: take(ebpf, "EXITED_PROCESSES")?,
             events_lost: take(ebpf, "EVENTS_LOST")?,
@@ -84,6 +123,20 @@ impl Maps {
             self_check: take(ebpf, "SELF_CHECK")?,
             events: Some(take(ebpf, "EVENTS")?),
         })
+    }
+}
+
+/// A descriptor of an array, besides the typed one, which does not give its own away.
+fn descriptor(ebpf: &Ebpf, name: &str) -> Result<OwnedFd, Error> {
+    match ebpf.map(name) {
+        Some(Map::Array(map) | Map::PerCpuArray(map)) => {
+            let descriptor = map.fd().as_fd().try_clone_to_owned();
+            descriptor.map_err(Error::io(format!("map {name}")))
+        }
+        _ => Err(Error::Program {
+            name: name.to_owned(),
+            reason: "no such array in the object".into(),
+        }),
     }
 }
 

@@ -38,14 +38,14 @@ use agent_common::{
     cgroup::CgroupBirth,
     event,
     memory::MemoryStats,
-    net::{ConnectionRecord, NetStats},
+    net::{ConnectionRecord, ListenPort, NetStats},
     process::ProcessStats,
     sched::{PreemptionPair, SchedStats},
     task::TaskState,
 };
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{Map, PerCpuValues},
+    maps::{HashMap, Map},
     programs::{Iter, Program},
     sys::{Stats, enable_stats},
 };
@@ -53,19 +53,13 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use self::{
     allocation::Allocation,
-    maps::{CONNECTIONS, Maps, PER_SLOT, TASK_STATES, value},
+    maps::{CONNECTIONS, LISTEN_PORTS, Maps, PER_SLOT, PREEMPTION_PAIRS, TASK_STATES, value},
     object::TaskStore,
     preflight::Cgroup2Mount,
     programs::ProgramStatus,
     ring::Ring,
 };
 use crate::{allocator, error::Error};
-
-/// What a session has once, not per CPU.
-const PER_SLOT_BYTES: usize = size_of::<ProcessStats>()
-    + size_of::<NetStats>()
-    + size_of::<BlockStats>()
-    + size_of::<MemoryStats>();
 
 /// What the kernel side needs to know.
 #[derive(Clone, Debug)]
@@ -221,8 +215,8 @@ impl Kernel {
             .override_global("LAYOUT", &types.layout, true)
             .override_global("CREATE_WITHOUT_SLEEPING", &create_without_sleeping, true)
             .override_global("AYA_LOG_LEVEL", &log_level, false);
-        for name in PER_SLOT {
-            loader.map_max_entries(name, options.slots);
+        for map in &PER_SLOT {
+            loader.map_max_entries(map.name, options.slots);
         }
         if store == TaskStore::PidArray {
             loader.map_max_entries(TASK_STATES, pid_max);
@@ -365,37 +359,49 @@ impl Kernel {
     /// Clears everything counted in a slot.
     pub fn zero(&mut self, slot: Slot) {
         debug_assert!(slot != NO_SESSION && slot < self.slots);
-        let per_cpu = PerCpuValues::try_from(vec![SchedStats::default(); self.cpus]);
-        let cleared = per_cpu
-            .map_err(|e| e.to_string())
-            .and_then(|v| {
-                self.maps
-                    .sched_stats
-                    .set(slot, v, 0)
-                    .map_err(|e| e.to_string())
-            })
-            .and_then(|()| {
-                self.maps
-                    .process_stats
-                    .set(slot, ProcessStats::default(), 0)
-                    .and_then(|()| self.maps.net_stats.set(slot, NetStats::default(), 0))
-                    .and_then(|()| self.maps.block_stats.set(slot, BlockStats::default(), 0))
-                    .and_then(|()| self.maps.memory_stats.set(slot, MemoryStats::default(), 0))
-                    .map_err(|e| e.to_string())
-            });
-        if let Err(error) = cleared {
-            tracing::error!(slot, %error, "slot could not be cleared");
+        for (map, descriptor) in PER_SLOT.iter().zip(&self.maps.per_slot) {
+            let bytes = map.bytes_on(self.cpus);
+            if let Err(error) = syscall::clear(descriptor.as_fd(), slot, bytes) {
+                tracing::error!(slot, map = map.name, %error, "slot could not be cleared");
+            }
         }
-        let pairs: Vec<PreemptionPair> = self
-            .maps
-            .preemption_pairs
-            .keys()
-            .filter_map(Result::ok)
-            .filter(|p| p.victim == slot || p.preemptor == slot)
+        self.remove(PREEMPTION_PAIRS, |pair: &PreemptionPair, _: &u64| {
+            pair.victim == slot || pair.preemptor == slot
+        });
+        self.remove(LISTEN_PORTS, |port: &ListenPort, _: &u8| port.slot == slot);
+    }
+
+    /// Removes entries of a hash.
+    fn remove<K: aya::Pod + Default, V: aya::Pod + Default>(
+        &mut self,
+        map: &'static str,
+        stale: impl Fn(&K, &V) -> bool,
+    ) {
+        let stale: Vec<K> = self
+            .all_entries(map)
+            .into_iter()
+            .filter(|(key, value)| stale(key, value))
+            .map(|(key, _)| key)
             .collect();
-        for pair in pairs {
-            let _gone = self.maps.preemption_pairs.remove(&pair);
+        let Some(Ok(mut map)) = self.ebpf.map_mut(map).map(HashMap::<_, K, V>::try_from) else {
+            return;
+        };
+        for key in stale {
+            let _gone = map.remove(&key);
         }
+    }
+
+    /// All entries of a hash that stays with the programs; none where it cannot be read, which is logged.
+    fn all_entries<K: aya::Pod + Default, V: aya::Pod + Default>(
+        &self,
+        name: &'static str,
+    ) -> Vec<(K, V)> {
+        let Some(Map::HashMap(map) | Map::LruHashMap(map)) = self.ebpf.map(name) else {
+            return Vec::new();
+        };
+        syscall::all_entries(map.fd().as_fd())
+            .inspect_err(|error| tracing::warn!(map = name, %error, "map not read"))
+            .unwrap_or_default()
     }
 
     /// What has been counted in a slot.
@@ -481,11 +487,7 @@ impl Kernel {
 
     /// Who took the CPU from whom, and how often.
     pub fn preemption_pairs(&self) -> Vec<(PreemptionPair, u64)> {
-        self.maps
-            .preemption_pairs
-            .iter()
-            .filter_map(Result::ok)
-            .collect()
+        self.all_entries(PREEMPTION_PAIRS)
     }
 
     /// When a cgroup was made and got its first process, if that was since the agent started.
@@ -551,7 +553,7 @@ impl Kernel {
     /// Starts the accounts of threads that have none, where the census may not do it: of those that are older
     /// than the agent, and again, but not soon, when a switch was not measured because there are more. Not soon,
     /// because no thread is measured on a CPU where the program sleeps in the midst of it (before 6.2,
-    /// `bpf_task_storage_busy`, kernel/bpf/bpf_task_storage.c).
+    /// `bpf_task_storage_busy`, `kernel/bpf/bpf_task_storage.c`).
     fn enrol_threads(&mut self) {
         if !self.is_up("enrol_threads") {
             return;
@@ -587,13 +589,12 @@ impl Kernel {
     /// and is not in it.
     pub fn map_bytes(&self) -> u64 {
         let slots = u64::from(self.slots);
-        let cpus = self.cpus as u64;
         let states = match self.store {
             TaskStore::PidArray => u64::from(self.pid_max) * size_of::<TaskState>() as u64,
             TaskStore::TaskStorage => 0,
         };
-        slots * cpus * size_of::<SchedStats>() as u64
-            + slots * PER_SLOT_BYTES as u64
+        let per_slot: usize = PER_SLOT.iter().map(|map| map.bytes_on(self.cpus)).sum();
+        slots * per_slot as u64
             + maps::HASH_MAP_BYTES
             + u64::from(agent_common::RING_BYTES)
             + states
@@ -646,6 +647,11 @@ fn require_spinning_ring(btf: &btf::Btf) -> Result<(), Error> {
         });
     }
     Ok(())
+}
+
+/// Name and bytes of a value of each map that has one for each slot.
+pub fn per_slot_maps() -> Vec<(&'static str, usize)> {
+    PER_SLOT.iter().map(|map| (map.name, map.bytes)).collect()
 }
 
 /// Controllers of the v2 hierarchy; none where v1 has them.

@@ -9,6 +9,7 @@ use aya::Pod;
 
 // `enum bpf_cmd` (include/uapi/linux/bpf.h).
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
@@ -25,9 +26,9 @@ struct GetInfo {
     info: u64,
 }
 
-/// `union bpf_attr` of `BPF_MAP_LOOKUP_ELEM`.
+/// `union bpf_attr` of `BPF_MAP_LOOKUP_ELEM` and `BPF_MAP_UPDATE_ELEM`.
 #[repr(C)]
-struct Lookup {
+struct Element {
     map: u32,
     reserved: u32,
     key: u64,
@@ -38,7 +39,7 @@ struct Lookup {
 /// A value of a map of any kind whose keys are 32 bits; `None` when it is not there.
 pub(super) fn value_at<V: Pod + Default>(map: BorrowedFd<'_>, key: u32) -> io::Result<Option<V>> {
     let mut value = V::default();
-    let mut attributes = Lookup {
+    let mut attributes = Element {
         map: map.as_raw_fd() as u32,
         reserved: 0,
         key: (&raw const key) as u64,
@@ -50,6 +51,20 @@ pub(super) fn value_at<V: Pod + Default>(map: BorrowedFd<'_>, key: u32) -> io::R
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Fills a value of an array with zeros; `bytes` are those of a value, on all CPUs together where each has one.
+pub(super) fn clear(map: BorrowedFd<'_>, key: u32, bytes: usize) -> io::Result<()> {
+    // Words, because the kernel wants no other alignment.
+    let zeros = vec![0u64; bytes.div_ceil(size_of::<u64>())];
+    let mut attributes = Element {
+        map: map.as_raw_fd() as u32,
+        reserved: 0,
+        key: (&raw const key) as u64,
+        value: zeros.as_ptr() as u64,
+        flags: 0,
+    };
+    bpf(BPF_MAP_UPDATE_ELEM, &mut attributes).map(|_| ())
 }
 
 /// `union bpf_attr` of `BPF_MAP_LOOKUP_BATCH`.
@@ -68,7 +83,7 @@ struct LookupBatch {
 /// Copies entries of a hash map, as many as there is room for, and says how many. `position` is `None` at
 /// first, then where to go on, and `None` again at the end. A chain of the table is copied under its lock, so
 /// no entry is copied twice (kernel/bpf/hashtab.c, `__htab_map_lookup_and_delete_batch`, Linux 5.6).
-pub(super) fn entries<K: Pod, V: Pod>(
+fn entries<K: Pod, V: Pod>(
     map: BorrowedFd<'_>,
     position: &mut Option<u32>,
     keys: &mut [K],
@@ -95,6 +110,26 @@ pub(super) fn entries<K: Pod, V: Pod>(
         Err(error) => return Err(error),
     };
     Ok(attributes.count as usize)
+}
+
+/// Entries of one system call; more than a chain of a hash table can hold, which is copied whole.
+const ENTRIES_PER_CALL: usize = 4096;
+
+/// All entries of a hash map, in the order of its table.
+pub(super) fn all_entries<K: Pod + Default, V: Pod + Default>(
+    map: BorrowedFd<'_>,
+) -> io::Result<Vec<(K, V)>> {
+    let mut all = Vec::new();
+    let mut keys = vec![K::default(); ENTRIES_PER_CALL];
+    let mut values = vec![V::default(); ENTRIES_PER_CALL];
+    let mut position = None;
+    loop {
+        let found = entries(map, &mut position, &mut keys, &mut values)?;
+        all.extend(keys.iter().copied().zip(values.iter().copied()).take(found));
+        if position.is_none() {
+            return Ok(all);
+        }
+    }
 }
 
 /// `union bpf_attr` of `BPF_PROG_TEST_RUN`.

@@ -80,8 +80,9 @@ pub struct Registry {
     expiring: Vec<(Instant, u64)>,
     /// A change that the kernel has not been told of.
     unpublished: bool,
-    /// A session has been adopted since the last sample: it may have connections already.
-    adopted: bool,
+    /// Roots of sessions that have been adopted since the last sample, and when the kernel was told, nanoseconds
+    /// since boot: they may have connections already.
+    adopted: Vec<(u64, Option<u64>)>,
     /// Samples taken, to spread the reading of accounts over them.
     samples: u64,
     /// Time from a cgroup's making to each milestone; long histograms.
@@ -122,7 +123,7 @@ impl Registry {
             overflowed_total: 0,
             expiring: Vec::new(),
             unpublished: false,
-            adopted: false,
+            adopted: Vec::new(),
             samples: 0,
             startup: BTreeMap::new(),
             adoption: Histogram::default(),
@@ -308,12 +309,20 @@ impl Registry {
     pub fn publish(&mut self, table: &mut impl SlotTable) {
         if std::mem::take(&mut self.unpublished) {
             table.publish();
+            let now_ns = crate::clock::boot_ns();
+            for (_, told) in &mut self.adopted {
+                told.get_or_insert(now_ns);
+            }
         }
     }
 
     /// Reads every session's counts, gives slots back, forgets what has lingered.
     pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) {
-        if std::mem::take(&mut self.adopted) {
+        let adopted = std::mem::take(&mut self.adopted);
+        if adopted
+            .iter()
+            .any(|(root, told)| may_have_connections(*root, *told, table))
+        {
             table.find_open_connections();
         }
         let slots = self.sessions.values().filter_map(|s| s.slot);
@@ -511,7 +520,7 @@ impl Registry {
         session.cgroups.insert(id);
         if root {
             session.roots.insert(id);
-            self.adopted = true;
+            self.adopted.push((id, None));
         }
         // One that a scan has missed and found again.
         self.expiring.retain(|&(_, gone)| gone != id);
@@ -548,6 +557,15 @@ impl Registry {
         }
         true
     }
+}
+
+/// Whether a cgroup had a process before the kernel was told of its session: what that process opened is not
+/// known. To look for it costs a walk over the open files of the whole node.
+fn may_have_connections(root: u64, told_ns: Option<u64>, table: &impl SlotTable) -> bool {
+    let (Some(birth), Some(told_ns)) = (table.birth(root), told_ns) else {
+        return true;
+    };
+    birth.first_process_ns != 0 && birth.first_process_ns < told_ns
 }
 
 fn key_of(identity: &Identity) -> Key {
