@@ -124,7 +124,8 @@ fn after(code: &[bpf_insn], at: usize, mut registers: Registers) -> Vec<(usize, 
         ],
         other => {
             if MOVE_REGISTER.contains(&other) {
-                registers[written] = registers[instruction.src_reg() as usize].clone();
+                let copied = registers[instruction.src_reg() as usize].clone();
+                registers[written] = copied;
             } else if MOVE_NUMBER.contains(&other) {
                 registers[written] = [Value::Number(instruction.imm)].into();
             } else if WRITING_CLASSES.contains(&(other & CLASS)) {

@@ -72,10 +72,10 @@ fn mebibytes(place: usize) -> u64 {
 }
 
 /// What the agent says, which is absent where there is nothing.
-fn said(metrics: &Exposition, family: &str, session: &str) -> f64 {
+fn said(metrics: &Exposition, family: &str, session: &str) -> u64 {
     let of_session = [("session", session)];
     let matching = metrics.matching(family, &of_session);
-    matching.map(|sample| sample.value).sum()
+    matching.map(|sample| sample.value as u64).sum()
 }
 
 fn expect(agent: &Agent, what: &str, length: usize) {
@@ -84,8 +84,7 @@ fn expect(agent: &Agent, what: &str, length: usize) {
     wait::until(&format!("{length} {what}"), SOON, || {
         let metrics = agent.metrics();
         let is = |family: &str, of_one: u64, of_many: u64| {
-            said(&metrics, family, "one") == of_one as f64
-                && said(&metrics, family, "many") == of_many as f64
+            said(&metrics, family, "one") == of_one && said(&metrics, family, "many") == of_many
         };
         let unattributed = metrics.find("vdi_gpu_unattributed_memory_bytes", &[("gpu", "0")]);
         let others = length as u64 - 1;
@@ -185,7 +184,7 @@ fn a_driver_that_writes_past_the_room_is_found_out_and_its_older_lists_are_read(
     }
     let metrics = node.agent.metrics();
     let failed = [
-        ("function", "nvmlDeviceGetComputeRunningProcesses_v3"),
+        ("call", "nvmlDeviceGetComputeRunningProcesses_v3"),
         ("error", "overrun"),
     ];
     let errors = "vdi_agent_gpu_call_errors_total";

@@ -20,6 +20,10 @@ use integration_tests::{
 };
 use sessionscope::kernel::programs::PROGRAMS;
 
+/// Instructions by the name of the program.
+type Programs = BTreeMap<String, Vec<bpf_insn>>;
+/// Names and maps by the numbers that stand for them.
+type Maps = HashMap<i32, (String, Map)>;
 /// What is done with maps, in the words of the table.
 type Operations = BTreeSet<&'static str>;
 
@@ -43,9 +47,9 @@ const TASK_STORAGE_GET: i32 = 156;
 const HARMLESS: [i32; 11] = [5, 14, 16, 35, 80, 113, 115, 125, 132, 133, 134];
 
 /// The programs of an object with their subprograms, and its maps by the number that stands for each.
-fn linked(content: &[u8]) -> (BTreeMap<String, Vec<bpf_insn>>, HashMap<i32, (String, Map)>) {
+fn linked(content: &[u8]) -> (Programs, Maps) {
     let mut object = Object::parse(content).expect("an object");
-    let maps: HashMap<i32, (String, Map)> = object
+    let maps: Maps = object
         .maps
         .clone()
         .into_iter()
@@ -71,7 +75,7 @@ fn linked(content: &[u8]) -> (BTreeMap<String, Vec<bpf_insn>>, HashMap<i32, (Str
 }
 
 /// What a program does.
-fn operations(program: &str, code: &[bpf_insn], maps: &HashMap<i32, (String, Map)>) -> Operations {
+fn operations(program: &str, code: &[bpf_insn], maps: &Maps) -> Operations {
     let mut operations = Operations::new();
     for Call {
         helper,

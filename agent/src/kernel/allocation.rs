@@ -5,7 +5,7 @@
 
 use super::btf::Btf;
 
-/// Where memory for a thread's storage comes from (kernel/bpf/bpf_local_storage.c, `bpf_selem_alloc`).
+/// Where memory for a thread's storage comes from (`kernel/bpf/bpf_local_storage.c`, `bpf_selem_alloc`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allocation {
     /// `bpf_mem_alloc` (6.4) or `kmalloc_nolock` (6.19): wakes nobody and waits for nobody.
@@ -54,7 +54,7 @@ impl Allocation {
 }
 
 /// Whether the kernel is one with `PREEMPT_RT`: a `spinlock_t` is a real-time mutex there, with a list of who
-/// waits (include/linux/spinlock_types.h).
+/// waits (`include/linux/spinlock_types.h`).
 pub(super) fn is_real_time(btf: &Btf) -> bool {
     btf.has_member("spinlock", "lock.waiters")
 }

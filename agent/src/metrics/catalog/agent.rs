@@ -167,7 +167,7 @@ pub(super) const FAMILIES: &[Family] = &[
         labels: &[],
         source: Source::Program("sched_switch"),
         samples: Node(|state, out| {
-            out.number(&[], state.snapshot.agent.unmeasured_switches as f64)
+            out.number(&[], state.snapshot.agent.unmeasured_switches as f64);
         }),
     },
     Family {
