@@ -34,7 +34,7 @@ pub const LAST_EXIT_OOM_KILLED: u64 = 1 << 32;
 /// Key of the set of multi-threaded processes whose end has been counted. Two threads can be the last
 /// to exit at the same moment, and only one of them may count; the start time makes the key unique.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ExitedProcess {
     /// Process id.
     pub pid: u64,

@@ -101,7 +101,7 @@ unsafe fn issuer(request: KernelPtr) -> Option<u64> {
     // SAFETY: a cgroup, which always has a root and a directory.
     unsafe {
         let root: KernelPtr = member(pointer, offset!(cgroup_root));
-        if member::<u32>(root, offset!(cgroup_root_hierarchy_id)) != 0 {
+        if root.is_null() || member::<u32>(root, offset!(cgroup_root_hierarchy_id)) != 0 {
             return None;
         }
         let directory: KernelPtr = member(pointer, offset!(cgroup_kn));

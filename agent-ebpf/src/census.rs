@@ -46,7 +46,8 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
     let exec_runtime_ns = task.exec_runtime_ns();
     let (slot, unswitched_ns) = match task::known(task) {
         Some(state) => {
-            // The agent runs this at once when a process has moved, so up to now is up to the move.
+            // The agent runs this when a process has moved, at once if it can: up to now is up to the move, or a
+            // moment longer.
             let slot = session::slot_of_state_settled(task, state, exec_runtime_ns);
             // Read before the state, the runtime may be the older of the two.
             let unswitched = exec_runtime_ns.saturating_sub(state.exec_runtime_ns);

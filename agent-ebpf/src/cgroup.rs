@@ -91,20 +91,18 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
     };
     stamp_first_process(id);
     // The hook names the first thread only, which is settled now in the session that it has left. Only where
-    // there are others the agent is told, and walks the threads.
+    // there are others, or it has no state, the agent is told, and walks the threads.
     let task = Task(ctx.arg::<KernelPtr>(2));
-    let (left, entered) = match task::known(task) {
+    let (left, entered, is_known) = match task::known(task) {
         Some(state) => {
             let left = state.slot;
-            (
-                left,
-                session::slot_of_state_settled(task, state, task.exec_runtime_ns()),
-            )
+            let entered = session::slot_of_state_settled(task, state, task.exec_runtime_ns());
+            (left, entered, true)
         }
-        None => (NO_SESSION, session::slot_of_cgroup(id)),
+        None => (NO_SESSION, session::slot_of_cgroup(id), false),
     };
     let threads: u32 = chained(task.signal(), offset!(signal_nr_threads)).unwrap_or(1);
-    if left != entered && threads > 1 {
+    if left != entered && (threads > 1 || !is_known) {
         // SAFETY: takes no arguments.
         let at_ns = unsafe { bpf_ktime_get_boot_ns() };
         emit::send(

@@ -2,8 +2,9 @@
 //!
 //! `LAYOUT` is a read-only global that the agent fills before loading, so each offset is a constant to
 //! the verifier and a plain load to the CPU. Members one step from a tracepoint argument are read
-//! directly; longer chains are followed with `bpf_probe_read_kernel`, which every kernel accepts
-//! whatever its BTF says of RCU pointers and unions, and which is only used off the hot path.
+//! directly, and those behind them where every kernel knows the types on the way (block I/O); other chains are
+//! followed with `bpf_probe_read_kernel`, which every kernel accepts whatever its BTF says of RCU pointers and
+//! unions, and which is only used off the hot path.
 
 use core::ffi::c_void;
 

@@ -18,8 +18,8 @@ const SOCK_DONE: u64 = 1 << 1;
 #[btf_map]
 pub(crate) static NET_STATS: Array<NetStats, 1> = Array::new();
 
-/// A socket: `struct sock *`. Read with the checked helper throughout, because it comes from tracepoints,
-/// from files and from a map alike.
+/// A socket: `struct sock *`. Read with the checked helper, because it comes from tracepoints, from
+/// files and from a map alike.
 #[derive(Clone, Copy)]
 pub(crate) struct Socket(pub(crate) KernelPtr);
 

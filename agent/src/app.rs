@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep_until},
 };
 
 use crate::{
@@ -106,8 +106,8 @@ const EVENTS: usize = 4096;
 /// Failed processes among them that have a line of their own in the log.
 const FAILURES_LOGGED: usize = 16;
 
-/// How many times longer than a walk over the threads nothing follows it, when processes move.
-const SETTLE_SHARE: u32 = 100;
+/// After a walk over the threads, because a process has moved, none follows for so many times as long.
+const SETTLE_PAUSE: u32 = 100;
 
 /// Messages of the sources that are taken at once; more wait.
 const MESSAGES: usize = 256;
@@ -171,7 +171,8 @@ struct Agent {
     remembered: Option<Vec<Entry>>,
     /// Events lost so far; more means that a cgroup may have been missed.
     events_lost: u64,
-    /// When moved threads may be settled again.
+    /// Threads have moved and are not settled yet, and when they may be.
+    unsettled: bool,
     settle_from: Instant,
 }
 
@@ -222,6 +223,7 @@ impl Agent {
             reconciles: Reconciles::default(),
             remembered: None,
             events_lost: 0,
+            unsettled: false,
             settle_from: Instant::now(),
         };
         agent.recall();
@@ -290,6 +292,7 @@ impl Agent {
         rescan.reset();
         let mut said = Vec::with_capacity(MESSAGES);
         loop {
+            let settle_from = self.settle_from.into();
             tokio::select! {
                 ready = ring.readable_mut() => {
                     let mut ready = ready.map_err(Error::io("ring buffer"))?;
@@ -310,6 +313,7 @@ impl Agent {
                     self.kernel.check_pid_max();
                     self.rescan();
                 }
+                () = sleep_until(settle_from), if self.unsettled => self.settle_moved(),
                 _ = hangup.recv() => self.reload(),
             }
         }
@@ -395,15 +399,15 @@ impl Agent {
         emptied
     }
 
-    /// Settles the time of moved threads where they were, as often as that takes a hundredth of the time at most;
-    /// what is left, the next sample settles. Who is alive is the sample's affair.
+    /// Settles the time of moved threads where they were: at once, or when that takes a hundredth of the time at
+    /// most. Who is alive is the sample's affair.
     fn settle_moved(&mut self) {
         let began = Instant::now();
-        if began < self.settle_from {
-            return;
+        self.unsettled = began < self.settle_from;
+        if !self.unsettled {
+            self.kernel.census();
+            self.settle_from = Instant::now() + SETTLE_PAUSE * began.elapsed();
         }
-        self.kernel.census();
-        self.settle_from = Instant::now() + SETTLE_SHARE * began.elapsed();
     }
 
     fn take_blame(&mut self, blamed: &[Blame]) {

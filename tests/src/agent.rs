@@ -29,17 +29,19 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 pub const SHOW_LIMIT: Duration = Duration::from_secs(5);
 const LOG_LINES: usize = 30;
 
-/// The binary under test: `SESSIONSCOPE_BIN`, else the release or the debug build.
+/// The binary under test: `SESSIONSCOPE_BIN`, else what was built last.
 pub fn binary() -> PathBuf {
     if let Some(binary) = env::var_os("SESSIONSCOPE_BIN") {
         return binary.into();
     }
     let built =
         ["release", "debug"].map(|profile| target_directory().join(profile).join("sessionscope"));
-    let found = built.into_iter().find(|binary| binary.is_file());
-    found.expect(
-        "the agent is built: run `cargo xtask test`, or `cargo build --release -p sessionscope`",
-    )
+    let found = built
+        .into_iter()
+        .filter_map(|binary| Some((fs::metadata(&binary).ok()?.modified().ok()?, binary)))
+        .max()
+        .map(|(_, binary)| binary);
+    found.expect("the agent is built: run `cargo xtask test`, or `cargo build -p sessionscope`")
 }
 
 /// A command that runs the agent with nothing of this process's environment that it would read.

@@ -13,6 +13,7 @@ use integration_tests::{
     capability,
     cgroup::Tree,
     exposition::Exposition,
+    sockets::{connect, listen},
     wait,
     workload::{Workload, two_cpus},
 };
@@ -53,6 +54,10 @@ fn sessions_that_use_the_same_slot_one_after_the_other_share_nothing() {
     agent.session_that("witness", "names its rival", |session| {
         session["preempted_by"][0]["session"] == "rival"
     });
+    // It has been a client of itself, too.
+    let listener = listen(&rival);
+    let near = connect(&rival, &listener);
+    drop((near, listener.accept(), listener));
     drop(interrupting);
     rival.remove();
 
@@ -133,6 +138,16 @@ fn sessions_that_use_the_same_slot_one_after_the_other_share_nothing() {
             (cpu - had).abs() < slack,
             "{name}: {cpu} s where the kernel had {had} s"
         );
+    }
+    let metrics = agent.metrics();
+    let opened = |session: &str| {
+        let labels = [("session", session)];
+        let sides = metrics.matching("vdi_session_tcp_connections_opened_total", &labels);
+        sides.map(|side| side.value as u64).sum::<u64>()
+    };
+    assert_eq!(opened("rival"), 2);
+    for heir in rivals.iter().filter(|name| *name != "rival") {
+        assert_eq!(opened(heir), 0, "{heir} has connections of the rival's");
     }
     let rival = session("rival");
     // What it had when it was killed, and the kill; but not what it had before it joined, which the

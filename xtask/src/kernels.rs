@@ -2,7 +2,7 @@
 //! QEMU.
 //!
 //! A tracepoint, a member of a structure or the verifier differs from kernel to kernel, and the
-//! machine at hand has one. The test programs are those that run there too, linked statically; what
+//! machine at hand has one. The test programs are those that run there too; what
 //! they find about each kernel is `docs/kernels.md`.
 
 mod bed;

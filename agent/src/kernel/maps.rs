@@ -21,6 +21,7 @@ use crate::error::Error;
 
 /// Name of the map with the state of each thread; its size follows `kernel.pid_max` in the pid-array object.
 pub(super) const TASK_STATES: &str = "TASK_STATES";
+
 /// A map with a value for each slot.
 pub(super) struct PerSlot {
     /// Its name.
@@ -62,6 +63,7 @@ impl PerSlot {
 pub(super) const CONNECTIONS: &str = "CONNECTIONS";
 pub(super) const PREEMPTION_PAIRS: &str = "PREEMPTION_PAIRS";
 pub(super) const LISTEN_PORTS: &str = "LISTEN_PORTS";
+pub(super) const EXITED_PROCESSES: &str = "EXITED_PROCESSES";
 /// Name of the map that is written when a driver is loaded, so that it stays with the programs.
 pub(super) const XID_FIELDS: &str = "XID_FIELDS";
 
@@ -93,7 +95,6 @@ pub(super) struct Maps {
     pub(super) memory_stats: Array<MapData, MemoryStats>,
     pub(super) connection_batch: Array<MapData, ConnectionBatch>,
     pub(super) cgroup_births: HashMap<MapData, u64, CgroupBirth>,
-    pub(super) exited_processes: HashMap<MapData, ExitedProcess, Slot>,
     pub(super) events_lost: Array<MapData, u64>,
     pub(super) unmeasured_switches: Array<MapData, u64>,
     pub(super) self_check: Array<MapData, SelfCheck>,
@@ -117,7 +118,6 @@ impl Maps {
             memory_stats: take(ebpf, "MEMORY_STATS")?,
             connection_batch: take(ebpf, "CONNECTION_BATCH")?,
             cgroup_births: take(ebpf, "CGROUP_BIRTHS")?,
-            exited_processes: take(ebpf, "EXITED_PROCESSES")?,
             events_lost: take(ebpf, "EVENTS_LOST")?,
             unmeasured_switches: take(ebpf, "UNMEASURED_SWITCHES")?,
             self_check: take(ebpf, "SELF_CHECK")?,

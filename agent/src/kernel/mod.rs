@@ -39,7 +39,7 @@ use agent_common::{
     event,
     memory::MemoryStats,
     net::{ConnectionRecord, ListenPort, NetStats},
-    process::ProcessStats,
+    process::{ExitedProcess, ProcessStats},
     sched::{PreemptionPair, SchedStats},
     task::TaskState,
 };
@@ -53,7 +53,10 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use self::{
     allocation::Allocation,
-    maps::{CONNECTIONS, LISTEN_PORTS, Maps, PER_SLOT, PREEMPTION_PAIRS, TASK_STATES, value},
+    maps::{
+        CONNECTIONS, EXITED_PROCESSES, LISTEN_PORTS, Maps, PER_SLOT, PREEMPTION_PAIRS, TASK_STATES,
+        value,
+    },
     object::TaskStore,
     preflight::Cgroup2Mount,
     programs::ProgramStatus,
@@ -369,6 +372,7 @@ impl Kernel {
             pair.victim == slot || pair.preemptor == slot
         });
         self.remove(LISTEN_PORTS, |port: &ListenPort, _: &u8| port.slot == slot);
+        self.remove(EXITED_PROCESSES, |_: &ExitedProcess, of: &Slot| *of == slot);
     }
 
     /// Removes entries of a hash.
@@ -518,12 +522,15 @@ impl Kernel {
                 syscall::value_at(map.fd().as_fd(), process.as_raw_fd() as u32)
             }
         };
-        state.ok().flatten().filter(|state| state.task != 0)
+        // Of a dead one the map of ended processes knows, from which an ended session is taken out.
+        let living = |state: &TaskState| state.task != 0 && state.ended == 0;
+        state.ok().flatten().filter(living)
     }
 
     fn slot_of_exited(&self, pid: u32) -> Option<Slot> {
-        let exited = self.maps.exited_processes.iter().flatten();
+        let exited: Vec<(ExitedProcess, Slot)> = self.all_entries(EXITED_PROCESSES);
         exited
+            .into_iter()
             .filter(|(process, _)| process.pid == u64::from(pid))
             // A pid may have been used twice.
             .max_by_key(|(process, _)| process.start_ns)

@@ -55,7 +55,7 @@ pub(super) fn value_at<V: Pod + Default>(map: BorrowedFd<'_>, key: u32) -> io::R
 
 /// Fills a value of an array with zeros; `bytes` are those of a value, on all CPUs together where each has one.
 pub(super) fn clear(map: BorrowedFd<'_>, key: u32, bytes: usize) -> io::Result<()> {
-    // Words, because the kernel wants no other alignment.
+    // The kernel rounds a CPU's value up to words.
     let zeros = vec![0u64; bytes.div_ceil(size_of::<u64>())];
     let mut attributes = Element {
         map: map.as_raw_fd() as u32,

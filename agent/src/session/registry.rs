@@ -80,9 +80,8 @@ pub struct Registry {
     expiring: Vec<(Instant, u64)>,
     /// A change that the kernel has not been told of.
     unpublished: bool,
-    /// Roots of sessions that have been adopted since the last sample, and when the kernel was told, nanoseconds
-    /// since boot: they may have connections already.
-    adopted: Vec<(u64, Option<u64>)>,
+    /// A session has been adopted since the last sample: it may have connections already.
+    adopted: bool,
     /// Samples taken, to spread the reading of accounts over them.
     samples: u64,
     /// Time from a cgroup's making to each milestone; long histograms.
@@ -123,7 +122,7 @@ impl Registry {
             overflowed_total: 0,
             expiring: Vec::new(),
             unpublished: false,
-            adopted: Vec::new(),
+            adopted: false,
             samples: 0,
             startup: BTreeMap::new(),
             adoption: Histogram::default(),
@@ -309,20 +308,12 @@ impl Registry {
     pub fn publish(&mut self, table: &mut impl SlotTable) {
         if std::mem::take(&mut self.unpublished) {
             table.publish();
-            let now_ns = crate::clock::boot_ns();
-            for (_, told) in &mut self.adopted {
-                told.get_or_insert(now_ns);
-            }
         }
     }
 
     /// Reads every session's counts, gives slots back, forgets what has lingered.
     pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) {
-        let adopted = std::mem::take(&mut self.adopted);
-        if adopted
-            .iter()
-            .any(|(root, told)| may_have_connections(*root, *told, table))
-        {
+        if std::mem::take(&mut self.adopted) {
             table.find_open_connections();
         }
         let slots = self.sessions.values().filter_map(|s| s.slot);
@@ -520,7 +511,7 @@ impl Registry {
         session.cgroups.insert(id);
         if root {
             session.roots.insert(id);
-            self.adopted.push((id, None));
+            self.adopted = true;
         }
         // One that a scan has missed and found again.
         self.expiring.retain(|&(_, gone)| gone != id);
@@ -557,15 +548,6 @@ impl Registry {
         }
         true
     }
-}
-
-/// Whether a cgroup had a process before the kernel was told of its session: what that process opened is not
-/// known. To look for it costs a walk over the open files of the whole node.
-fn may_have_connections(root: u64, told_ns: Option<u64>, table: &impl SlotTable) -> bool {
-    let (Some(birth), Some(told_ns)) = (table.birth(root), told_ns) else {
-        return true;
-    };
-    birth.first_process_ns != 0 && birth.first_process_ns < told_ns
 }
 
 fn key_of(identity: &Identity) -> Key {

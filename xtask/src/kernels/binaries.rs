@@ -20,11 +20,10 @@ use crate::{command, toolchain};
 const TESTS: &str = "tests/tests";
 /// Their package.
 const TEST_PACKAGE: &str = "integration-tests";
-/// Test programs that do not run in a guest: they need Prometheus or a library that is not static, or
+/// Test programs that do not run in a guest: they need Prometheus or another program, or
 /// test what is the same on every kernel, as what platforms say of sessions. Every other one of the
 /// package `integration-tests` runs there, but for those of the GPUs, whose agent loads a library.
-const NOT_IN_GUEST: [&str; 12] = [
-    "bench",
+const NOT_IN_GUEST: [&str; 11] = [
     "budget",
     "containers",
     "crowd",
@@ -64,6 +63,11 @@ pub(super) fn build(
 /// Those of this machine's tests, without what only a debugger wants.
 fn native(work: &Path, compiler: Compiler) -> Result<Binaries> {
     let folder = work.join("stripped");
+    // Cargo gives each build a name of its own.
+    if folder.is_dir() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut binaries = collect(workspace::executables(compiler)?)?;
     let tests = binaries.tests.iter_mut().map(|(_, path)| path);
@@ -80,7 +84,15 @@ fn native(work: &Path, compiler: Compiler) -> Result<Binaries> {
 
 /// What a program is linked with, the loader itself included.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let said = command::output(Command::new("ldd").arg(program))?;
+    let mut ldd = Command::new("ldd");
+    // That of the cargo that runs this program.
+    ldd.arg(program).env_remove("LD_LIBRARY_PATH");
+    let said = command::output(&mut ldd)?;
+    ensure!(
+        !said.contains("not found"),
+        "{} is linked with libraries that are not there:\n{said}",
+        program.display()
+    );
     let paths = said.lines().filter_map(|line| {
         // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, or the loader by its path.
         let path = line.split_once("=>").map_or(line, |(_, path)| path);
@@ -116,6 +128,13 @@ fn cross_cargo(architecture: Architecture, work: &Path) -> Result<Command> {
         cargo.args(["--test", &name]);
     }
     ensure!(
+        architecture == Architecture::Arm64,
+        "programs for {} are only built where it is the machine's own architecture: name kernels of {} with \
+         --kernel",
+        architecture.name(),
+        std::env::consts::ARCH
+    );
+    ensure!(
         toolchain::has_debian_compiler(),
         "the kernels of {} need Debian's rustc-web, whose library for them is fetched: \
          `cargo xtask setup`, or name the kernels of {} as the filter",
@@ -129,7 +148,12 @@ fn cross_cargo(architecture: Architecture, work: &Path) -> Result<Command> {
     ];
     cargo.env("RUSTC", toolchain::DEBIAN_RUSTC);
     // They belong to the compiler that runs this program.
-    for inherited in ["LD_LIBRARY_PATH", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN"] {
+    for inherited in [
+        "LD_LIBRARY_PATH",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTUP_TOOLCHAIN",
+    ] {
         cargo.env_remove(inherited);
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
