@@ -23,20 +23,19 @@ impl Allocation {
     /// That of the kernel with these types.
     pub fn of(btf: &Btf) -> Self {
         const MAP: &str = "bpf_local_storage_map";
-        /// Since 5.18 with the flags of the allocation.
-        const UPDATE: (&str, usize) = ("bpf_local_storage_update", 5);
         let has = |member| btf.has_member(MAP, member);
-        if has("use_kmalloc_nolock") && is_real_time(btf) {
+        // Since 5.18 the caller says how to allocate. In 7.2 nobody has a choice any more, and the
+        // members are gone.
+        let takes_flags = btf
+            .parameters_of("bpf_local_storage_update")
+            .is_some_and(|names| names.contains(&b"gfp_flags".as_slice()));
+        let can_do_without_locks = btf.parameters_of("bpf_map_kmalloc_nolock").is_some();
+        let without_locks = has("use_kmalloc_nolock") || (can_do_without_locks && !takes_flags);
+        if without_locks && is_real_time(btf) {
             Self::Unusable
-        } else if ["selem_ma", "bpf_ma", "use_kmalloc_nolock"]
-            .into_iter()
-            .any(has)
-        {
+        } else if without_locks || has("selem_ma") || has("bpf_ma") {
             Self::Lockless
-        } else if btf
-            .parameters_of(UPDATE.0)
-            .is_some_and(|parameters| parameters >= UPDATE.1)
-        {
+        } else if takes_flags {
             Self::BeforeTheLock
         } else {
             Self::Unusable
@@ -68,32 +67,54 @@ mod tests {
 
     const MAP: &str = "bpf_local_storage_map";
 
-    /// The types of a kernel whose storage map has a member, and whose update has so many parameters.
-    fn kernel(member: &str, parameters: usize, real_time: bool) -> Btf {
+    /// The types of a kernel whose storage map has a member, and that has functions.
+    fn kernel(member: &str, functions: &[(&str, &[&str])], real_time: bool) -> Btf {
         let mut types = Builder::new();
         types.int("int", 4); // 1
         types.composite(KIND_STRUCT, MAP, false, &[(member, 1, 0)]); // 2
-        types.function("bpf_local_storage_update", parameters); // 3, 4
-        let lock = if real_time { "waiters" } else { "raw_lock" };
-        types.composite(KIND_STRUCT, "lock", false, &[(lock, 1, 0)]); // 5
-        types.composite(KIND_STRUCT, "spinlock", false, &[("lock", 5, 0)]);
+        let waiters = if real_time { "waiters" } else { "raw_lock" };
+        types.composite(KIND_STRUCT, "lock", false, &[(waiters, 1, 0)]); // 3
+        types.composite(KIND_STRUCT, "spinlock", false, &[("lock", 3, 0)]);
+        for (name, parameters) in functions {
+            types.function(name, parameters);
+        }
         Btf::parse(types.build()).unwrap()
     }
 
     #[test]
     fn a_kernel_is_known_by_its_types() {
         use Allocation::{BeforeTheLock, Lockless, Unusable};
-        for (member, parameters, real_time, expected) in [
-            // 5.15, 6.1, 6.6 and 6.19.
-            ("elem_size", 4, false, Unusable),
-            ("elem_size", 5, false, BeforeTheLock),
-            ("selem_ma", 5, false, Lockless),
-            ("use_kmalloc_nolock", 5, false, Lockless),
-            ("selem_ma", 5, true, Lockless),
-            ("use_kmalloc_nolock", 5, true, Unusable),
+        const UPDATE: &str = "bpf_local_storage_update";
+        const NOLOCK: (&str, &[&str]) = ("bpf_map_kmalloc_nolock", &["map", "size"]);
+        const PLAIN: (&str, &[&str]) = (UPDATE, &["owner", "smap", "value", "map_flags"]);
+        const FLAGGED: (&str, &[&str]) = (UPDATE, &["owner", "map_flags", "gfp_flags"]);
+        const SWAPPED: (&str, &[&str]) = (UPDATE, &["owner", "map_flags", "swap_uptrs"]);
+        let nothing_more = "elem_size";
+        for (version, member, functions, expected, with_real_time) in [
+            ("5.15", nothing_more, &[PLAIN][..], Unusable, Unusable),
+            (
+                "6.1",
+                nothing_more,
+                &[FLAGGED],
+                BeforeTheLock,
+                BeforeTheLock,
+            ),
+            ("6.12", "selem_ma", &[FLAGGED], Lockless, Lockless),
+            (
+                "6.19",
+                "use_kmalloc_nolock",
+                &[FLAGGED, NOLOCK],
+                Lockless,
+                Unusable,
+            ),
+            // `bpf_map_kmalloc_nolock` is there for others.
+            ("6.18", "selem_ma", &[FLAGGED, NOLOCK], Lockless, Lockless),
+            ("7.2", nothing_more, &[SWAPPED, NOLOCK], Lockless, Unusable),
         ] {
-            let found = Allocation::of(&kernel(member, parameters, real_time));
-            assert_eq!(found, expected, "{member}, {parameters} parameters");
+            for (real_time, expected) in [(false, expected), (true, with_real_time)] {
+                let found = Allocation::of(&kernel(member, functions, real_time));
+                assert_eq!(found, expected, "{version}, real time: {real_time}");
+            }
         }
     }
 }

@@ -193,16 +193,25 @@ impl Btf {
         )
     }
 
-    /// How many parameters a function of the kernel has; `None` where the kernel does not name it, because it
+    /// The names of a function's parameters; `None` where the kernel does not name the function, because it
     /// is not there or was compiled into its callers.
-    pub fn parameters_of(&self, function: &str) -> Option<usize> {
+    pub fn parameters_of(&self, function: &str) -> Option<Vec<&[u8]>> {
+        /// Words of `struct btf_type` before the parameters, and of each `struct btf_param`, in bytes.
+        const TYPE: usize = 12;
+        const PARAMETER: usize = 8;
         let named = self.types.iter().skip(1).find_map(|&offset| {
             let ty = self.type_at(offset as usize)?;
             let is = ty.kind == KIND_FUNC && self.string(ty.name) == function.as_bytes();
             is.then_some(ty)
         })?;
         let prototype = self.resolve(named.target)?;
-        (prototype.kind == KIND_FUNC_PROTO).then_some(prototype.vlen)
+        if prototype.kind != KIND_FUNC_PROTO {
+            return None;
+        }
+        (0..prototype.vlen)
+            .map(|index| word(&self.bytes, prototype.offset + TYPE + index * PARAMETER))
+            .map(|name| name.map(|name| self.string(name)))
+            .collect()
     }
 
     fn bits_of_path(&self, id: u32, path: &str) -> Result<Option<u32>, ()> {
@@ -334,7 +343,7 @@ mod tests {
             true,
             &[("bit", 1, 1 << 24 | 3), ("whole", 1, 32)],
         ); // 7
-        b.function("update", 2); // 8 and 9
+        b.function("update", &["owner", "flags"]); // 8 and 9
         Btf::parse(b.build()).unwrap()
     }
 
@@ -350,7 +359,10 @@ mod tests {
     #[test]
     fn functions_are_found_with_their_parameters() {
         let btf = sample();
-        assert_eq!(btf.parameters_of("update"), Some(2));
+        assert_eq!(
+            btf.parameters_of("update"),
+            Some(vec![b"owner".as_slice(), b"flags"])
+        );
         assert_eq!(btf.parameters_of("inlined"), None);
         assert!(btf.has_member("flags", "bit"));
         assert!(!btf.has_member("task", "gone") && !btf.has_member("gone", "pid"));

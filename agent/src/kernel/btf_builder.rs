@@ -59,9 +59,11 @@ impl Builder {
     }
 
     /// A function and, before it, the type of it; its parameters are of the first type.
-    pub(super) fn function(&mut self, name: &str, parameters: usize) {
-        let mut words = vec![0, KIND_FUNC_PROTO << 24 | parameters as u32, 1];
-        words.extend([0, 1].repeat(parameters));
+    pub(super) fn function(&mut self, name: &str, parameters: &[&str]) {
+        let mut words = vec![0, KIND_FUNC_PROTO << 24 | parameters.len() as u32, 1];
+        for parameter in parameters {
+            words.extend([self.string(parameter), 1]);
+        }
         self.add(words);
         let name = self.string(name);
         self.add([name, KIND_FUNC << 24, self.count]);
