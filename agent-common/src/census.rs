@@ -2,22 +2,22 @@
 
 use crate::Slot;
 
-/// Set when the thread is its process's first: counting these counts processes.
+/// Set when the thread is the first of a process that lives: counting these counts processes. It may have ended
+/// before the others.
 pub const LEADER: u32 = 1;
+/// Set when the thread lives: counting these counts threads.
+pub const THREAD: u32 = 2;
 
-/// A live thread.
+/// A live thread, or the ended first one of a live process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CensusRecord {
     /// Session of the thread, never [`crate::NO_SESSION`].
     pub slot: Slot,
-    /// [`LEADER`] or 0.
+    /// [`LEADER`], [`THREAD`] or both.
     pub flags: u32,
-    /// Time on a CPU since the thread's last switch, nanoseconds: a thread that runs alone is not
-    /// switched for seconds, and its time must not wait for that.
-    pub unswitched_ns: u64,
 }
 
-const _: () = assert!(size_of::<CensusRecord>() == 16);
+const _: () = assert!(size_of::<CensusRecord>() == 8);
 
 crate::pod!(CensusRecord);

@@ -1,8 +1,7 @@
 //! Member offsets of kernel structures.
 //!
 //! rustc emits no CO-RE relocations. The agent resolves the offsets from the running kernel's BTF
-//! and writes them into the read-only global `LAYOUT` before the object is loaded; to the verifier
-//! they are constants. [`MEMBERS`] is the one list: which structure, which member, where it goes.
+//! and writes them into the programs before they are loaded (see [`crate::constants`]). [`MEMBERS`] is the one list: which structure, which member, where it goes.
 
 /// An offset that the running kernel does not have: the feature behind it is absent.
 pub const ABSENT: u32 = u32::MAX;

@@ -15,12 +15,14 @@
 //! * [`event`]: the records of the ring buffer
 //! * [`self_check`]: what the kernel programs read of the agent itself, to prove the layout
 //! * [`layout`]: member offsets of kernel structures, resolved by the agent from the kernel's BTF
+//! * [`constants`]: these and others, as the agent writes them into the programs' instructions
 //! * [`xid`]: field offsets of the NVIDIA driver's tracepoint, from its format file
 #![no_std]
 
 pub mod block;
 pub mod census;
 pub mod cgroup;
+pub mod constants;
 pub mod event;
 pub mod histogram;
 pub mod layout;

@@ -17,6 +17,14 @@ pub struct ProcessStats {
     pub exits_signal: u64,
     /// Processes that the out-of-memory killer killed.
     pub exits_oom_killed: u64,
+    /// Threads made by a clone, the first ones of processes among them.
+    pub threads_started: u64,
+    /// Threads that ended.
+    pub threads_ended: u64,
+    /// Processes of one thread that came from another session, or from none.
+    pub processes_entered: u64,
+    /// Processes of one thread that went to another session, or to none.
+    pub processes_left: u64,
     /// CPU time of threads that left the session without having been switched first, nanoseconds.
     pub moved_cpu_ns: u64,
     /// How the process that ended last did: its wait status with [`LAST_EXIT_KNOWN`] and perhaps
@@ -24,7 +32,22 @@ pub struct ProcessStats {
     pub last_exit: u64,
 }
 
-const _: () = assert!(size_of::<ProcessStats>() == 8 * 8);
+const _: () = assert!(size_of::<ProcessStats>() == 12 * 8);
+
+impl ProcessStats {
+    /// Processes that came less those that went, as far as it was seen one by one; it wraps below 0.
+    pub fn processes(&self) -> u64 {
+        let ended =
+            self.exits_success + self.exits_error + self.exits_signal + self.exits_oom_killed;
+        (self.forks + self.processes_entered).wrapping_sub(ended + self.processes_left)
+    }
+
+    /// The same of threads.
+    pub fn threads(&self) -> u64 {
+        (self.threads_started + self.processes_entered)
+            .wrapping_sub(self.threads_ended + self.processes_left)
+    }
+}
 
 /// Set in [`ProcessStats::last_exit`] once a process has ended.
 pub const LAST_EXIT_KNOWN: u64 = 1 << 63;

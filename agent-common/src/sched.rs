@@ -3,13 +3,13 @@
 use crate::histogram::Histogram;
 
 /// One CPU's share of a session's scheduler figures. Written only by `sched_switch` on that CPU with
-/// the run-queue lock held, so plain additions are exact.
+/// the run-queue lock held, and by `settle_running` on it between two switches, so plain additions are exact.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SchedStats {
     /// Time a runnable thread waited for a CPU, one observation per slice on a CPU.
     pub runqueue_wait: Histogram,
-    /// Time on a CPU, nanoseconds, up to each thread's last switch.
+    /// Time on a CPU, nanoseconds, up to each thread's last switch, and of those that run up to the last sample.
     pub cpu_ns: u64,
     /// Page faults that waited for I/O, up to each thread's last switch; one always ends in a switch.
     pub major_faults: u64,
@@ -64,4 +64,23 @@ pub struct PreemptionPair {
 
 const _: () = assert!(size_of::<PreemptionPair>() == 8);
 
-crate::pod!(SchedStats, PreemptionPair);
+/// What a CPU is doing.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OnCpu {
+    /// Address of the `task_struct` that was switched in last; 0 before the first switch.
+    pub running: u64,
+    /// That of the CPU's idle thread; 0 before it has been switched out.
+    pub idle: u64,
+}
+
+const _: () = assert!(size_of::<OnCpu>() == 16);
+
+impl OnCpu {
+    /// Whether a thread may be running.
+    pub fn is_busy(&self) -> bool {
+        self.running == 0 || self.running != self.idle
+    }
+}
+
+crate::pod!(SchedStats, PreemptionPair, OnCpu);

@@ -5,7 +5,8 @@ use crate::Slot;
 /// The kernel's own accounts of a thread at its last switch, and the session it was in.
 ///
 /// Kept in BPF task storage or in an array indexed by pid; which of the two is a property of the
-/// object (see `agent-ebpf/src/task.rs`).
+/// object (see `agent-ebpf/src/task.rs`). With the eight bytes that the kernel puts before it, a thread's storage
+/// fills one cache line (`struct bpf_local_storage_elem`, `include/linux/bpf_local_storage.h`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskState {
@@ -14,13 +15,10 @@ pub struct TaskState {
     pub task: u64,
     /// `sched_info.run_delay`, nanoseconds.
     pub run_delay_ns: u64,
-    /// `se.sum_exec_runtime`, nanoseconds.
+    /// `se.sum_exec_runtime`, nanoseconds; also brought up to date while the thread runs (`settle_running`).
     pub exec_runtime_ns: u64,
     /// Address of the `css_set`: while it is the same, so is the cgroup.
     pub css_set: u64,
-    /// `se.sum_exec_runtime` as the task iterator last reported it: up to here the agent has already
-    /// shown the thread's time in the session of `slot`.
-    pub census_exec_ns: u64,
     /// `nivcsw`, its lower half, to tell the kind of the next switch.
     pub involuntary_switches: u32,
     /// `self_exec_id`, its lower 31 bits: up to here the programs that the thread executed are counted. With
@@ -39,6 +37,18 @@ pub struct TaskState {
 /// See [`TaskState::exec_id`].
 pub const EXEC_COUNTED: u32 = 1 << 31;
 
-const _: () = assert!(size_of::<TaskState>() == 8 * 8);
+const _: () = assert!(size_of::<TaskState>() == 8 * 7);
 
-crate::pod!(TaskState);
+/// An element of the array by pid: a state on a cache line of its own.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskElement {
+    /// The state.
+    pub state: TaskState,
+    /// Fills the line.
+    pub unused: u64,
+}
+
+const _: () = assert!(size_of::<TaskElement>() == 64);
+
+crate::pod!(TaskState, TaskElement);

@@ -1,11 +1,11 @@
-//! The task iterator: who is alive, and what has run without being switched.
+//! The task iterator: who is alive.
 //!
-//! Paid when the agent samples, not when something happens: about 150 ns a thread. It also starts the accounts
+//! A walk over all threads, 700 to 900 ns each, so the agent takes it seldom and counts from there. It also starts the accounts
 //! of threads that have none: of those that are older than the agent, and of those that `task_newtask` missed.
 
 use agent_common::{
     NO_SESSION, Slot,
-    census::{CensusRecord, LEADER},
+    census::{CensusRecord, LEADER, THREAD},
     self_check::SelfCheck,
 };
 use aya_ebpf::{
@@ -19,7 +19,7 @@ use aya_ebpf::{
 
 use crate::{
     iterator::{self, IterMeta},
-    kernel::{CREATE_WITHOUT_SLEEPING, Cgroup, KernelPtr, Task, chained, loaded, offset},
+    kernel::{Cgroup, KernelPtr, Task, chained, constant, offset},
     session, task,
 };
 
@@ -43,18 +43,13 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
     if task.0.is_null() {
         return 0;
     }
-    let exec_runtime_ns = task.exec_runtime_ns();
-    let (slot, unswitched_ns) = match task::known(task) {
+    let slot = match task::known(task) {
+        // The agent runs this when processes have moved, at once if it can: up to now is up to the move, or a
+        // moment longer.
         Some(state) => {
-            // The agent runs this when a process has moved, at once if it can: up to now is up to the move, or a
-            // moment longer.
-            let slot = session::slot_of_state_settled(task, state, exec_runtime_ns);
-            // Read before the state, the runtime may be the older of the two.
-            let unswitched = exec_runtime_ns.saturating_sub(state.exec_runtime_ns);
-            state.census_exec_ns = exec_runtime_ns;
-            (slot, unswitched)
+            session::slot_of_state_settled(task.css_set(), state, || task.exec_runtime_ns())
         }
-        None => (enrol_living(task), 0),
+        None => enrol_living(task),
     };
     if slot == NO_SESSION {
         return 0;
@@ -67,8 +62,7 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
     }
     let record = CensusRecord {
         slot,
-        flags: if live_process { LEADER } else { 0 },
-        unswitched_ns,
+        flags: if live_process { LEADER } else { 0 } | if live_thread { THREAD } else { 0 },
     };
     // SAFETY: `meta` is the iterator's own.
     unsafe { iterator::write((*ctx).meta, &record) };
@@ -78,7 +72,7 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
 /// Starts the accounts of a thread, where that may be done here and it will be switched once more.
 #[inline(always)]
 fn enrol_living(task: Task) -> Slot {
-    if task.exit_state() == 0 && loaded(&raw const CREATE_WITHOUT_SLEEPING) != 0 {
+    if task.exit_state() == 0 && constant!(create_without_sleeping) != 0 {
         session::enrol(task)
     } else {
         session::slot_of_task(task)

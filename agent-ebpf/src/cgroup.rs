@@ -15,6 +15,7 @@ use aya_ebpf::{
 use crate::{
     emit::{self, Urgency},
     kernel::{Cgroup, KernelPtr, Task, chained, offset},
+    process,
     session::{self, CGROUP_SLOTS},
     task,
 };
@@ -96,13 +97,19 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
     let (left, entered, is_known) = match task::known(task) {
         Some(state) => {
             let left = state.slot;
-            let entered = session::slot_of_state_settled(task, state, task.exec_runtime_ns());
+            let entered =
+                session::slot_of_state_settled(task.css_set(), state, || task.exec_runtime_ns());
             (left, entered, true)
         }
         None => (NO_SESSION, session::slot_of_cgroup(id), false),
     };
     let threads: u32 = chained(task.signal(), offset!(signal_nr_threads)).unwrap_or(1);
-    if left != entered && (threads > 1 || !is_known) {
+    if left == entered {
+        return 0;
+    }
+    if is_known && threads <= 1 {
+        process::moved(left, entered);
+    } else {
         // SAFETY: takes no arguments.
         let at_ns = unsafe { bpf_ktime_get_boot_ns() };
         emit::send(

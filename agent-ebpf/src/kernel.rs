@@ -1,60 +1,69 @@
 //! Access to kernel structures through the resolved layout.
 //!
-//! `LAYOUT` is a read-only global that the agent fills before loading, so each offset is a constant to
-//! the verifier and a plain load to the CPU. Members one step from a tracepoint argument are read
+//! Offsets are numbers in the instructions, which the agent writes there before loading. Members one step from a tracepoint argument are read
 //! directly, and those behind them where every kernel knows the types on the way (block I/O); other chains are
 //! followed with `bpf_probe_read_kernel`, which every kernel accepts whatever its BTF says of RCU pointers and
 //! unions, and which is only used off the hot path.
 
-use core::ffi::c_void;
+use core::{arch::asm, ffi::c_void};
 
-use agent_common::{event::COMM_BYTES, layout::Layout};
+use agent_common::{constants::PLACEHOLDER, event::COMM_BYTES};
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 
 /// `SIGNAL_GROUP_EXIT` (include/linux/sched/signal.h, unchanged from 5.10 to 7.x).
 pub(crate) const SIGNAL_GROUP_EXIT: u32 = 4;
 
-#[unsafe(no_mangle)]
-pub(crate) static LAYOUT: Layout = Layout::UNRESOLVED;
-
-/// Whether task storage may be created in an iterator that does not sleep; the agent sets it before loading.
-/// Kernels that allocate it with `kzalloc` do that under the lock of the thread's other storages, unless the
-/// program may sleep (kernel/bpf/bpf_local_storage.c, `bpf_local_storage_update`, 6.1).
-#[unsafe(no_mangle)]
-pub(crate) static CREATE_WITHOUT_SLEEPING: u32 = 1;
-
 /// A kernel pointer whose structure is known only by its members' offsets.
 pub(crate) type KernelPtr = *const c_void;
 
-/// The offset of one member, as a constant of the loaded program.
+/// One of [`agent_common::constants::Constants`], by its path.
+macro_rules! constant {
+    ($($path:ident).+) => {
+        $crate::kernel::placeholder::<{
+            core::mem::offset_of!(agent_common::constants::Constants, $($path).+) as u32
+        }>()
+    };
+}
+pub(crate) use constant;
+
+/// A number that the agent finds by its upper half and replaces; the constant is at an offset in
+/// [`agent_common::constants::Constants`].
+#[inline(always)]
+pub(crate) fn placeholder<const OFFSET: u32>() -> u64 {
+    let value: u64;
+    // SAFETY: moves a number into a register.
+    unsafe {
+        asm!(
+            "{value} = {number}",
+            value = out(reg) value,
+            number = const PLACEHOLDER + OFFSET / 4,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    value
+}
+
+/// The offset of one member.
 macro_rules! offset {
     ($field:ident) => {
-        $crate::kernel::loaded(&raw const $crate::kernel::LAYOUT.$field)
+        $crate::kernel::constant!(layout.$field)
     };
 }
 pub(crate) use offset;
-
-/// A read-only global as the agent has set it: a volatile read, because the compiler believes the value
-/// in the source.
-#[inline(always)]
-pub(crate) fn loaded(global: *const u32) -> u32 {
-    // SAFETY: `offset!` passes the address of a field of a static.
-    unsafe { core::ptr::read_volatile(global) }
-}
 
 /// Reads a member of a structure that the verifier knows to be one (a tracepoint's argument).
 ///
 /// # Safety
 /// `base` is a BTF pointer of the program and `offset` a member of type `T`.
 #[inline(always)]
-pub(crate) unsafe fn member<T: Copy>(base: KernelPtr, offset: u32) -> T {
+pub(crate) unsafe fn member<T: Copy>(base: KernelPtr, offset: u64) -> T {
     // SAFETY: by the contract; the verifier checks the access against the kernel's BTF.
     unsafe { *base.byte_add(offset as usize).cast::<T>() }
 }
 
 /// Reads a member at the end of a chain, or `None` when the memory is not there.
 #[inline(always)]
-pub(crate) fn chained<T>(base: KernelPtr, offset: u32) -> Option<T> {
+pub(crate) fn chained<T>(base: KernelPtr, offset: u64) -> Option<T> {
     let address = base.wrapping_byte_add(offset as usize).cast::<T>();
     // SAFETY: the helper checks the address itself.
     unsafe { bpf_probe_read_kernel(address) }.ok()

@@ -11,7 +11,7 @@
 //!   [`memory`], [`xid`]: the programs, each with the maps it owns
 #![no_std]
 #![no_main]
-#![feature(asm_experimental_arch)] // `record.rs` needs two lines of assembly
+#![feature(asm_experimental_arch)] // atomic additions and the agent's constants are assembly
 #![expect(
     unsafe_code,
     reason = "kernel memory is read through raw pointers that the verifier checks"

@@ -79,6 +79,9 @@ fn task_newtask(ctx: BtfTracePointContext) -> i32 {
 fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     let child = Task(ctx.arg::<KernelPtr>(0));
     let slot = session::enrol_if_no_memory_is_needed(child);
+    if slot != NO_SESSION {
+        count!(slot, threads_started);
+    }
     if child.pid() != child.tgid() {
         return 0;
     }
@@ -120,6 +123,17 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// Counts a process of one thread that went from one session to another.
+#[inline(always)]
+pub(crate) fn moved(left: Slot, entered: Slot) {
+    if left != NO_SESSION {
+        count!(left, processes_left);
+    }
+    if entered != NO_SESSION {
+        count!(entered, processes_entered);
+    }
+}
+
 /// Counts a program that was executed.
 #[inline(never)]
 pub(crate) fn executed(slot: Slot) {
@@ -156,9 +170,10 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Counts the end of the process that the thread was the last of, if it was.
+/// Counts the end of the thread, and that of the process that it was the last of, if it was.
 #[inline(never)]
 pub(crate) fn thread_ended(task: Task, slot: Slot) {
+    count!(slot, threads_ended);
     if ends_its_process(task, slot) {
         process_exited(slot, task);
     }

@@ -5,10 +5,12 @@
 //! thread that is switched out has had exactly one wait since its last switch, so the difference to
 //! the value stored then is that wait, migrations included.
 
+use core::ffi::c_void;
+
 use agent_common::{
     MAX_PREEMPTION_PAIRS, NO_SESSION, Slot,
-    sched::{PreemptionPair, SchedStats},
-    task::EXEC_COUNTED,
+    sched::{OnCpu, PreemptionPair, SchedStats},
+    task::{EXEC_COUNTED, TaskState},
 };
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -18,7 +20,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    kernel::{KernelPtr, Task},
+    kernel::{KernelPtr, Task, chained, constant, offset},
     process, record, session, task,
 };
 
@@ -35,13 +37,25 @@ static PREEMPTION_PAIRS: HashMap<PreemptionPair, u64, { MAX_PREEMPTION_PAIRS as 
 #[btf_map]
 static UNMEASURED_SWITCHES: Array<u64, 1> = Array::new();
 
+/// What each CPU is doing, so that the agent asks only those that do something.
+#[btf_map]
+static ON_CPU: PerCpuArray<OnCpu, 1> = PerCpuArray::new();
+
 /// `sched_switch(bool preempt, task_struct *prev, task_struct *next, …)`, kernel/sched/core.c. Runs with
 /// the run-queue lock held and interrupts off.
 #[btf_tracepoint(function = "sched_switch")]
 fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let prev = Task(ctx.arg::<KernelPtr>(1));
+    let next = Task(ctx.arg::<KernelPtr>(2));
+    let Some(cpu) = ON_CPU.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: this CPU's copy.
+    unsafe { (*cpu).running = next.0 as u64 };
     // The idle threads are nobody's.
     if prev.pid() == 0 {
+        // SAFETY: as above.
+        unsafe { (*cpu).idle = prev.0 as u64 };
         return 0;
     }
     let Some(state) = task::known(prev) else {
@@ -54,7 +68,6 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let run_delay_ns = prev.run_delay_ns();
     let exec_runtime_ns = prev.exec_runtime_ns();
     let involuntary_switches = prev.involuntary_switches() as u32;
-    let exec_id = prev.exec_id() as u32 & !EXEC_COUNTED;
     let major_faults = prev.major_faults() as u32;
     let wait_ns = run_delay_ns.wrapping_sub(state.run_delay_ns);
     let cpu_ns = exec_runtime_ns.wrapping_sub(state.exec_runtime_ns);
@@ -68,14 +81,8 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if slot == NO_SESSION {
         return 0;
     }
-    // What the tracepoints of their own have been passed over for.
-    if exec_id != state.exec_id & !EXEC_COUNTED {
-        state.exec_id = exec_id | EXEC_COUNTED;
-        process::executed(slot);
-    }
-    if prev.exit_state() != 0 && state.ended == 0 {
-        state.ended = 1;
-        process::thread_ended(prev, slot);
+    if constant!(tracepoints_are_preemptible) != 0 {
+        passed_over(prev, state, slot);
     }
     let Some(stats) = SCHED_STATS.get_ptr_mut(slot) else {
         return 0;
@@ -87,9 +94,51 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     stats.major_faults += u64::from(new_major_faults);
     if involuntary {
         stats.involuntary_switches += 1;
-        preempted(stats, slot, Task(ctx.arg::<KernelPtr>(2)));
+        preempted(stats, slot, next);
     } else {
         stats.voluntary_switches += 1;
+    }
+    0
+}
+
+/// Counts what the tracepoints of their own have been passed over for.
+#[inline(always)]
+fn passed_over(task: Task, state: &mut TaskState, slot: Slot) {
+    let exec_id = task.exec_id() as u32 & !EXEC_COUNTED;
+    if exec_id != state.exec_id & !EXEC_COUNTED {
+        state.exec_id = exec_id | EXEC_COUNTED;
+        process::executed(slot);
+    }
+    if task.exit_state() != 0 && state.ended == 0 {
+        state.ended = 1;
+        process::thread_ended(task, slot);
+    }
+}
+
+/// Charges the thread that runs on this CPU for its time since its last switch: one with a CPU to itself is not
+/// switched for seconds. Never attached: before a sample the agent runs it on each CPU that is busy
+/// (`BPF_PROG_TEST_RUN` with `BPF_F_TEST_RUN_ON_CPU`, net/bpf/test_run.c, 5.10), where it interrupts that thread;
+/// so no switch is under way. The scheduler brings the thread's runtime up to date at its ticks.
+#[unsafe(link_section = "raw_tp/on_demand")]
+#[unsafe(no_mangle)]
+extern "C" fn settle_running(_: *const c_void) -> i32 {
+    let Some((task, state)) = task::of_current() else {
+        return 0;
+    };
+    let (Some(css_set), Some(exec_runtime_ns)) = (
+        chained::<KernelPtr>(task, offset!(task_cgroups)),
+        chained::<u64>(task, offset!(task_exec_runtime)),
+    ) else {
+        return 0;
+    };
+    let slot = session::slot_of_state_settled(css_set, state, || exec_runtime_ns);
+    let cpu_ns = exec_runtime_ns.wrapping_sub(state.exec_runtime_ns);
+    state.exec_runtime_ns = exec_runtime_ns;
+    if slot != NO_SESSION
+        && let Some(stats) = SCHED_STATS.get_ptr_mut(slot)
+    {
+        // SAFETY: this CPU's copy, and no switch runs on this CPU now.
+        unsafe { (*stats).cpu_ns += cpu_ns };
     }
     0
 }

@@ -46,26 +46,26 @@ fn look_up(css_set: KernelPtr) -> Slot {
     }
 }
 
-/// The session the thread is in now, from its state, which is brought up to date.
-///
-/// When that is another session than before, its time up to what the agent has already shown in the old
-/// one is settled there: a thread with a CPU to itself is not switched for seconds, and its time must
-/// neither be taken back nor counted twice.
+/// The session the thread is in now, from its state, which is brought up to date. When that is another session
+/// than before, its time since it was last charged is the new one's.
 #[inline(always)]
 pub(crate) fn slot_of_state(task: Task, state: &mut TaskState) -> Slot {
-    let shown_ns = state.census_exec_ns;
-    slot_of_state_settled(task, state, shown_ns)
+    slot_of_state_settled(task.css_set(), state, || 0)
 }
 
-/// As [`slot_of_state`], settling up to `exec_ns` of the thread's runtime.
+/// As [`slot_of_state`], but the time up to `exec_ns` of the thread's runtime is charged to the session that it has
+/// been in: for programs that run when the thread moves, or soon after.
 #[inline(always)]
-pub(crate) fn slot_of_state_settled(task: Task, state: &mut TaskState, exec_ns: u64) -> Slot {
-    let css_set = task.css_set();
+pub(crate) fn slot_of_state_settled(
+    css_set: KernelPtr,
+    state: &mut TaskState,
+    exec_ns: impl FnOnce() -> u64,
+) -> Slot {
     let generation = generation();
     if state.css_set != css_set as u64 || state.generation != generation {
         let slot = look_up(css_set);
         if slot != state.slot {
-            settle(state, exec_ns);
+            settle(state, exec_ns());
         }
         state.slot = slot;
         state.css_set = css_set as u64;

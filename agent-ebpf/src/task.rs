@@ -15,25 +15,41 @@
 //! has none is not measured until the census has given it one.
 
 use agent_common::task::{EXEC_COUNTED, TaskState};
-#[cfg(feature = "pid-array")]
-use aya_ebpf::{btf_maps::Array, macros::btf_map};
 
-use crate::kernel::Task;
+use crate::kernel::{KernelPtr, Task};
 
 #[cfg(all(feature = "pid-array", feature = "task-storage"))]
 compile_error!("choose one of the features `pid-array` and `task-storage`");
 
 #[cfg(feature = "pid-array")]
 mod store {
-    use super::{Array, Task, TaskState, btf_map};
+    use agent_common::task::TaskElement;
+    use aya_ebpf::{
+        bindings::BPF_F_MMAPABLE, btf_maps::Array, helpers::generated::bpf_get_current_task,
+        macros::btf_map,
+    };
 
-    /// Resized to `kernel.pid_max` when loaded.
+    use super::{Task, TaskState};
+    use crate::kernel::{KernelPtr, chained, offset};
+
+    /// Resized to `kernel.pid_max` when loaded. One that could be mapped begins at a page, where others begin in
+    /// the midst of a cache line (kernel/bpf/arraymap.c, `array_map_alloc`; 5.5).
     #[btf_map]
-    static TASK_STATES: Array<TaskState, 32_768> = Array::new();
+    static TASK_STATES: Array<TaskElement, 32_768, { BPF_F_MMAPABLE as usize }> = Array::new();
 
     #[inline(always)]
     pub(super) fn get(task: Task) -> Option<*mut TaskState> {
-        TASK_STATES.get_ptr_mut(task.pid())
+        TASK_STATES.get_ptr_mut(task.pid()).map(<*mut _>::cast)
+    }
+
+    /// The state of the thread that runs now, of which the verifier knows nothing but its address, and the address.
+    #[inline(always)]
+    pub(super) fn current() -> Option<(KernelPtr, *mut TaskState)> {
+        // SAFETY: takes no arguments.
+        let task = unsafe { bpf_get_current_task() } as KernelPtr;
+        let pid = chained::<u32>(task, offset!(task_pid))?;
+        let state = TASK_STATES.get_ptr_mut(pid)?;
+        Some((task, state.cast()))
     }
 
     /// It has a place for every thread from the start.
@@ -54,10 +70,11 @@ mod store {
             BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE,
             bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE,
         },
-        helpers::generated::bpf_task_storage_get,
+        helpers::generated::{bpf_get_current_task_btf, bpf_task_storage_get},
     };
 
     use super::{Task, TaskState};
+    use crate::kernel::KernelPtr;
 
     /// A BTF map definition as libbpf reads it: array lengths stand for numbers. aya-ebpf 0.2 has none
     /// for task storage.
@@ -111,6 +128,14 @@ mod store {
         get(task)
     }
 
+    /// The state of the thread that runs now, and the thread's address.
+    #[inline(always)]
+    pub(super) fn current() -> Option<(KernelPtr, *mut TaskState)> {
+        // SAFETY: takes no arguments.
+        let task = unsafe { bpf_get_current_task_btf() };
+        Some((task as KernelPtr, get(Task(task as KernelPtr))?))
+    }
+
     /// Nothing is there before it is created.
     pub(crate) const NEEDS_NO_MEMORY: bool = false;
 }
@@ -120,12 +145,25 @@ pub(crate) use store::NEEDS_NO_MEMORY;
 /// The thread's state if it has been seen before.
 #[inline(always)]
 pub(crate) fn known(task: Task) -> Option<&'static mut TaskState> {
-    let state = store::get(task)?;
+    of(store::get(task)?, task.0)
+}
+
+/// The state of the thread that runs now, and its address; only for programs that have the thread from nowhere
+/// else.
+#[inline(always)]
+pub(crate) fn of_current() -> Option<(KernelPtr, &'static mut TaskState)> {
+    let (task, state) = store::current()?;
+    Some((task, of(state, task)?))
+}
+
+#[inline(always)]
+fn of(state: *mut TaskState, task: KernelPtr) -> Option<&'static mut TaskState> {
     // SAFETY: a map value that lives as long as the program runs. The CPU that the thread is on writes it under
-    // the run-queue lock; an iterator, and who moves the thread to another cgroup, write what that CPU next
-    // reads whole, and a difference to a base of a moment ago is right too.
+    // the run-queue lock, or with interrupts off between two switches; an iterator, and who moves the thread to
+    // another cgroup, write what that CPU next reads whole, and a difference to a base of a moment ago is right
+    // too.
     let state = unsafe { &mut *state };
-    if state.task == task.0 as u64 {
+    if state.task == task as u64 {
         Some(state)
     } else {
         None
@@ -147,7 +185,6 @@ fn fill(state: *mut TaskState, task: Task, slot: agent_common::Slot, generation:
     unsafe {
         (*state).run_delay_ns = task.run_delay_ns();
         (*state).exec_runtime_ns = task.exec_runtime_ns();
-        (*state).census_exec_ns = 0;
         (*state).involuntary_switches = task.involuntary_switches() as u32;
         (*state).exec_id = task.exec_id() as u32 & !EXEC_COUNTED;
         (*state).major_faults = task.major_faults() as u32;

@@ -106,9 +106,6 @@ const EVENTS: usize = 4096;
 /// Failed processes among them that have a line of their own in the log.
 const FAILURES_LOGGED: usize = 16;
 
-/// After a walk over the threads, because a process has moved, none follows for so many times as long.
-const SETTLE_PAUSE: u32 = 100;
-
 /// Messages of the sources that are taken at once; more wait.
 const MESSAGES: usize = 256;
 
@@ -171,9 +168,6 @@ struct Agent {
     remembered: Option<Vec<Entry>>,
     /// Events lost so far; more means that a cgroup may have been missed.
     events_lost: u64,
-    /// Threads have moved and are not settled yet, and when they may be.
-    unsettled: bool,
-    settle_from: Instant,
 }
 
 impl Agent {
@@ -223,13 +217,11 @@ impl Agent {
             reconciles: Reconciles::default(),
             remembered: None,
             events_lost: 0,
-            unsettled: false,
-            settle_from: Instant::now(),
         };
         agent.recall();
         agent.reconcile();
         // Starts the accounts of the threads that are there already.
-        agent.kernel.census();
+        agent.kernel.processes_moved();
         Ok(agent)
     }
 
@@ -292,7 +284,7 @@ impl Agent {
         rescan.reset();
         let mut said = Vec::with_capacity(MESSAGES);
         loop {
-            let settle_from = self.settle_from.into();
+            let walk_at = self.kernel.walk_wanted_at();
             tokio::select! {
                 ready = ring.readable_mut() => {
                     let mut ready = ready.map_err(Error::io("ring buffer"))?;
@@ -313,7 +305,9 @@ impl Agent {
                     self.kernel.check_pid_max();
                     self.rescan();
                 }
-                () = sleep_until(settle_from), if self.unsettled => self.settle_moved(),
+                () = sleep_until(walk_at.unwrap_or_else(Instant::now).into()), if walk_at.is_some() => {
+                    self.kernel.walk_if_wanted();
+                }
                 _ = hangup.recv() => self.reload(),
             }
         }
@@ -389,7 +383,7 @@ impl Agent {
         }
         self.registry.publish(&mut self.kernel);
         if moved {
-            self.settle_moved();
+            self.kernel.processes_moved();
         }
         if missed {
             self.rescan();
@@ -397,17 +391,6 @@ impl Agent {
             self.reconcile();
         }
         emptied
-    }
-
-    /// Settles the time of moved threads where they were: at once, or when that takes a hundredth of the time at
-    /// most. Who is alive is the sample's affair.
-    fn settle_moved(&mut self) {
-        let began = Instant::now();
-        self.unsettled = began < self.settle_from;
-        if !self.unsettled {
-            self.kernel.census();
-            self.settle_from = Instant::now() + SETTLE_PAUSE * began.elapsed();
-        }
     }
 
     fn take_blame(&mut self, blamed: &[Blame]) {

@@ -222,6 +222,67 @@ fn threads_are_counted_beside_processes_and_not_as_forks() {
     assert_eq!(counted(&metrics)["forks"], 0);
 }
 
+/// So many threads that the agent walks over them only every few seconds.
+const CROWD: u64 = 6_000;
+
+#[test]
+fn between_two_walks_over_the_threads_who_comes_goes_and_moves_is_counted() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let [cpu, _] = two_cpus();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let [crowd, first, second] = ["crowd", "first", "second"].map(|name| tree.child(name));
+    agent.wait_for(&["crowd", "first", "second"]);
+    let threads = scaled(CROWD).to_string();
+    // They sleep until they are told to go, which they are not.
+    let spin = [
+        "spin",
+        "--threads",
+        &threads,
+        "--seconds",
+        "1",
+        "--cpu",
+        &cpu,
+    ];
+    let _crowd = Workload::start(WORKLOAD, &crowd, &spin);
+    let alive = |name: &str| {
+        let metrics = agent.fresh_metrics();
+        let value = |family: &str| metrics.count(family, &[("session", name)]);
+        (value("vdi_session_processes"), value("vdi_session_threads"))
+    };
+    assert_eq!(alive("crowd"), (1, scaled(CROWD) + 1));
+    // Often enough that most of it is between two walks.
+    for _ in 0..3 {
+        let mut sleepers = Workload::start(WORKLOAD, &first, &["sleepers", "--count", "20"]);
+        assert_eq!(alive("first"), (21, 21));
+        // The one that started them, and one of them.
+        second.take(sleepers.pid());
+        let one = first.processes()[0];
+        second.take(one);
+        assert_eq!(alive("first"), (19, 19));
+        assert_eq!(alive("second"), (2, 2));
+        sleepers.run();
+        assert_eq!(alive("first"), (0, 0));
+        assert_eq!(alive("second"), (1, 1));
+        drop(sleepers);
+        assert_eq!(alive("second"), (0, 0));
+    }
+    // What has several threads is counted by a walk, which is taken soon.
+    let spin = ["spin", "--threads", "5", "--seconds", "1", "--cpu", &cpu];
+    let several = Workload::start(WORKLOAD, &first, &spin);
+    assert_eq!(alive("first"), (1, 6));
+    second.take(several.pid());
+    agent.session_that("second", "has the threads", |session| {
+        session["threads"] == 6
+    });
+    assert_eq!(alive("first"), (0, 0));
+    drop(several);
+    assert_eq!(alive("second"), (0, 0));
+    assert_eq!(alive("crowd"), (1, scaled(CROWD) + 1));
+}
+
 /// As many forks as the machine can do: 20,000 a second and more on two CPUs, for half a minute.
 #[test]
 fn a_storm_of_forks_loses_no_count() {

@@ -3,9 +3,11 @@
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use agent_common::{
-    layout::{ABSENT, Layout, MEMBERS, Need},
+    layout::{ABSENT, Layout, Need},
     self_check::SelfCheck,
 };
+
+pub(super) use agent_common::layout::MEMBERS;
 
 use super::btf::{Btf, BtfError};
 use crate::error::Error;

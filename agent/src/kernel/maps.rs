@@ -1,6 +1,6 @@
 //! Every map of the object, by name: the names occur here and nowhere else in the agent.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use agent_common::{
     MAX_CGROUPS, MAX_CONNECTIONS, MAX_PREEMPTION_PAIRS, MAX_RECENT, MAX_RECLAIMING, Slot,
@@ -9,7 +9,7 @@ use agent_common::{
     memory::MemoryStats,
     net::{Connection, ConnectionBatch, ListenPort, NetStats},
     process::{ExitedProcess, ProcessStats},
-    sched::{PreemptionPair, SchedStats},
+    sched::{OnCpu, PreemptionPair, SchedStats},
     self_check::SelfCheck,
 };
 use aya::{
@@ -21,6 +21,9 @@ use crate::error::Error;
 
 /// Name of the map with the state of each thread; its size follows `kernel.pid_max` in the pid-array object.
 pub(super) const TASK_STATES: &str = "TASK_STATES";
+
+/// Name of the map of life-cycle counters, which is also read whole.
+pub(super) const PROCESS_STATS: &str = "PROCESS_STATS";
 
 /// A map with a value for each slot.
 pub(super) struct PerSlot {
@@ -36,7 +39,7 @@ pub(super) struct PerSlot {
 /// gets a slot, and accounted for. A test compares it with the object.
 pub(super) const PER_SLOT: [PerSlot; 5] = [
     PerSlot::of::<SchedStats>("SCHED_STATS", true),
-    PerSlot::of::<ProcessStats>("PROCESS_STATS", false),
+    PerSlot::of::<ProcessStats>(PROCESS_STATS, false),
     PerSlot::of::<NetStats>("NET_STATS", false),
     PerSlot::of::<BlockStats>("BLOCK_STATS", false),
     PerSlot::of::<MemoryStats>("MEMORY_STATS", false),
@@ -89,6 +92,7 @@ pub(super) struct Maps {
     pub(super) cgroup_slots: HashMap<MapData, u64, Slot>,
     pub(super) generation: Array<MapData, u32>,
     pub(super) sched_stats: PerCpuArray<MapData, SchedStats>,
+    pub(super) on_cpu: PerCpuArray<MapData, OnCpu>,
     pub(super) process_stats: Array<MapData, ProcessStats>,
     pub(super) net_stats: Array<MapData, NetStats>,
     pub(super) block_stats: Array<MapData, BlockStats>,
@@ -112,7 +116,8 @@ impl Maps {
             cgroup_slots: take(ebpf, "CGROUP_SLOTS")?,
             generation: take(ebpf, "GENERATION")?,
             sched_stats: take(ebpf, "SCHED_STATS")?,
-            process_stats: take(ebpf, "PROCESS_STATS")?,
+            on_cpu: take(ebpf, "ON_CPU")?,
+            process_stats: take(ebpf, PROCESS_STATS)?,
             net_stats: take(ebpf, "NET_STATS")?,
             block_stats: take(ebpf, "BLOCK_STATS")?,
             memory_stats: take(ebpf, "MEMORY_STATS")?,
@@ -123,6 +128,14 @@ impl Maps {
             self_check: take(ebpf, "SELF_CHECK")?,
             events: Some(take(ebpf, "EVENTS")?),
         })
+    }
+}
+
+impl Maps {
+    /// The map of [`PER_SLOT`] with a name.
+    pub(super) fn per_slot_map(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        let place = PER_SLOT.iter().position(|map| map.name == name)?;
+        self.per_slot.get(place).map(AsFd::as_fd)
     }
 }
 

@@ -1,18 +1,20 @@
 //! The kernel side: loads the programs, publishes sessions to them, reads what they count.
 //!
 //! Facts about the node are gathered by [`preflight`]; [`btf`] and [`layout`] find and prove the member
-//! offsets; [`allocation`] says where a thread's state may be created; [`object`] holds the compiled programs; [`programs`] is the table of them; the names of the
-//! maps are in `maps`; `connections` reads those that are open; [`accounts`] reads the kernel's own files of
-//! a cgroup; [`ring`] decodes the events; `xid` finds the NVIDIA driver's tracepoint, and [`log`] whom that driver
-//! blames; `syscall` is what aya
-//! lacks.
+//! offsets; [`allocation`] says where a thread's state may be created; [`object`] holds the compiled programs, and
+//! `constants` writes into them what is known of this kernel; [`programs`] is the table of them; the names of the
+//! maps are in `maps`; `threads` reads whose a thread is, and `census` counts who is alive; `connections` reads
+//! those that are open; [`accounts`] reads the kernel's own files of a cgroup; [`ring`] decodes the events; `xid`
+//! finds the NVIDIA driver's tracepoint, and [`log`] whom that driver blames; `syscall` is what aya lacks.
 
 pub mod accounts;
 pub mod allocation;
 pub mod btf;
 #[cfg(test)]
 mod btf_builder;
+mod census;
 mod connections;
+mod constants;
 pub mod layout;
 pub mod log;
 mod maps;
@@ -21,27 +23,42 @@ pub mod preflight;
 pub mod programs;
 pub mod ring;
 mod syscall;
+mod threads;
 mod xid;
+
+pub use census::Census;
 
 use std::{
     fs,
     io::{ErrorKind, Read},
-    os::fd::{AsFd, AsRawFd},
+    os::fd::AsFd,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
+use self::{
+    allocation::Allocation,
+    census::Walks,
+    maps::{
+        CONNECTIONS, EXITED_PROCESSES, LISTEN_PORTS, Maps, PER_SLOT, PREEMPTION_PAIRS, TASK_STATES,
+        value,
+    },
+    object::TaskStore,
+    preflight::Cgroup2Mount,
+    programs::{Links, ProgramStatus},
+    ring::Ring,
+};
+use crate::{allocator, error::Error};
 use agent_common::{
     MAX_CGROUPS, NO_SESSION, Slot,
     block::BlockStats,
-    census::{CensusRecord, LEADER},
     cgroup::CgroupBirth,
     event,
     memory::MemoryStats,
     net::{ConnectionRecord, ListenPort, NetStats},
     process::{ExitedProcess, ProcessStats},
     sched::{PreemptionPair, SchedStats},
-    task::TaskState,
+    task::TaskElement,
 };
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -49,20 +66,6 @@ use aya::{
     programs::{Iter, Program},
     sys::{Stats, enable_stats},
 };
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-
-use self::{
-    allocation::Allocation,
-    maps::{
-        CONNECTIONS, EXITED_PROCESSES, LISTEN_PORTS, Maps, PER_SLOT, PREEMPTION_PAIRS, TASK_STATES,
-        value,
-    },
-    object::TaskStore,
-    preflight::Cgroup2Mount,
-    programs::ProgramStatus,
-    ring::Ring,
-};
-use crate::{allocator, error::Error};
 
 /// What the kernel side needs to know.
 #[derive(Clone, Debug)]
@@ -81,24 +84,13 @@ pub struct Options {
     pub statistics: bool,
 }
 
-/// Threads and processes of a session, and their time since their last switch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census {
-    /// Processes alive.
-    pub processes: u64,
-    /// Threads alive.
-    pub threads: u64,
-    /// CPU time not yet charged by a switch, nanoseconds.
-    pub unswitched_ns: u64,
-}
-
-/// Between two runs of `enrol_threads`.
-const ENROL_AGAIN: Duration = Duration::from_secs(10);
-
-/// What the running kernel's types say.
-struct Types {
-    layout: agent_common::layout::Layout,
-    allocation: Allocation,
+/// Whether somebody has been in a cgroup before the programs knew whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// All who are in it, and their sockets, are counted.
+    Nobody,
+    /// There may be some who are not.
+    Perhaps,
 }
 
 /// What the programs have counted for a session since its slot was cleared. What is not measured here is
@@ -122,6 +114,7 @@ pub struct Kernel {
     ebpf: Ebpf,
     maps: Maps,
     statuses: Vec<ProgramStatus>,
+    links: Links,
     store: TaskStore,
     /// `kernel.pid_max` at the load.
     pid_max: u32,
@@ -131,6 +124,8 @@ pub struct Kernel {
     generation: u32,
     /// When `enrol_threads` ran last, and how many switches were unmeasured by then.
     enrolled: Option<(Instant, u64)>,
+    /// The walks over the threads so far.
+    walks: Walks,
     cpus: usize,
     online_cpus: u32,
     /// Statistics are on while this is open.
@@ -140,17 +135,11 @@ pub struct Kernel {
 impl Kernel {
     /// Resolves the layout, loads and attaches the programs, and proves the layout.
     pub fn load(options: &Options) -> Result<Self, Error> {
-        let types = {
-            let btf = btf::Btf::from_file(&options.btf).map_err(|e| Error::NoBtf {
-                path: options.btf.clone(),
-                reason: e.to_string(),
-            })?;
-            require_spinning_ring(&btf)?;
-            Types {
-                layout: layout::resolve(&btf)?,
-                allocation: Allocation::of(&btf),
-            }
-        };
+        let types = btf::Btf::from_file(&options.btf).map_err(|e| Error::NoBtf {
+            path: options.btf.clone(),
+            reason: e.to_string(),
+        })?;
+        require_spinning_ring(&types)?;
         let btf = Btf::parse_file(&options.btf, aya::Endianness::default()).map_err(|e| {
             Error::NoBtf {
                 path: options.btf.clone(),
@@ -160,10 +149,10 @@ impl Kernel {
         let pid_max = object::pid_max();
         let candidates = match &options.task_store {
             Some(store) => std::slice::from_ref(store),
-            None => object::preference(pid_max, types.allocation),
+            None => object::preference(pid_max, Allocation::of(&types)),
         };
         let loaded = Self::load_first(options, candidates, &types, &btf, pid_max);
-        drop(btf);
+        drop((btf, types));
         allocator::give_back();
         loaded
     }
@@ -172,7 +161,7 @@ impl Kernel {
     fn load_first(
         options: &Options,
         stores: &[TaskStore],
-        types: &Types,
+        types: &btf::Btf,
         btf: &Btf,
         pid_max: u32,
     ) -> Result<Self, Error> {
@@ -195,11 +184,12 @@ impl Kernel {
     fn load_object(
         options: &Options,
         store: TaskStore,
-        types: &Types,
+        types: &btf::Btf,
         btf: &Btf,
         pid_max: u32,
     ) -> Result<Self, Error> {
-        let allocation = (store == TaskStore::TaskStorage).then_some(types.allocation);
+        let kind = Allocation::of(types);
+        let allocation = (store == TaskStore::TaskStorage).then_some(kind);
         if allocation == Some(Allocation::Unusable) {
             return Err(Error::Program {
                 name: format!("object ({})", store.name()),
@@ -209,14 +199,17 @@ impl Kernel {
                         .into(),
             });
         }
-        let create_without_sleeping = u32::from(allocation != Some(Allocation::BeforeTheLock));
+        let refused = |reason: String| Error::Program {
+            name: format!("object ({})", store.name()),
+            reason,
+        };
+        let constants = constants::resolve(types, allocation)?;
+        let object = constants::written_into(store.object(), &constants).map_err(refused)?;
         let log_level: u8 = if options.debug_log { u8::MAX } else { 0 };
         let mut loader = EbpfLoader::new();
         loader
             .btf(Some(btf))
             .allow_unsupported_maps()
-            .override_global("LAYOUT", &types.layout, true)
-            .override_global("CREATE_WITHOUT_SLEEPING", &create_without_sleeping, true)
             .override_global("AYA_LOG_LEVEL", &log_level, false);
         for map in &PER_SLOT {
             loader.map_max_entries(map.name, options.slots);
@@ -224,10 +217,7 @@ impl Kernel {
         if store == TaskStore::PidArray {
             loader.map_max_entries(TASK_STATES, pid_max);
         }
-        let mut ebpf = loader.load(store.object()).map_err(|e| Error::Program {
-            name: format!("object ({})", store.name()),
-            reason: e.to_string(),
-        })?;
+        let mut ebpf = loader.load(&object).map_err(|e| refused(e.to_string()))?;
 
         let statistics = if options.statistics {
             enable_stats(Stats::RunTime)
@@ -237,7 +227,7 @@ impl Kernel {
             None
         };
         let controllers = controllers(&options.cgroup2);
-        let statuses = programs::attach_all(&mut ebpf, btf, &controllers, allocation)?;
+        let (statuses, links) = programs::attach_all(&mut ebpf, btf, &controllers, allocation)?;
         let maps = Maps::take(&mut ebpf)?;
         let cpus = aya::util::nr_cpus().map_err(|(path, e)| Error::io(path)(e))?;
         let online = aya::util::online_cpus().map_err(|(path, e)| Error::io(path)(e))?;
@@ -245,12 +235,14 @@ impl Kernel {
             ebpf,
             maps,
             statuses,
+            links,
             store,
             pid_max,
             pid_max_raised: false,
             slots: options.slots,
             generation: 0,
             enrolled: None,
+            walks: Walks::default(),
             cpus,
             online_cpus: online.len() as u32,
             statistics,
@@ -263,7 +255,7 @@ impl Kernel {
         }
         tracing::info!(
             store = store.name(),
-            allocation = types.allocation.name(),
+            allocation = kind.name(),
             programs = kernel.statuses.iter().filter(|s| s.up).count(),
             map_bytes = kernel.map_bytes(),
             "kernel programs attached"
@@ -304,6 +296,24 @@ impl Kernel {
         programs::attach_drivers(&mut self.ebpf, &mut self.statuses)
     }
 
+    /// Takes the programs off their hooks, so that a load can be measured with and without them in turns. What has
+    /// been counted stays. Events are missed meanwhile; a thread's time is charged at its next switch.
+    pub fn detach(&mut self) {
+        self.links.clear();
+    }
+
+    /// Puts them back.
+    pub fn attach(&mut self) -> Result<(), Error> {
+        self.links.clear();
+        self.links = programs::attach_again(&mut self.ebpf, &self.statuses)?;
+        Ok(())
+    }
+
+    /// A map that stays with the programs, for who measures what reading a full one takes.
+    pub fn map_mut(&mut self, name: &str) -> Option<&mut Map> {
+        self.ebpf.map_mut(name)
+    }
+
     /// The events, once: the ring has one reader.
     pub fn take_ring(&mut self) -> Option<Ring> {
         self.maps.events.take().map(Ring::new)
@@ -337,12 +347,22 @@ impl Kernel {
         self.store
     }
 
-    /// Makes a cgroup belong to a session. Takes effect with [`Kernel::publish`].
-    pub fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
+    /// Makes a cgroup belong to a session. Takes effect with [`Kernel::publish`], for those who are in it; who comes
+    /// from now on is the session's at once, with all sockets that are made.
+    pub fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<Before, String> {
+        // The programs give a new cgroup its parent's session before anybody can be in it.
+        let from_the_start = self.maps.cgroup_slots.get(&cgroup_id, 0).ok() == Some(slot);
         self.maps
             .cgroup_slots
             .insert(cgroup_id, slot, 0)
-            .map_err(|e| format!("{e} (room for {MAX_CGROUPS} cgroups of sessions)"))
+            .map_err(|e| format!("{e} (room for {MAX_CGROUPS} cgroups of sessions)"))?;
+        let is_empty = |birth: CgroupBirth| birth.first_process_ns == 0;
+        let empty = self.is_up("cgroup_attach_task") && self.birth(cgroup_id).is_some_and(is_empty);
+        Ok(if from_the_start || empty {
+            Before::Nobody
+        } else {
+            Before::Perhaps
+        })
     }
 
     /// Makes a cgroup belong to no session, and says whether it belonged to one. Takes effect with
@@ -362,6 +382,7 @@ impl Kernel {
     /// Clears everything counted in a slot.
     pub fn zero(&mut self, slot: Slot) {
         debug_assert!(slot != NO_SESSION && slot < self.slots);
+        self.walks.clear(slot);
         for (map, descriptor) in PER_SLOT.iter().zip(&self.maps.per_slot) {
             let bytes = map.bytes_on(self.cpus);
             if let Err(error) = syscall::clear(descriptor.as_fd(), slot, bytes) {
@@ -499,87 +520,6 @@ impl Kernel {
         self.maps.cgroup_births.get(&cgroup_id, 0).ok()
     }
 
-    /// The slot of a process, by its id in the initial pid namespace: of a live one, and of one of a session
-    /// that has ended lately. `None` when nothing is known of it.
-    pub fn slot_of_process(&self, pid: u32) -> Option<Slot> {
-        self.task_state(pid)
-            .map(|state| state.slot)
-            .or_else(|| self.slot_of_exited(pid))
-    }
-
-    /// The state of a thread. The array has that of a dead one until the pid is used again.
-    fn task_state(&self, pid: u32) -> Option<TaskState> {
-        // Of the two stores, aya knows the array.
-        let (Map::Array(map) | Map::Unsupported(map)) = self.ebpf.map(TASK_STATES)? else {
-            return None;
-        };
-        let state = match self.store {
-            TaskStore::PidArray => syscall::value_at::<TaskState>(map.fd().as_fd(), pid),
-            TaskStore::TaskStorage => {
-                // The storage's keys are pid descriptors (kernel/bpf/bpf_task_storage.c).
-                let process = Pid::from_raw(pid as i32)?;
-                let process = pidfd_open(process, PidfdFlags::empty()).ok()?;
-                syscall::value_at(map.fd().as_fd(), process.as_raw_fd() as u32)
-            }
-        };
-        // Of a dead one the map of ended processes knows, from which an ended session is taken out.
-        let living = |state: &TaskState| state.task != 0 && state.ended == 0;
-        state.ok().flatten().filter(living)
-    }
-
-    fn slot_of_exited(&self, pid: u32) -> Option<Slot> {
-        let exited: Vec<(ExitedProcess, Slot)> = self.all_entries(EXITED_PROCESSES);
-        exited
-            .into_iter()
-            .filter(|(process, _)| process.pid == u64::from(pid))
-            // A pid may have been used twice.
-            .max_by_key(|(process, _)| process.start_ns)
-            .map(|(_, slot)| slot)
-    }
-
-    /// Threads and processes by slot; `None` without the iterator.
-    pub fn census(&mut self) -> Option<Vec<Census>> {
-        self.enrol_threads();
-        let records: Vec<CensusRecord> = self.records("census")?;
-        let mut census = vec![Census::default(); self.slots as usize];
-        for CensusRecord {
-            slot,
-            flags,
-            unswitched_ns,
-        } in records
-        {
-            if let Some(entry) = census.get_mut(slot as usize) {
-                entry.threads += 1;
-                entry.processes += u64::from(flags & LEADER);
-                entry.unswitched_ns += unswitched_ns;
-            }
-        }
-        Some(census)
-    }
-
-    /// Starts the accounts of threads that have none, where the census may not do it: of those that are older
-    /// than the agent, and again, but not soon, when a switch was not measured because there are more. Not soon,
-    /// because no thread is measured on a CPU where the program sleeps in the midst of it (before 6.2,
-    /// `bpf_task_storage_busy`, `kernel/bpf/bpf_task_storage.c`).
-    fn enrol_threads(&mut self) {
-        if !self.is_up("enrol_threads") {
-            return;
-        }
-        let unmeasured = self.unmeasured_switches();
-        let due = self
-            .enrolled
-            .is_none_or(|(when, then)| then != unmeasured && when.elapsed() >= ENROL_AGAIN);
-        if due {
-            let _nothing_written: Option<Vec<CensusRecord>> = self.records("enrol_threads");
-            self.enrolled = Some((Instant::now(), unmeasured));
-        }
-    }
-
-    /// Switches of sessions' threads of which nothing was measured, because the thread had no state.
-    pub fn unmeasured_switches(&self) -> u64 {
-        value(&self.maps.unmeasured_switches, 0)
-    }
-
     /// Events lost because the ring was full, by kind.
     pub fn events_lost(&self) -> [(&'static str, u64); 5] {
         [
@@ -597,7 +537,7 @@ impl Kernel {
     pub fn map_bytes(&self) -> u64 {
         let slots = u64::from(self.slots);
         let states = match self.store {
-            TaskStore::PidArray => u64::from(self.pid_max) * size_of::<TaskState>() as u64,
+            TaskStore::PidArray => u64::from(self.pid_max) * size_of::<TaskElement>() as u64,
             TaskStore::TaskStorage => 0,
         };
         let per_slot: usize = PER_SLOT.iter().map(|map| map.bytes_on(self.cpus)).sum();

@@ -4,7 +4,10 @@
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, FEntry, FExit, Iter, Program, RawTracePoint},
+    programs::{
+        BtfTracePoint, FEntry, FExit, Iter, Program, RawTracePoint, fentry::FEntryLink,
+        fexit::FExitLink, tp_btf::BtfTracePointLink,
+    },
 };
 use serde::Serialize;
 
@@ -116,6 +119,11 @@ pub const PROGRAMS: &[ProgramSpec] = &[
     ProgramSpec::required("sched_process_exec", Tracepoint("sched_process_exec")),
     ProgramSpec::required("sched_process_exit", Tracepoint("sched_process_exit")),
     ProgramSpec::required("census", Iterator("task")),
+    ProgramSpec::optional(
+        "settle_running",
+        OnDemand,
+        "the CPU time of a thread is counted when it is switched out, not while it runs",
+    ),
     ProgramSpec {
         only_with: Some(Allocation::BeforeTheLock),
         ..ProgramSpec::required("enrol_threads", SleepableIterator("task"))
@@ -277,6 +285,31 @@ pub struct ProgramStatus {
     pub seconds: Option<f64>,
 }
 
+/// A program on its hook; dropping it takes it off.
+#[expect(dead_code, reason = "held for its drop")]
+pub(super) enum Link {
+    Tracepoint(BtfTracePointLink),
+    Entry(FEntryLink),
+    Exit(FExitLink),
+}
+
+/// The programs that are on their hooks. Those of drivers stay with the programs.
+pub(super) type Links = Vec<Link>;
+
+/// Puts the loaded programs on their hooks again, after their links have been dropped.
+pub(super) fn attach_again(ebpf: &mut Ebpf, statuses: &[ProgramStatus]) -> Result<Links, Error> {
+    let mut links = Links::new();
+    let is_up = |spec: &&ProgramSpec| statuses.iter().any(|s| s.up && s.name == spec.name);
+    for spec in PROGRAMS.iter().filter(is_up) {
+        let link = put_on_hook(ebpf, spec).map_err(|reason| Error::Program {
+            name: spec.name.to_owned(),
+            reason: one_line(reason.as_ref()),
+        })?;
+        links.extend(link);
+    }
+    Ok(links)
+}
+
 /// Loads and attaches every program. A required one that fails is an error; one whose controller is not
 /// among `controllers` is not tried, and neither is a stand-in for one that runs, nor one for another way to
 /// allocate task storage than `allocation`.
@@ -285,8 +318,9 @@ pub(super) fn attach_all(
     btf: &Btf,
     controllers: &[String],
     allocation: Option<Allocation>,
-) -> Result<Vec<ProgramStatus>, Error> {
+) -> Result<(Vec<ProgramStatus>, Links), Error> {
     let mut statuses = Vec::new();
+    let mut links = Links::new();
     for spec in PROGRAMS {
         if spec.only_with.is_some() && spec.only_with != allocation {
             continue;
@@ -306,7 +340,11 @@ pub(super) fn attach_all(
             }
             None => attach(ebpf, btf, spec),
         };
-        let reason = result.err().map(|e| one_line(e.as_ref()));
+        let (link, reason) = match result {
+            Ok(link) => (link, None),
+            Err(error) => (None, Some(one_line(error.as_ref()))),
+        };
+        links.extend(link);
         if let Some(reason) = &reason {
             if spec.required {
                 return Err(Error::Program {
@@ -327,7 +365,7 @@ pub(super) fn attach_all(
             seconds: None,
         });
     }
-    Ok(statuses)
+    Ok((statuses, links))
 }
 
 /// Attaches the programs of drivers that have been loaded since, and says whether there was one. For a
@@ -377,42 +415,55 @@ fn stands_beside(statuses: &[ProgramStatus], program: &str) -> bool {
         .any(|status| status.stands_in_for == Some(program))
 }
 
+/// Loads a program and puts it on its hook, if it has one that is held by a link.
 fn attach(
     ebpf: &mut Ebpf,
     btf: &Btf,
     spec: &ProgramSpec,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let program: &mut Program = ebpf
-        .program_mut(spec.name)
-        .ok_or_else(|| format!("no program {} in the object", spec.name))?;
+) -> Result<Option<Link>, Box<dyn std::error::Error>> {
+    let program = program(ebpf, spec)?;
     match spec.hook {
-        Tracepoint(name) => {
-            let program: &mut BtfTracePoint = program.try_into()?;
-            program.load(name, btf)?;
-            program.attach()?;
-        }
-        FunctionEntry(name) => {
-            let program: &mut FEntry = program.try_into()?;
-            program.load(name, btf)?;
-            program.attach()?;
-        }
-        FunctionExit(name) => {
-            let program: &mut FExit = program.try_into()?;
-            program.load(name, btf)?;
-            program.attach()?;
-        }
+        Tracepoint(name) => <&mut BtfTracePoint>::try_from(program)?.load(name, btf)?,
+        FunctionEntry(name) => <&mut FEntry>::try_from(program)?.load(name, btf)?,
+        FunctionExit(name) => <&mut FExit>::try_from(program)?.load(name, btf)?,
+        // Attached each time it is run.
         Iterator(name) | SleepableIterator(name) => {
-            // Attached each time it is run.
-            let program: &mut Iter = program.try_into()?;
-            program.load(name, btf)?;
+            <&mut Iter>::try_from(program)?.load(name, btf)?;
         }
-        OnDemand => {
-            let program: &mut RawTracePoint = program.try_into()?;
-            program.load()?;
-        }
+        OnDemand => <&mut RawTracePoint>::try_from(program)?.load()?,
         DriverTracepoint { category, name } => xid::attach(ebpf, spec.name, category, name)?,
     }
-    Ok(())
+    put_on_hook(ebpf, spec)
+}
+
+fn put_on_hook(
+    ebpf: &mut Ebpf,
+    spec: &ProgramSpec,
+) -> Result<Option<Link>, Box<dyn std::error::Error>> {
+    let program = program(ebpf, spec)?;
+    Ok(match spec.hook {
+        Tracepoint(_) => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            let link = program.attach()?;
+            Some(Link::Tracepoint(program.take_link(link)?))
+        }
+        FunctionEntry(_) => {
+            let program: &mut FEntry = program.try_into()?;
+            let link = program.attach()?;
+            Some(Link::Entry(program.take_link(link)?))
+        }
+        FunctionExit(_) => {
+            let program: &mut FExit = program.try_into()?;
+            let link = program.attach()?;
+            Some(Link::Exit(program.take_link(link)?))
+        }
+        Iterator(_) | SleepableIterator(_) | OnDemand | DriverTracepoint { .. } => None,
+    })
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, spec: &ProgramSpec) -> Result<&'a mut Program, String> {
+    ebpf.program_mut(spec.name)
+        .ok_or_else(|| format!("no program {} in the object", spec.name))
 }
 
 /// What a verifier log ends with, after its reason.

@@ -14,6 +14,9 @@ const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 
+/// Flag of `BPF_PROG_TEST_RUN`.
+const BPF_F_TEST_RUN_ON_CPU: u32 = 1;
+
 /// Length of `struct bpf_prog_info` with its `recursion_misses` (5.12), and where that is.
 const INFO_BYTES: usize = 224;
 const RECURSION_MISSES: usize = 208;
@@ -132,6 +135,19 @@ pub(super) fn all_entries<K: Pod + Default, V: Pod + Default>(
     }
 }
 
+/// The first values of an array, one for each of the keys from 0 on (Linux 5.6).
+pub(super) fn first_values<V: Pod + Default>(
+    map: BorrowedFd<'_>,
+    count: usize,
+) -> io::Result<Vec<V>> {
+    let mut keys = vec![0u32; count];
+    let mut values = vec![V::default(); count];
+    let mut position = None;
+    let found = entries(map, &mut position, &mut keys, &mut values)?;
+    values.truncate(found);
+    Ok(values)
+}
+
 /// `union bpf_attr` of `BPF_PROG_TEST_RUN`.
 #[repr(C)]
 #[derive(Default)]
@@ -150,8 +166,19 @@ struct TestRun {
 
 /// Runs a program of type raw tracepoint on this CPU; it gets no context (Linux 5.10).
 pub(super) fn run(program: BorrowedFd<'_>) -> io::Result<()> {
+    test_run(program, 0, 0)
+}
+
+/// Runs it on another CPU, whose thread is interrupted. A CPU that is offline is `ENXIO`.
+pub(super) fn run_on(cpu: u32, program: BorrowedFd<'_>) -> io::Result<()> {
+    test_run(program, BPF_F_TEST_RUN_ON_CPU, cpu)
+}
+
+fn test_run(program: BorrowedFd<'_>, flags: u32, cpu: u32) -> io::Result<()> {
     let mut attributes = TestRun {
         program: program.as_raw_fd() as u32,
+        flags,
+        cpu,
         ..TestRun::default()
     };
     bpf(BPF_PROG_TEST_RUN, &mut attributes).map(|_| ())

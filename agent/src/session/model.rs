@@ -282,10 +282,7 @@ impl Session {
     /// Completes a sample of the counters with who is alive.
     pub fn take_census(&mut self, census: Option<Census>, cpus: f64, now: Instant) {
         let counts = &mut self.counts;
-        let switched_ns = counts.sched.cpu_ns + counts.process.moved_cpu_ns;
-        let unswitched_ns = census.map_or(0, |c| c.unswitched_ns);
-        // What was switched between the two readings is in neither; a counter must not go back.
-        counts.cpu_ns = counts.cpu_ns.max(switched_ns + unswitched_ns);
+        counts.cpu_ns = counts.sched.cpu_ns + counts.process.moved_cpu_ns;
         counts.census = census;
         let limit = counts.accounts.as_ref().and_then(|a| a.cpu_limit);
         let usable = limit.map_or(cpus, |limit| limit.min(cpus));

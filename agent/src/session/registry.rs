@@ -37,7 +37,7 @@ use crate::{
         cgroup::Found,
         rules::{Identity, Verdict},
     },
-    kernel::{SlotCounts, accounts::CgroupAccounts},
+    kernel::{Before, SlotCounts, accounts::CgroupAccounts},
 };
 
 mod ends;
@@ -80,7 +80,7 @@ pub struct Registry {
     expiring: Vec<(Instant, u64)>,
     /// A change that the kernel has not been told of.
     unpublished: bool,
-    /// A session has been adopted since the last sample: it may have connections already.
+    /// A session has a cgroup since the last sample that may have had processes and connections already.
     adopted: bool,
     /// Samples taken, to spread the reading of accounts over them.
     samples: u64,
@@ -315,12 +315,14 @@ impl Registry {
     pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) {
         if std::mem::take(&mut self.adopted) {
             table.find_open_connections();
+            table.processes_moved();
         }
+        table.settle_running();
         let slots = self.sessions.values().filter_map(|s| s.slot);
         let mut counted: HashMap<Slot, SlotCounts> =
             slots.map(|slot| (slot, table.counts(slot))).collect();
-        // After the counters: a thread switched or a connection closed in between is then missing from
-        // both for one sample, where the other way round it would be counted twice.
+        // After the counters: a connection closed in between is then missing from both for one sample, where the
+        // other way round it would be counted twice.
         let census = table.census();
         let connections = table.connections();
         let cpus = table.cpus();
@@ -504,14 +506,17 @@ impl Registry {
             return;
         };
         let Some(slot) = session.slot else { return };
-        if let Err(error) = table.assign(id, slot) {
-            tracing::error!(session = session.identity.session, %error, "cgroup not measured");
-            return;
+        match table.assign(id, slot) {
+            // Who is looked for is looked for among all that the node has.
+            Ok(before) => self.adopted |= before == Before::Perhaps,
+            Err(error) => {
+                tracing::error!(session = session.identity.session, %error, "cgroup not measured");
+                return;
+            }
         }
         session.cgroups.insert(id);
         if root {
             session.roots.insert(id);
-            self.adopted = true;
         }
         // One that a scan has missed and found again.
         self.expiring.retain(|&(_, gone)| gone != id);

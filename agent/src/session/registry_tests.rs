@@ -556,3 +556,16 @@ fn sessions_without_a_cgroup_are_awaited_or_have_ended_and_their_templates_are_b
     r.take_without_cgroup(Vec::new());
     assert!(r.awaited().is_empty());
 }
+
+#[test]
+fn who_was_there_before_is_looked_for_once_and_only_if_there_can_be_somebody() {
+    let (mut r, mut t, now) = (registry(8), FakeTable::default(), Instant::now());
+    t.empty.insert(2);
+    come(&mut r, &mut t, &found(2, 1, "/s-empty"), now);
+    r.sample(&mut t, now);
+    assert_eq!(t.searches, 0);
+    come(&mut r, &mut t, &found(3, 1, "/s-full"), now);
+    r.sample(&mut t, now);
+    r.sample(&mut t, now);
+    assert_eq!(t.searches, 1);
+}

@@ -1,11 +1,11 @@
 //! The kernel side of the registry's tests, made of plain maps.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use agent_common::{cgroup::CgroupBirth, net::ConnectionRecord};
 
 use crate::{
-    kernel::Census,
+    kernel::{Before, Census},
     session::registry::{Slot, SlotCounts, SlotTable},
 };
 
@@ -19,6 +19,10 @@ pub(super) struct FakeTable {
     pub(super) processes: HashMap<u32, Slot>,
     /// What became of the last process of every session ([`agent_common::process::ProcessStats::last_exit`]).
     pub(super) last_exit: u64,
+    /// Cgroups that nobody has been in.
+    pub(super) empty: HashSet<u64>,
+    /// How often open connections were looked for.
+    pub(super) searches: u32,
     /// Refuses every cgroup more.
     pub(super) full: bool,
 }
@@ -36,12 +40,16 @@ impl SlotTable for FakeTable {
     fn zero(&mut self, slot: Slot) {
         self.counts.remove(&slot);
     }
-    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
+    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<Before, String> {
         if self.full {
             return Err("no room".to_owned());
         }
         self.pending.insert(cgroup_id, slot);
-        Ok(())
+        Ok(if self.empty.contains(&cgroup_id) {
+            Before::Nobody
+        } else {
+            Before::Perhaps
+        })
     }
     fn unassign(&mut self, cgroup_id: u64) -> bool {
         self.pending.remove(&cgroup_id).is_some()
@@ -61,7 +69,11 @@ impl SlotTable for FakeTable {
     fn cpus(&self) -> f64 {
         2.0
     }
-    fn find_open_connections(&mut self) {}
+    fn find_open_connections(&mut self) {
+        self.searches += 1;
+    }
+    fn settle_running(&mut self) {}
+    fn processes_moved(&mut self) {}
     fn measures_udp(&self) -> bool {
         false
     }

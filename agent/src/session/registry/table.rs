@@ -2,14 +2,15 @@
 
 use agent_common::{Slot, cgroup::CgroupBirth, net::ConnectionRecord};
 
-use crate::kernel::{Census, Kernel, SlotCounts};
+use crate::kernel::{Before, Census, Kernel, SlotCounts};
 
 /// What the registry needs of the kernel side; tests have one without a kernel.
 pub trait SlotTable {
     /// Clears everything counted in a slot.
     fn zero(&mut self, slot: Slot);
-    /// Makes a cgroup belong to a slot, from the next [`SlotTable::publish`] on.
-    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String>;
+    /// Makes a cgroup belong to a slot, from the next [`SlotTable::publish`] on, and says whether somebody may have
+    /// been in it before.
+    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<Before, String>;
     /// Makes a cgroup belong to no slot, from the next [`SlotTable::publish`] on; says whether it had one.
     fn unassign(&mut self, cgroup_id: u64) -> bool;
     /// Makes the changes known to every thread.
@@ -22,6 +23,10 @@ pub trait SlotTable {
     fn find_open_connections(&mut self);
     /// Live TCP connections, by slot; `None` when the kernel cannot tell.
     fn connections(&mut self) -> Option<Vec<ConnectionRecord>>;
+    /// Brings the counts of threads that run now up to date.
+    fn settle_running(&mut self);
+    /// Processes may be in sessions that have not been counted one by one.
+    fn processes_moved(&mut self);
     /// Who is alive, by slot; `None` when the kernel cannot tell.
     fn census(&mut self) -> Option<Vec<Census>>;
     /// When a cgroup was made and got its first process, if the kernel programs saw it.
@@ -36,7 +41,7 @@ impl SlotTable for Kernel {
     fn zero(&mut self, slot: Slot) {
         self.zero(slot);
     }
-    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
+    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<Before, String> {
         self.assign(cgroup_id, slot)
     }
     fn unassign(&mut self, cgroup_id: u64) -> bool {
@@ -56,6 +61,12 @@ impl SlotTable for Kernel {
     }
     fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
         self.connections()
+    }
+    fn settle_running(&mut self) {
+        self.settle_running();
+    }
+    fn processes_moved(&mut self) {
+        self.processes_moved();
     }
     fn census(&mut self) -> Option<Vec<Census>> {
         self.census()

@@ -1,0 +1,159 @@
+//! What the running kernel's types say, and how it gets into the programs.
+
+use std::mem::offset_of;
+
+use agent_common::constants::{Constants, PLACEHOLDER};
+use object::{Object, ObjectSection, SectionKind};
+
+use super::{allocation::Allocation, btf::Btf, layout};
+use crate::error::Error;
+
+/// `BPF_ALU64 | BPF_MOV | BPF_K` and `BPF_LD | BPF_IMM | BPF_DW`, which takes two places (include/uapi/linux/bpf.h).
+const MOVE_NUMBER: u8 = 0xb7;
+const LOAD_64: u8 = 0x18;
+/// Bytes of an instruction, and where its number is.
+const INSTRUCTION: usize = 8;
+const NUMBER: usize = 4;
+const UPPER_HALF: u32 = 0xffff_0000;
+
+/// Finds the constants of the kernel with these types; `allocation` is that of task storage, where it is used.
+pub(super) fn resolve(btf: &Btf, allocation: Option<Allocation>) -> Result<Constants, Error> {
+    let create_without_sleeping = allocation != Some(Allocation::BeforeTheLock);
+    Ok(Constants {
+        layout: layout::resolve(btf)?,
+        create_without_sleeping: create_without_sleeping.into(),
+        tracepoints_are_preemptible: tracepoints_may_be_preemptible(btf).into(),
+    })
+}
+
+/// Whether programs of tracepoints may be preempted, as they are from 7.0 on. They are then protected by an SRCU
+/// that is for readers of a certain kind (`tracepoint_srcu`, kernel/tracepoint.c), and a kernel whose SRCU does not
+/// know the kinds cannot have it; one that does may have it.
+fn tracepoints_may_be_preemptible(btf: &Btf) -> bool {
+    btf.has_member("srcu_struct", "srcu_reader_flavor")
+}
+
+/// The object with the constants in the placeholders' place.
+pub(super) fn written_into(object: &[u8], constants: &Constants) -> Result<Vec<u8>, String> {
+    let file = object::File::parse(object).map_err(|e| e.to_string())?;
+    let code: Vec<_> = file
+        .sections()
+        .filter(|section| section.kind() == SectionKind::Text)
+        .filter_map(|section| section.file_range())
+        .map(|(from, bytes)| from as usize..(from + bytes) as usize)
+        .collect();
+    let mut written = object.to_vec();
+    for range in code {
+        let code = written
+            .get_mut(range)
+            .ok_or("a section ends beyond the file")?;
+        write(code, constants)?;
+    }
+    Ok(written)
+}
+
+fn write(code: &mut [u8], constants: &Constants) -> Result<(), String> {
+    let mut instructions = code.chunks_exact_mut(INSTRUCTION);
+    while let Some(instruction) = instructions.next() {
+        if instruction[0] == LOAD_64 {
+            instructions.next();
+        }
+        let Some(number) = instruction[NUMBER..].first_chunk_mut() else {
+            continue;
+        };
+        let placeholder = u32::from_le_bytes(*number);
+        if placeholder & UPPER_HALF != PLACEHOLDER {
+            continue;
+        }
+        let constant = (instruction[0] == MOVE_NUMBER)
+            .then(|| at(constants, placeholder & !UPPER_HALF))
+            .flatten();
+        let constant = constant
+            .ok_or_else(|| format!("no constant belongs in an instruction's {placeholder:#x}"))?;
+        if let Some(number) = instruction[NUMBER..].first_chunk_mut() {
+            *number = constant.to_le_bytes();
+        }
+    }
+    Ok(())
+}
+
+/// The constant at a place, in words.
+fn at(constants: &Constants, place: u32) -> Option<u32> {
+    const CREATE: usize = offset_of!(Constants, create_without_sleeping) / 4;
+    const PREEMPTIBLE: usize = offset_of!(Constants, tracepoints_are_preemptible) / 4;
+    match place as usize {
+        CREATE => Some(constants.create_without_sleeping),
+        PREEMPTIBLE => Some(constants.tracepoints_are_preemptible),
+        member => layout::MEMBERS
+            .get(member)
+            .map(|member| (member.get)(&constants.layout)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_common::layout::Layout;
+
+    use super::*;
+
+    const CONSTANTS: Constants = Constants {
+        layout: Layout {
+            task_tgid: 1234,
+            ..Layout::UNRESOLVED
+        },
+        create_without_sleeping: 0,
+        tracepoints_are_preemptible: 1,
+    };
+
+    /// An instruction with a number, and one that takes two places.
+    fn code(operation: u8, number: u32) -> Vec<u8> {
+        let mut code = vec![operation, 1, 0, 0];
+        code.extend(number.to_le_bytes());
+        code.extend([LOAD_64, 1, 0, 0, 0, 0, 0, 0]);
+        code.extend([0, 0, 0, 0]);
+        code.extend((PLACEHOLDER + 1).to_le_bytes());
+        code
+    }
+
+    fn number(code: &[u8]) -> u32 {
+        u32::from_le_bytes(*code[NUMBER..].first_chunk().unwrap())
+    }
+
+    #[test]
+    fn each_placeholder_gets_its_constant() {
+        let last = (size_of::<Constants>() / 4) as u32 - 1;
+        for (place, expected) in [(1, 1234), (last - 1, 0), (last, 1)] {
+            let mut code = code(MOVE_NUMBER, PLACEHOLDER + place);
+            write(&mut code, &CONSTANTS).unwrap();
+            assert_eq!(number(&code), expected, "{place}");
+            // The second half of a number of 64 bits is none.
+            assert_eq!(number(&code[2 * INSTRUCTION..]), PLACEHOLDER + 1);
+        }
+    }
+
+    #[test]
+    fn what_is_no_placeholder_stays_and_what_cannot_be_one_is_refused() {
+        let mut plain = code(MOVE_NUMBER, 77);
+        let before = plain.clone();
+        write(&mut plain, &CONSTANTS).unwrap();
+        assert_eq!(plain, before);
+        let beyond = PLACEHOLDER + (size_of::<Constants>() / 4) as u32;
+        assert!(write(&mut code(MOVE_NUMBER, beyond), &CONSTANTS).is_err());
+        assert!(write(&mut code(0x07, PLACEHOLDER), &CONSTANTS).is_err());
+    }
+
+    #[test]
+    fn every_constant_is_in_the_objects_and_all_are_found() {
+        for store in [
+            super::super::object::TaskStore::TaskStorage,
+            super::super::object::TaskStore::PidArray,
+        ] {
+            let written = written_into(store.object(), &CONSTANTS).unwrap();
+            let changed = written.iter().zip(store.object()).filter(|(a, b)| a != b);
+            assert!(changed.count() > 0);
+            // Nothing is left to find.
+            let again = written_into(&written, &CONSTANTS).unwrap();
+            assert_eq!(again, written);
+        }
+    }
+}
