@@ -2,58 +2,40 @@
 
 use std::{
     collections::BTreeMap,
-    env,
-    fs::{self, File},
+    env, fs,
     net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    path::PathBuf,
+    process::ExitStatus,
     thread,
     time::{Duration, Instant},
 };
 
+pub use lab::agent::command;
+use lab::programs::{AGENT, developed, released};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::{
     cgroup::Tree,
     exposition::{Exposition, Format},
-    http::{self, Response},
-    process, target_directory, wait,
+    http::Response,
+    wait,
 };
 
-/// Loading takes under a second; the rest is for a machine that does something else too.
-const START_LIMIT: Duration = Duration::from_secs(30);
-const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// How long anything that the agent samples may take to show.
 pub const SHOW_LIMIT: Duration = Duration::from_secs(5);
-const LOG_LINES: usize = 30;
 
 /// The binary under test: `SESSIONSCOPE_BIN`, else what was built last.
 pub fn binary() -> PathBuf {
     if let Some(binary) = env::var_os("SESSIONSCOPE_BIN") {
         return binary.into();
     }
-    let built =
-        ["release", "debug"].map(|profile| target_directory().join(profile).join("sessionscope"));
-    let found = built
+    let found = [released(AGENT), developed(AGENT)]
         .into_iter()
         .filter_map(|binary| Some((fs::metadata(&binary).ok()?.modified().ok()?, binary)))
         .max()
         .map(|(_, binary)| binary);
     found.expect("the agent is built: run `cargo xtask test`, or `cargo build -p sessionscope`")
-}
-
-/// A command that runs the agent with nothing of this process's environment that it would read.
-pub fn command(binary: &Path) -> Command {
-    let mut command = Command::new(binary);
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("SESSIONSCOPE_") {
-            command.env_remove(name);
-        }
-    }
-    command.stdin(Stdio::null());
-    command
 }
 
 /// A configuration, written as TOML.
@@ -115,13 +97,9 @@ impl Configuration {
     }
 }
 
-/// A running agent. Dropping it ends it; after a failure its log is shown.
+/// A running agent, as [`lab::agent`] starts it; what fails is a panic. After a failure its log is shown.
 #[derive(Debug)]
-pub struct Agent {
-    child: Child,
-    address: SocketAddr,
-    folder: TempDir,
-}
+pub struct Agent(lab::agent::Agent);
 
 impl Agent {
     /// Starts the agent and waits until it is ready.
@@ -143,102 +121,45 @@ impl Agent {
         configuration: &Configuration,
         environment: &[(&str, PathBuf)],
     ) -> Result<Self, String> {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let file = folder.path().join("sessionscope.toml");
-        fs::write(&file, configuration.text()).expect("the configuration can be written");
-        let log = File::create(folder.path().join("log")).expect("the log can be made");
-        let child = command(&binary())
-            // The agent binds port 0 itself and logs which it got: no port is ever free twice.
-            .args([
-                "run",
-                "--listen",
-                "127.0.0.1:0",
-                "--log-format",
-                "json",
-                "--config",
-            ])
-            .arg(&file)
-            // Of its own: what another test's agent left is not to be counted here.
-            .env(
-                "SESSIONSCOPE_SESSIONS_STATE",
-                folder.path().join("sessions.json"),
-            )
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .stdout(log.try_clone().expect("the log can be shared"))
-            .stderr(log)
-            .spawn()
-            .expect("the agent starts");
-        let mut agent = Self {
-            child,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            folder,
+        let (command, text) = (command(&binary()), configuration.text());
+        let pause = || {
+            wait::pause();
+            Ok(())
         };
-        agent.address = agent.wait_until(START_LIMIT, "it listens", |agent| {
-            agent.logged("listening").into_iter().find_map(|record| {
-                record["address"]
-                    .as_str()
-                    .and_then(|address| address.parse().ok())
-            })
-        })?;
-        agent.wait_until(START_LIMIT, "it is ready", |agent| {
-            let response = http::get(agent.address, "/readyz", &[]).ok()?;
-            (response.status == 200).then_some(())
-        })?;
-        Ok(agent)
-    }
-
-    fn wait_until<T>(
-        &mut self,
-        limit: Duration,
-        what: &str,
-        mut look: impl FnMut(&Self) -> Option<T>,
-    ) -> Result<T, String> {
-        wait::until(what, limit, || {
-            match self.child.try_wait().expect("the agent can be waited for") {
-                Some(status) => Some(Err(format!(
-                    "the agent has ended ({status}):\n{}",
-                    self.log()
-                ))),
-                None => look(self).map(Ok),
-            }
-        })
+        lab::agent::Agent::start(command, &text, environment, pause)
+            .map(Self)
+            .map_err(|error| format!("{error:#}"))
     }
 
     /// Where it serves.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.0.pid()
     }
 
     /// Its configuration file.
     pub fn configuration_file(&self) -> PathBuf {
-        self.folder.path().join("sessionscope.toml")
+        self.0.configuration_file()
     }
 
     /// Everything that it has logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.0.log()
     }
 
     /// The records that it has logged with a message.
     pub fn logged(&self, message: &str) -> Vec<Value> {
-        let log = self.log();
-        let records = log
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        records
-            .filter(|record| record["message"] == message)
-            .collect()
+        self.0.logged(message)
     }
 
     /// Requests a path.
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
-        http::get(self.address, path, headers)
-            .unwrap_or_else(|error| panic!("the agent does not answer {path}: {error}"))
+        let answer = self.0.request(path, headers);
+        answer.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// `/metrics` as text 0.0.4, parsed.
@@ -295,23 +216,21 @@ impl Agent {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        process::signal(self.child.id(), signal);
+        self.0.signal(signal);
     }
 
     /// Waits for its end.
     pub fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
-        process::wait(&mut self.child, limit)
+        self.0.ended(limit)
     }
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        process::end(&mut self.child, STOP_LIMIT);
         if thread::panicking() {
-            let log = self.log();
-            let lines: Vec<&str> = log.lines().collect();
-            let end = &lines[lines.len().saturating_sub(LOG_LINES)..];
-            eprintln!("the agent's log ends:\n{}", end.join("\n"));
+            // What it says at its end is of interest too.
+            self.0.stop();
+            eprintln!("the agent's log ends:\n{}", self.0.end_of_log());
         }
     }
 }

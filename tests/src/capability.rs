@@ -15,13 +15,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lab::command::{find_program, is_root};
 use sessionscope::kernel::{allocation::Allocation, btf::Btf};
 
 use crate::{cgroup, logind};
 
 /// Whether programs can be loaded into this kernel and cgroups made; says why not.
 pub fn kernel() -> bool {
-    let root = nix::unistd::geteuid().is_root();
+    let root = is_root();
     let missing = if !root {
         Some("not root")
     } else if !Path::new("/sys/kernel/btf/vmlinux").exists() {
@@ -76,11 +77,9 @@ pub fn large_disk() -> Option<OsString> {
 
 /// Whether systemd's logind can be started on a bus of the test's own; says why not.
 pub fn logind() -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let has_bus = env::split_paths(&path).any(|folder| folder.join("dbus-daemon").is_file());
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root() {
         skip("not root")
-    } else if !has_bus {
+    } else if find_program("dbus-daemon").is_none() {
         skip("dbus-daemon is not installed")
     } else if logind::program().is_none() {
         skip("systemd-logind is not installed")

@@ -1,101 +1,68 @@
-//! Cgroups of the tests' own, removed with everything in them.
+//! Cgroups of the tests' own, as [`lab::cgroup`] makes and removes them; what fails is a panic.
 
 use std::{
     ffi::OsStr,
-    fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     process,
     sync::atomic::{AtomicU32, Ordering},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use nix::sys::signal::Signal;
-
-use crate::process::signal;
-
-/// How long the kernel may keep a cgroup busy after its last process was killed.
-const PATIENCE: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(5);
+pub use lab::cgroup::v2_mount;
+use lab::cgroup::{cpu_time, v1_mount};
 
 /// The name of trees, followed by the test's pid and a number.
 const PREFIX: &str = "sessionscope-test";
 
-/// Where cgroup v2 is mounted: alone, or beside the v1 controllers.
-pub fn v2_mount() -> Option<PathBuf> {
-    mounts()
-        .into_iter()
-        .find(|(_, kind, _)| kind == "cgroup2")
-        .map(|(path, _, _)| path)
-}
-
-fn v1_mount(controller: &str) -> Option<PathBuf> {
-    let has = |options: &str| options.split(',').any(|option| option == controller);
-    mounts()
-        .into_iter()
-        .find(|(_, kind, options)| kind == "cgroup" && has(options))
-        .map(|(path, _, _)| path)
-}
-
-/// Mount point, file system type and options of each mount.
-fn mounts() -> Vec<(PathBuf, String, String)> {
-    let text = fs::read_to_string("/proc/self/mounts").expect("/proc is mounted");
-    let fields = text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    fields
-        .filter(|fields| fields.len() > 3)
-        .map(|fields| (fields[1].into(), fields[2].to_owned(), fields[3].to_owned()))
-        .collect()
+fn unwrap<T>(result: anyhow::Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// A parent cgroup whose children are the sessions of one test. Dropping it kills what is in it and
 /// removes it with all below.
 #[derive(Debug)]
-pub struct Tree {
-    root: Cgroup,
-}
+pub struct Tree(lab::cgroup::Tree);
 
 impl Tree {
     /// An empty tree.
     pub fn new() -> Self {
-        let mount = v2_mount().expect("cgroup v2 is mounted");
-        Self {
-            root: Cgroup::make(mount.join(unique_name())),
-        }
+        Self(unwrap(lab::cgroup::Tree::create::<&str>(
+            &unique_name(),
+            &[],
+        )))
     }
 
     /// Its path within the hierarchy, as rules see it.
     pub fn path(&self) -> String {
-        let name = self.root.path.file_name().expect("a tree has a name");
-        format!("/{}", name.to_string_lossy())
+        let name = self.0.root().path().file_name();
+        format!("/{}", name.expect("a tree has a name").to_string_lossy())
     }
 
     /// Makes a cgroup below, of any name; intermediate ones are made too.
     pub fn child(&self, name: impl AsRef<OsStr>) -> Cgroup {
-        Cgroup::make(self.root.path.join(name.as_ref()))
+        Cgroup::make(&self.0.path_of(name.as_ref()))
     }
 
     /// Gives the children a controller of the v2 hierarchy.
     pub fn enable(&self, controller: &str) {
-        self.root
-            .write("cgroup.subtree_control", &format!("+{controller}"));
+        let root = self.0.root();
+        unwrap(root.write("cgroup.subtree_control", &format!("+{controller}")));
     }
 
     /// Limits the memory of what joins the returned cgroup: one of the v1 controller where that is
     /// mounted, else `session` itself.
     pub fn limit_memory(&self, session: &Cgroup, bytes: u64) -> Cgroup {
         if let Some(mount) = v1_mount("memory") {
-            let limited = Cgroup::make(mount.join(unique_name()));
+            let limited = Cgroup::make(&mount.join(unique_name()));
             limited.write("memory.limit_in_bytes", &bytes.to_string());
             return limited;
         }
         self.enable("memory");
         session.write("memory.max", &bytes.to_string());
-        if session.path.join("memory.swap.max").exists() {
+        if session.path().join("memory.swap.max").exists() {
             session.write("memory.swap.max", "0");
         }
-        Cgroup {
-            path: session.path.clone(),
-        }
+        Cgroup::make(session.path())
     }
 }
 
@@ -116,20 +83,16 @@ fn unique_name() -> String {
 
 /// A cgroup. Dropping it kills what is in it and removes it with all below.
 #[derive(Debug)]
-pub struct Cgroup {
-    path: PathBuf,
-}
+pub struct Cgroup(lab::cgroup::Cgroup);
 
 impl Cgroup {
-    fn make(path: PathBuf) -> Self {
-        fs::create_dir_all(&path)
-            .unwrap_or_else(|error| panic!("cannot make the cgroup {}: {error}", path.display()));
-        Self { path }
+    fn make(path: &Path) -> Self {
+        Self(unwrap(lab::cgroup::Cgroup::make(path.to_owned())))
     }
 
     /// Its directory.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// Moves a process with all its threads into it.
@@ -139,17 +102,12 @@ impl Cgroup {
 
     /// The processes in it and below.
     pub fn processes(&self) -> Vec<u32> {
-        processes(&self.path)
+        self.0.processes()
     }
 
-    /// `usage_usec` of `cpu.stat`, which every v2 cgroup has, controller or not.
+    /// The CPU time of what is and was in it.
     pub fn cpu_usage(&self) -> Duration {
-        let text = self.read("cpu.stat");
-        let mut usage = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("usage_usec "));
-        let usage = usage.next().and_then(|usec| usec.parse().ok());
-        Duration::from_micros(usage.expect("cpu.stat has usage_usec"))
+        unwrap(cpu_time(self.path()))
     }
 
     /// Ends it now, with what is in it.
@@ -159,63 +117,11 @@ impl Cgroup {
 
     /// The text of one of its files.
     pub fn read(&self, file: &str) -> String {
-        let path = self.path.join(file);
-        fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+        unwrap(self.0.read(file))
     }
 
     /// Writes one of its files.
     pub fn write(&self, file: &str, text: &str) {
-        let path = self.path.join(file);
-        fs::write(&path, text)
-            .unwrap_or_else(|error| panic!("cannot write {text} to {}: {error}", path.display()));
+        unwrap(self.0.write(file, text));
     }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let began = Instant::now();
-        loop {
-            for pid in processes(&self.path) {
-                signal(pid, Signal::SIGKILL);
-            }
-            match remove(&self.path) {
-                Ok(()) => return,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-                Err(_) if began.elapsed() < PATIENCE => thread::sleep(POLL),
-                // A panic here would hide the one that may be under way.
-                Err(error) => {
-                    eprintln!("cannot remove the cgroup {}: {error}", self.path.display());
-                    return;
-                }
-            }
-        }
-    }
-}
-
-fn processes(cgroup: &Path) -> Vec<u32> {
-    let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-    let mut found: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
-    for child in children(cgroup) {
-        found.extend(processes(&child));
-    }
-    found
-}
-
-fn children(cgroup: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(cgroup) else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
-}
-
-fn remove(cgroup: &Path) -> io::Result<()> {
-    for child in children(cgroup) {
-        remove(&child)?;
-    }
-    fs::remove_dir(cgroup)
 }

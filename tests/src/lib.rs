@@ -5,17 +5,16 @@
 //! what the kernel itself says ([`accounts`]). Everything is undone by `Drop`, so also when a test
 //! panics: variables are declared in the order tree, agent, workload, and dropped the other way round.
 //!
-//! The harness panics where it cannot go on: its callers are tests.
+//! The harness panics where it cannot go on: its callers are tests. What it shares with the benchmarks is
+//! the crate `lab`.
 
 pub mod accounts;
 pub mod agent;
 pub mod capability;
 pub mod cgroup;
 pub mod disk;
-pub mod exposition;
 pub mod gpu;
 pub mod gpu_node;
-pub mod http;
 pub mod instructions;
 pub mod kernel_log;
 pub mod kubernetes;
@@ -33,24 +32,12 @@ pub mod tools;
 pub mod wait;
 pub mod workload;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
+use std::{fs, path::PathBuf};
+
+pub use lab::{
+    exposition, http,
+    programs::{repository, target_directory},
 };
-
-/// The repository, where the tests were compiled.
-pub fn repository() -> &'static Path {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package)
-}
-
-/// The folder of everything built.
-pub fn target_directory() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || repository().join("target"),
-        |folder| repository().join(folder),
-    )
-}
 
 /// Path and content of each object of kernel programs, where the agent's build script looks for them.
 pub fn objects() -> Vec<(PathBuf, Vec<u8>)> {

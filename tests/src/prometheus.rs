@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
 
+pub use lab::command::find_program as installed;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -98,7 +99,7 @@ impl Prometheus {
 
     /// An instant query: labels and value of each result.
     pub fn query(&self, expression: &str) -> Vec<(BTreeMap<String, String>, f64)> {
-        let answer = self.api(&format!("/api/v1/query?query={}", http::encode(expression)));
+        let answer = self.api(&format!("/api/v1/query?query={}", encode(expression)));
         let results = answer["data"]["result"].as_array().expect("a vector");
         let one = |result: &Value| {
             let labels = result["metric"].as_object().expect("labels").iter();
@@ -116,7 +117,7 @@ impl Prometheus {
 
     /// Every value of one series over a range such as `60s`, with its time.
     pub fn values(&self, series: &str, range: &str) -> Vec<(f64, f64)> {
-        let expression = http::encode(&format!("{series}[{range}]"));
+        let expression = encode(&format!("{series}[{range}]"));
         let answer = self.api(&format!("/api/v1/query?query={expression}"));
         let results = answer["data"]["result"].as_array().expect("a matrix");
         assert!(results.len() < 2, "{series} is more than one series");
@@ -182,12 +183,15 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("a socket has an address")
 }
 
-/// A program of the package `prometheus`, as installed.
-pub fn installed(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+/// Encodes a value of a query.
+fn encode(value: &str) -> String {
+    value
+        .bytes()
+        .map(|byte| match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
 }
 
 /// `promtool` as installed.
@@ -211,5 +215,15 @@ pub fn check_metrics(text: &[u8]) -> String {
         said
     } else {
         format!("{}: {said}", output.status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encode;
+
+    #[test]
+    fn a_query_is_encoded() {
+        assert_eq!(encode("sum(a{b=\"c\"})"), "sum%28a%7Bb%3D%22c%22%7D%29");
     }
 }

@@ -14,10 +14,7 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sched::{CpuSet, sched_getaffinity},
-    unistd::Pid,
-};
+use lab::cpus;
 use serde_json::Value;
 
 use crate::{cgroup::Cgroup, wait::patient};
@@ -45,8 +42,7 @@ pub fn binary(compiled: &str) -> PathBuf {
 
 /// Two CPUs that may be used, as arguments; the same one twice where there is only one.
 pub fn two_cpus() -> [String; 2] {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("a process has its CPUs");
-    let mut usable = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu) == Ok(true));
+    let mut usable = cpus::allowed().expect("a process has its CPUs").into_iter();
     let first = usable.next().expect("a process has a CPU");
     [first, usable.next().unwrap_or(first)].map(|cpu| cpu.to_string())
 }

@@ -9,10 +9,10 @@ mod script;
 mod storm;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, BufRead, Read, Write},
     os::fd::AsFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Barrier,
@@ -23,15 +23,14 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use lab::{cgroup, cpus};
 use nix::{
     libc,
-    sched::{CpuSet, sched_setaffinity},
     sys::{
         prctl::set_pdeathsig,
         resource::{Resource, setrlimit},
         signal::Signal,
     },
-    unistd::Pid,
 };
 use serde_json::{Value, json};
 
@@ -151,10 +150,9 @@ fn main() {
     stay();
 }
 
-/// Moves this process into a cgroup; 0 is whoever writes.
-fn join(cgroup: &std::path::Path) {
-    let path = cgroup.join("cgroup.procs");
-    fs::write(&path, "0").unwrap_or_else(|error| panic!("cannot join {}: {error}", path.display()));
+/// Moves this process into a cgroup.
+fn join(cgroup: &Path) {
+    cgroup::enter(cgroup).unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 /// Says that all is prepared and waits for the word.
@@ -194,9 +192,7 @@ fn child(role: &[&str]) -> Command {
 }
 
 fn pin(cpu: usize) {
-    let mut set = CpuSet::new();
-    set.set(cpu).expect("a CPU that exists");
-    sched_setaffinity(Pid::from_raw(0), &set).expect("the CPU is allowed");
+    cpus::pin(cpu).unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 /// Gives the calling thread, and the threads that it starts from now on, real-time priority.

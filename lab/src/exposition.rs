@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::Context;
+
 /// Which of the text formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -181,6 +183,28 @@ impl Exposition {
             .map_or(0, |_| self.count(name, labels))
     }
 
+    /// The value of a metric that has one series; an error names it.
+    pub fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        self.find(name, &[])
+            .with_context(|| format!("the agent's /metrics has no {name}"))
+    }
+
+    /// The sum of a name's samples that have all these labels, `None` where there is none.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let values = self.matching(name, labels).map(|sample| sample.value);
+        values.reduce(|sum, value| sum + value)
+    }
+
+    /// The values of a name's samples by one of their labels.
+    pub fn by_label<'a>(
+        &'a self,
+        name: &'a str,
+        label: &'a str,
+    ) -> impl Iterator<Item = (&'a str, f64)> {
+        self.matching(name, &[])
+            .filter_map(move |sample| Some((sample.labels.get(label)?.as_str(), sample.value)))
+    }
+
     /// The values of a label.
     pub fn values_of(&self, name: &str, label: &str) -> BTreeSet<String> {
         self.matching(name, &[])
@@ -242,6 +266,21 @@ mod tests {
         let exposition = Exposition::parse(text, Format::Text).unwrap();
         assert_eq!(exposition.samples[0].labels["b"], "\\ \" \n } # EOF");
         assert_eq!(exposition.find("a", &[("c", "")]), Some(2.0));
+    }
+
+    #[test]
+    fn series_are_summed_and_told_apart_by_their_labels() {
+        let text = "# TYPE a gauge\na 2.5\n# TYPE c gauge\n\
+                    c{x=\"1\",y=\"2\"} 3\nc{x=\"1\",y=\"3\"} 4\nc{x=\"2\",y=\"3\"} 5\n";
+        let exposition = Exposition::parse(text, Format::Text).unwrap();
+        assert!((exposition.metric("a").unwrap() - 2.5).abs() < f64::EPSILON);
+        assert!(exposition.metric("b").is_err());
+        assert_eq!(exposition.sum("c", &[("x", "1")]), Some(7.0));
+        assert_eq!(exposition.sum("c", &[("x", "1"), ("y", "3")]), Some(4.0));
+        assert_eq!(exposition.sum("c", &[("x", "3")]), None);
+        let by_label: Vec<_> = exposition.by_label("c", "y").collect();
+        assert_eq!(by_label, [("2", 3.0), ("3", 4.0), ("3", 5.0)]);
+        assert_eq!(exposition.by_label("c", "z").count(), 0);
     }
 
     #[test]
