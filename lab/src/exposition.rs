@@ -196,13 +196,11 @@ impl Exposition {
     }
 
     /// The values of a name's samples by one of their labels.
-    pub fn by_label<'a>(
-        &'a self,
-        name: &'a str,
-        label: &'a str,
-    ) -> impl Iterator<Item = (&'a str, f64)> {
-        self.matching(name, &[])
-            .filter_map(move |sample| Some((sample.labels.get(label)?.as_str(), sample.value)))
+    pub fn by_label<'a>(&'a self, name: &str, label: &str) -> Vec<(&'a str, f64)> {
+        let samples = self.samples.iter().filter(|sample| sample.name == name);
+        samples
+            .filter_map(|sample| Some((sample.labels.get(label)?.as_str(), sample.value)))
+            .collect()
     }
 
     /// The values of a label.
@@ -278,9 +276,11 @@ mod tests {
         assert_eq!(exposition.sum("c", &[("x", "1")]), Some(7.0));
         assert_eq!(exposition.sum("c", &[("x", "1"), ("y", "3")]), Some(4.0));
         assert_eq!(exposition.sum("c", &[("x", "3")]), None);
-        let by_label: Vec<_> = exposition.by_label("c", "y").collect();
-        assert_eq!(by_label, [("2", 3.0), ("3", 4.0), ("3", 5.0)]);
-        assert_eq!(exposition.by_label("c", "z").count(), 0);
+        assert_eq!(
+            exposition.by_label("c", "y"),
+            [("2", 3.0), ("3", 4.0), ("3", 5.0)]
+        );
+        assert_eq!(exposition.by_label("c", "z"), []);
     }
 
     #[test]

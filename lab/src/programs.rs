@@ -15,7 +15,7 @@ pub const WORKLOAD: &str = "workload";
 pub const SCENARIO_LIBRARY: &str = "libnvml_scenario.so";
 /// See [`SCENARIO_LIBRARY`].
 pub const SCENARIO_PACKAGE: &str = "nvml-scenario";
-/// The object of the empty kernel program that benchmarks compare with, in `target/bpf` without `.o`.
+/// The empty kernel program that benchmarks compare with.
 pub const FLOOR: &str = "bench-floor";
 
 /// The repository, known at compile time so that a program also finds it when sudo has emptied the
@@ -42,9 +42,4 @@ pub fn released(name: &str) -> PathBuf {
 /// The same of the profile `dev`, which tests are built with.
 pub fn developed(name: &str) -> PathBuf {
     target_directory().join("debug").join(name)
-}
-
-/// An object of kernel programs by its name, whether or not it is built.
-pub fn object(name: &str) -> PathBuf {
-    repository().join("target/bpf").join(format!("{name}.o"))
 }

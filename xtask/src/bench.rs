@@ -1,275 +1,67 @@
-//! `cargo xtask bench`: what the agent costs, measured on this machine; the tables of `docs/cost.md`.
+//! `cargo xtask bench` and `cargo xtask demo`: builds what the program `bench` needs and becomes it.
 //!
-//! Nothing here is a test, because a number from a busy machine must not fail a build. Expectations
-//! are printed beside the numbers, met or not. Only measuring needs root: it happens in a process that
-//! prints JSON, and whoever called makes tables and files of it, so that root owns nothing in the
-//! checkout.
+//! It has a package of its own and takes the same words, so that what they mean is said in one place.
 
-mod beside;
-mod block;
-mod compare;
-mod comparison;
-mod condition;
-mod connections;
-mod costs;
-mod disk;
-#[cfg(test)]
-mod example;
-mod exporters;
-mod exposition;
-mod fork;
-mod gpu;
-mod gpu_node;
-mod gpu_prices;
-mod gpu_report;
-mod gpu_rhythms;
-mod inside;
-mod iperf;
-mod load;
-mod memory;
-mod memory_report;
-mod net;
-mod peers;
-mod perf;
-mod program_tables;
-mod programs;
-mod sched;
-mod scrape;
-mod scrape_report;
-mod sessions;
-mod shells;
-mod staging;
-mod tables;
-mod waiting;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
 
-use std::env;
-use std::fs;
-use std::process::Stdio;
-use std::sync::mpsc::Receiver;
+use anyhow::{Context, Result};
+use clap::Args;
+use lab::programs::BENCH;
 
-use anyhow::{Context, Result, ensure};
-use clap::{Args, Subcommand};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use crate::interrupt::Interrupted;
 use crate::setup::{self, Purpose};
-use crate::{build_ebpf, command, interrupt, page};
+use crate::{build_ebpf, command};
 
-/// The page with the tables.
-const PAGE: &str = "docs/cost.md";
-
-/// The options of `bench`.
+/// The options of `bench` and of `demo`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// All of them, unless one is named.
-    #[command(subcommand)]
-    benchmark: Option<Benchmark>,
-    #[command(flatten)]
-    common: Common,
+    /// What the program `bench` understands: `--help` lists it.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<OsString>,
 }
 
-#[derive(Clone, Subcommand)]
-enum Benchmark {
-    /// What the agent adds to a context switch, beside an empty program and runqlat.
-    Sched(sched::Options),
-    /// What it adds to TCP over loopback, beside tcprtt, tcpconnlat and tcplife.
-    Net,
-    /// What it adds to reads and writes of a drive, beside biolatency.
-    Block(block::Options),
-    /// What it adds to fork, exec and exit, beside execsnoop and exitsnoop, and what it loses.
-    Fork,
-    /// What a scrape takes with 1, 50 and 250 sessions: time, bytes and series.
-    Scrape,
-    /// What the agent takes of memory with 1, 50 and 250 sessions.
-    Memory,
-    /// What the GPU sampler takes with 1 and 8 GPUs, and what it asks the driver, beside other exporters.
-    Gpu,
-    /// All of them.
-    All,
-    /// How a benchmark enters its cgroup.
-    #[command(hide = true)]
-    Inside(inside::Options),
-    /// Both ends of the short connections of `net`.
-    #[command(hide = true)]
-    Connections(connections::Options),
-    /// What another exporter asks the driver, for `gpu`.
-    #[command(hide = true)]
-    Exporter(exporters::Options),
-}
-
-/// What all benchmarks understand.
-#[derive(Args)]
-struct Common {
-    /// Rounds of sched, net, block and fork; in each, every condition is measured once, and nothing
-    /// before and after it.
-    #[arg(long, global = true, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// Runs that a measurement repeats because others worked on the machine.
-    #[arg(long, global = true, default_value_t = 10)]
-    repetitions: u32,
-    /// Write the tables into docs/cost.md.
-    #[arg(long, global = true)]
-    write_docs: bool,
-    /// Only measure, with what is built already, and print JSON; how the command continues as root.
-    #[arg(long, global = true, hide = true)]
-    raw: bool,
-}
-
-/// What every benchmark is given.
-struct Bench<'a> {
-    rounds: u32,
-    repetitions: u32,
-    interrupted: &'a Receiver<()>,
-}
-
-impl Bench<'_> {
-    /// The command that repeats a benchmark.
-    fn command(&self, name: &str, arguments: &[String]) -> String {
-        let mut words = vec!["cargo xtask bench".to_owned(), name.to_owned()];
-        if !["scrape", "memory", "gpu"].contains(&name) {
-            words.push(format!("--rounds {}", self.rounds));
-        }
-        words.extend_from_slice(arguments);
-        words.join(" ")
+impl Options {
+    /// Whether they ask for help alone, for which nothing else need be built.
+    fn ask_for_help(&self) -> bool {
+        let help = |word: &OsString| ["help", "--help", "-h"].iter().any(|help| word == help);
+        self.words.iter().any(help)
     }
 }
 
-/// What a benchmark has measured.
-trait Measurements: Serialize + DeserializeOwned {
-    /// Name of the benchmark: of its subcommand, its file in `target/bench` and its section.
-    const NAME: &'static str;
-
-    /// The figures that follow from the measurements.
-    fn summary(&self) -> serde_json::Value;
-
-    /// The section of `docs/cost.md`.
-    fn markdown(&self) -> String;
-}
-
-/// Runs `cargo xtask bench`.
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let common = &options.common;
-    let benchmark = match &options.benchmark {
-        Some(Benchmark::Inside(options)) => return inside::run(options),
-        Some(Benchmark::Connections(options)) => return connections::run(options),
-        Some(Benchmark::Exporter(options)) => return exporters::run(options),
-        Some(benchmark) => benchmark.clone(),
-        None => Benchmark::All,
-    };
-    let interrupted = interrupt::listen()?;
-    if !common.raw {
+/// Runs `cargo xtask bench`, which becomes root by itself where it measures.
+pub(crate) fn bench(options: &Options) -> Result<()> {
+    if !options.ask_for_help() {
         setup::prepare(Purpose::Bench)?;
         build_ebpf::build()?;
         build_ebpf::build_floor()?;
         command::build_agent()?;
         command::build_scenario_library()?;
     }
-    let bench = Bench {
-        rounds: common.rounds,
-        repetitions: common.repetitions,
-        interrupted: &interrupted,
-    };
-    if !matches!(benchmark, Benchmark::All) {
-        return conduct(&benchmark, common, &bench);
-    }
-    let mut failed = 0;
-    for benchmark in [
-        Benchmark::Sched(sched::Options::default()),
-        Benchmark::Net,
-        Benchmark::Block(block::Options::default()),
-        Benchmark::Fork,
-        Benchmark::Scrape,
-        Benchmark::Memory,
-        Benchmark::Gpu,
-    ] {
-        let Err(error) = conduct(&benchmark, common, &bench) else {
-            continue;
-        };
-        // Ctrl-C reaches a process of root as well, whose error is not typed.
-        if error.is::<Interrupted>() || interrupted.try_recv().is_ok() {
-            return Err(error);
-        }
-        // The others may still be measured.
-        eprintln!("error: {error:#}");
-        failed += 1;
-    }
-    ensure!(failed == 0, "{failed} benchmarks could not be measured");
-    Ok(())
+    replace_this(Command::new(program()?).arg("bench").args(&options.words))
 }
 
-fn conduct(benchmark: &Benchmark, common: &Common, bench: &Bench<'_>) -> Result<()> {
-    match benchmark {
-        Benchmark::Sched(options) => {
-            let measure = || sched::measure(options, bench);
-            take(common, &options.arguments(), measure)
-        }
-        Benchmark::Net => take(common, &[], || net::measure(bench)),
-        Benchmark::Block(options) => {
-            let measure = || block::measure(options, bench);
-            take(common, &options.arguments(), measure)
-        }
-        Benchmark::Fork => take(common, &[], || fork::measure(bench)),
-        Benchmark::Scrape => take(common, &[], || scrape::measure(bench)),
-        Benchmark::Memory => take(common, &[], || memory::measure(bench)),
-        Benchmark::Gpu => take(common, &[], || gpu::measure(bench)),
-        // These are no measurements; `run` has dealt with them.
-        Benchmark::All
-        | Benchmark::Inside(_)
-        | Benchmark::Connections(_)
-        | Benchmark::Exporter(_) => Ok(()),
-    }
-}
-
-/// Takes the measurements, here or in a process of root, and publishes them.
-fn take<M: Measurements>(
-    common: &Common,
-    arguments: &[String],
-    measure: impl FnOnce() -> Result<M>,
-) -> Result<()> {
-    if common.raw {
-        println!("{}", serde_json::to_string(&measure()?)?);
-        return Ok(());
-    }
-    eprintln!("bench {}", M::NAME);
-    let measured = if command::is_root() {
-        measure()
+/// Runs `cargo xtask demo`. Only what follows the build needs root, so that root owns nothing in `target/`.
+pub(crate) fn demo(options: &Options) -> Result<()> {
+    let mut demo = if options.ask_for_help() {
+        Command::new(program()?)
     } else {
-        measure_as_root(common, arguments)
+        setup::prepare(Purpose::Build)?;
+        build_ebpf::build()?;
+        command::build_agent()?;
+        command::as_root(program()?)
     };
-    let measurements = measured.with_context(|| format!("cannot measure {}", M::NAME))?;
-    publish(&measurements, common.write_docs)
+    replace_this(demo.arg("demo").args(&options.words))
 }
 
-fn measure_as_root<M: Measurements>(common: &Common, arguments: &[String]) -> Result<M> {
-    let program = env::current_exe().context("cannot find this program's own file")?;
-    let mut bench = command::as_root(program);
-    bench
-        .args(["bench", M::NAME, "--raw"])
-        .args(["--rounds", &common.rounds.to_string()])
-        .args(["--repetitions", &common.repetitions.to_string()])
-        .args(arguments)
-        .stderr(Stdio::inherit());
-    let text = command::output(&mut bench)?;
-    serde_json::from_str(&text).context("the measuring process printed something unexpected")
+/// The program, built.
+pub(crate) fn program() -> Result<PathBuf> {
+    command::build_quickly(BENCH, BENCH)
 }
 
-fn publish<M: Measurements>(measurements: &M, write_docs: bool) -> Result<()> {
-    let markdown = measurements.markdown();
-    println!("{markdown}");
-
-    let folder = command::repository().join("target/bench");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let file = folder.join(format!("{}.json", M::NAME));
-    let json = serde_json::json!({
-        "measurements": measurements,
-        "summary": measurements.summary(),
-    });
-    fs::write(&file, format!("{json:#}\n"))
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    eprintln!("wrote {}", file.display());
-    if write_docs {
-        page::write(PAGE, &format!("bench:{}", M::NAME), &markdown)?;
-    }
-    Ok(())
+/// Becomes a command, so signals and the exit status are its own.
+pub(crate) fn replace_this(command: &mut Command) -> Result<()> {
+    let error = command.exec();
+    Err(error).with_context(|| command::cannot_start(command))
 }

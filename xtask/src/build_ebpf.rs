@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use lab::programs::FLOOR;
 
 use crate::command;
 use crate::setup::{self, Purpose};
@@ -49,9 +50,9 @@ pub(crate) fn build() -> Result<()> {
 /// Builds the empty program that benchmarks compare with, and returns its object. It is a package
 /// outside the workspace, because it has nothing in common with the agent's programs.
 pub(crate) fn build_floor() -> Result<PathBuf> {
-    let object = object("bench-floor");
-    let arguments = ["--manifest-path=xtask/bench-ebpf/Cargo.toml"];
-    compile(&arguments, "bench-floor", &object)
+    let object = object(FLOOR);
+    let arguments = ["--manifest-path=bench/ebpf/Cargo.toml"];
+    compile(&arguments, FLOOR, &object)
         .context("cannot build the empty kernel program of the benchmarks")?;
     Ok(object)
 }

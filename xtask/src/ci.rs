@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use lab::programs::{AGENT, developed};
 
 use crate::workspace::Compiler;
-use crate::{command, docs, kernels, lint, test, workspace};
+use crate::{docs, kernels, lint, test, workspace};
 
 /// The options of `ci`.
 #[derive(Args)]
@@ -25,9 +26,7 @@ const STEPS: [Step; 5] = [
     ("build and clippy", || {
         workspace::build(COMPILER).map(|_agent| ())
     }),
-    ("docs --check", || {
-        docs::generate(true, &command::development_directory().join("sessionscope"))
-    }),
+    ("docs --check", || docs::generate(true, &developed(AGENT))),
     ("test", || test::run_tests(None, COMPILER)),
     ("kernels", || kernels::run_for_ci(COMPILER)),
 ];

@@ -3,33 +3,22 @@
 //! They are a Rust program because a fresh checkout has nothing but cargo: the same commands then
 //! serve contributors, continuous integration and the documentation. Each command is one file.
 
-mod agent_process;
 mod bench;
 mod build_ebpf;
-mod cgroup;
 mod ci;
 mod command;
 mod dashboards;
-mod demo;
 mod docs;
-mod figures;
 mod generated;
 mod gpu;
-mod http;
-mod interrupt;
 mod kernels;
 mod lint;
-mod machine;
 mod manifests;
-mod numbers;
-mod page;
 mod python;
 mod run;
 mod setup;
-mod table;
 mod test;
 mod toolchain;
-mod workload;
 mod workspace;
 
 use std::process::ExitCode;
@@ -57,7 +46,7 @@ enum Command {
     /// Build the agent and run it as root: `cargo xtask run -- <agent arguments>`.
     Run(run::Options),
     /// Check the code and the documentation, then run all tests.
-    Test(test::Options),
+    Test(Box<test::Options>),
     /// Check formatting, clippy's findings, the kernel programs' warnings, the layers, and that dashboards
     /// and manifests are up to date.
     Lint(lint::Options),
@@ -68,17 +57,13 @@ enum Command {
     /// Write the generated manifests of deploy/kubernetes/, or compare them with --check.
     Manifests(manifests::Options),
     /// Run the agent beside three small workloads and show what it sees.
-    Demo(demo::Options),
+    #[command(disable_help_flag = true)]
+    Demo(bench::Options),
     /// Measure what the agent costs; the tables of docs/cost.md.
+    #[command(disable_help_flag = true)]
     Bench(bench::Options),
     /// Everything that must hold before a merge, with the time of each step.
     Ci(ci::Options),
-    /// What the demo and the benchmarks run inside their cgroups.
-    #[command(hide = true)]
-    Workload(workload::Options),
-    /// What `test --gpu` runs inside its cgroups.
-    #[command(hide = true)]
-    GpuLoad(gpu::load::Options),
 }
 
 fn main() -> ExitCode {
@@ -91,11 +76,9 @@ fn main() -> ExitCode {
         Command::Docs(options) => docs::run(&options),
         Command::Dashboards(options) => dashboards::run(&options),
         Command::Manifests(options) => manifests::run(&options),
-        Command::Demo(options) => demo::run(&options),
-        Command::Bench(options) => bench::run(&options),
+        Command::Demo(options) => bench::demo(&options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Ci(options) => ci::run(&options),
-        Command::Workload(options) => workload::run(&options),
-        Command::GpuLoad(options) => gpu::load::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

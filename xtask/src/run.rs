@@ -3,11 +3,11 @@
 //! The agent replaces this process, so signals and the exit status are the agent's own.
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
+use crate::bench::replace_this;
 use crate::{build_ebpf, command};
 
 /// The options of `run`.
@@ -22,8 +22,5 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     build_ebpf::build()?;
     let agent = command::build_agent()?;
-    let mut command = command::as_root(agent);
-    command.args(&options.arguments);
-    let error = command.exec();
-    Err(error).with_context(|| command::cannot_start(&command))
+    replace_this(command::as_root(agent).args(&options.arguments))
 }

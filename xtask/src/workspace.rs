@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use lab::programs::{AGENT, developed};
 use serde_json::Value;
 
 use crate::{build_ebpf, command};
@@ -53,7 +54,7 @@ pub(crate) fn cargo(subcommand: &str, compiler: Compiler) -> Result<Command> {
 pub(crate) fn build(compiler: Compiler) -> Result<PathBuf> {
     build_ebpf::build()?;
     command::run(cargo("build", compiler)?.arg("--all-targets"))?;
-    let agent = command::development_directory().join("sessionscope");
+    let agent = developed(AGENT);
     ensure!(
         agent.is_file(),
         "cargo built the agent but there is no {}: is build.target-dir set?",

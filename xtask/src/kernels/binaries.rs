@@ -11,6 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use debian_archive::Archive;
+use lab::programs::{AGENT, WORKLOAD};
 
 use super::list::Architecture;
 use crate::workspace::{self, Compiler, Executable};
@@ -118,9 +119,9 @@ fn cross_cargo(architecture: Architecture, work: &Path) -> Result<Command> {
     cargo
         .args(["build", "--profile", "guest"])
         .args(["--target", architecture.target()])
-        .args(["--package", "sessionscope"])
+        .args(["--package", AGENT])
         .args(["--package", TEST_PACKAGE])
-        .args(["--bin", "sessionscope", "--bin", "workload"])
+        .args(["--bin", AGENT, "--bin", WORKLOAD])
         .arg("--target-dir")
         .arg(work.join("build"))
         .env_remove("RUSTFLAGS");
@@ -217,8 +218,8 @@ fn collect(executables: Vec<Executable>) -> Result<Binaries> {
     for executable in executables {
         let name = executable.name.as_str();
         match (executable.package.as_str(), executable.is_test) {
-            ("sessionscope", false) if name == "sessionscope" => agent = Some(executable.path),
-            (TEST_PACKAGE, false) if name == "workload" => workload = Some(executable.path),
+            (AGENT, false) if name == AGENT => agent = Some(executable.path),
+            (TEST_PACKAGE, false) if name == WORKLOAD => workload = Some(executable.path),
             (TEST_PACKAGE, true) if wanted.iter().any(|wanted| wanted == name) => {
                 tests.push((executable.name, executable.path));
             }

@@ -1,0 +1,78 @@
+//! `bench scrape`: what a scrape takes with one, with some and with many sessions in use.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::exposition::{Exposition, Scrape, scrape};
+use super::measuring::Bench;
+use super::staging::{SESSIONS, Stage};
+use crate::interrupt::pause;
+use crate::machine::Machine;
+
+/// Of each format: as many as a percentile needs.
+const SCRAPES: usize = 100;
+/// Between two, for the sessions to go on.
+const BREAK: Duration = Duration::from_millis(10);
+/// While the agent's CPU time is watched there is a scrape a second, as no Prometheus asks for more.
+const WATCHED_SCRAPES: usize = 10;
+const WATCHED_PERIOD: Duration = Duration::from_secs(1);
+
+/// What `bench scrape` measures.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Measurements {
+    pub(super) machine: Machine,
+    pub(super) command: String,
+    pub(super) loads: Vec<Load>,
+}
+
+/// The agent with so many sessions.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Load {
+    pub(super) sessions: usize,
+    pub(super) series: u64,
+    /// CPU time of the agent's process with a scrape a second, in CPUs.
+    pub(super) cpus: f64,
+    pub(super) scrapes: BTreeMap<Exposition, Vec<Scrape>>,
+}
+
+/// Takes all measurements.
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Measurements> {
+    let mut loads = Vec::new();
+    for sessions in SESSIONS {
+        eprintln!("{sessions} sessions");
+        loads.push(load(sessions, bench)?);
+    }
+    Ok(Measurements {
+        machine: Machine::read()?,
+        command: bench.command("scrape", &[]),
+        loads,
+    })
+}
+
+fn load(sessions: usize, bench: &Bench<'_>) -> Result<Load> {
+    let mut stage = Stage::set(sessions, bench.interrupted)?;
+    let cpus = stage.cpus_during(|agent| {
+        for _ in 0..WATCHED_SCRAPES {
+            pause(WATCHED_PERIOD, bench.interrupted)?;
+            scrape(agent, Exposition::ProtobufGzip)?;
+        }
+        Ok(())
+    })?;
+    let mut scrapes: BTreeMap<Exposition, Vec<Scrape>> = BTreeMap::new();
+    for _ in 0..SCRAPES {
+        for exposition in Exposition::ALL {
+            pause(BREAK, bench.interrupted)?;
+            let scrape = scrape(&mut stage.agent, exposition)?;
+            scrapes.entry(exposition).or_default().push(scrape);
+        }
+    }
+    Ok(Load {
+        sessions,
+        series: stage.series()?,
+        cpus,
+        scrapes,
+    })
+}

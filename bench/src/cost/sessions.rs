@@ -1,0 +1,46 @@
+//! The benchmarks' sessions: where their cgroups are, how the agent recognises them, what it says of
+//! them.
+
+use anyhow::{Context, Result, bail};
+use lab::agent::Agent;
+use serde_json::Value;
+
+/// The cgroup above the sessions.
+pub(super) const PARENT: &str = "sessionscope-bench";
+
+/// The label of the namespace that they are in.
+pub(super) const NAMESPACE: (&str, &str) = ("namespace", "bench");
+
+/// Makes each child cgroup of a benchmark a session.
+pub(super) const RULES: &str = r#"[[rules]]
+name = "bench"
+pattern = '^/sessionscope-bench/(?P<session>[^/]+)$'
+template = "bench"
+namespace = "bench"
+"#;
+
+/// The agent's live sessions of the benchmark.
+pub(super) fn of(agent: &mut Agent) -> Result<Vec<Value>> {
+    let Value::Array(mut sessions) = report(agent)?["sessions"].take() else {
+        bail!("the agent's /api/v1/sessions has no list of sessions");
+    };
+    sessions.retain(|session| session["namespace"] == "bench");
+    Ok(sessions)
+}
+
+/// The names of the programs that the agent runs, in the order of loading.
+pub(super) fn programs(agent: &mut Agent) -> Result<Vec<String>> {
+    let report = report(agent)?;
+    let programs = report["agent"]["programs"].as_array();
+    let programs = programs.context("the agent's /api/v1/sessions has no list of programs")?;
+    let up = programs.iter().filter(|program| program["up"] == true);
+    Ok(up
+        .filter_map(|program| program["name"].as_str().map(str::to_owned))
+        .collect())
+}
+
+/// All that `/api/v1/sessions` says.
+pub(super) fn report(agent: &mut Agent) -> Result<Value> {
+    serde_json::from_str(&agent.get("/api/v1/sessions")?)
+        .context("the agent's /api/v1/sessions is not JSON")
+}

@@ -1,0 +1,150 @@
+//! The machine that measurements are from; without it a number says nothing.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+use lab::cpus;
+use nix::time::ClockId;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+/// The unit of `/proc/stat`, the same on all architectures that the agent runs on.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// What is printed beside a table.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) kernel: String,
+    pub(crate) processor: String,
+    pub(crate) cpus: usize,
+    pub(crate) virtualized: bool,
+    pub(crate) pid_max: u64,
+    /// The day, in UTC.
+    pub(crate) date: String,
+}
+
+impl Machine {
+    /// Describes this machine, now.
+    pub(crate) fn read() -> Result<Self> {
+        let cpuinfo = read("/proc/cpuinfo")?;
+        let field = |name: &str| {
+            cpuinfo.lines().find_map(|line| {
+                let (key, value) = line.split_once(':')?;
+                (key.trim() == name).then(|| value.trim().to_owned())
+            })
+        };
+        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        Ok(Self {
+            kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            // arm64 names no model.
+            processor: field("model name").unwrap_or_else(|| env::consts::ARCH.to_owned()),
+            cpus: cpus::allowed()?.len(),
+            virtualized: field("flags")
+                .is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
+            pid_max: read("/proc/sys/kernel/pid_max")?
+                .trim()
+                .parse()
+                .context("kernel.pid_max is not a number")?,
+            date: now.split('T').next().unwrap_or_default().to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.virtualized {
+            ", virtual machine"
+        } else {
+            ""
+        };
+        write!(
+            formatter,
+            "{}: Linux {}, {}, {} CPUs{kind}",
+            self.date, self.kernel, self.processor, self.cpus
+        )
+    }
+}
+
+/// The time that all CPUs together have worked since the machine was started, interrupts aside: those
+/// of a load count for no process.
+pub(crate) fn busy() -> Result<Duration> {
+    let stat = read("/proc/stat")?;
+    busy_ticks(&stat)
+        .map(|ticks| Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+        .context("/proc/stat has no line of all CPUs")
+}
+
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let ticks: Vec<u64> = stat
+        .lines()
+        .next()?
+        .strip_prefix("cpu ")?
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; what follows is in these already.
+    let [user, nice, system, _, _, _, _, steal] = ticks.get(..8)?.try_into().ok()?;
+    Some(user + nice + system + steal)
+}
+
+/// The CPU time that a process has taken, to the nanosecond; `/proc/PID/stat` has it in ticks.
+pub(crate) fn process_cpu_time(pid: u32) -> Result<Duration> {
+    ClockId::pid_cpu_clock_id(Pid::from_raw(pid as i32))
+        .and_then(ClockId::now)
+        .map(Duration::from)
+        .with_context(|| format!("cannot read the CPU time of process {pid}"))
+}
+
+/// The CPU time that the thread of this name of a process has taken, `None` where there is no such one.
+pub(crate) fn thread_cpu_time(pid: u32, name: &str) -> Result<Option<Duration>> {
+    let tasks = format!("/proc/{pid}/task");
+    for task in fs::read_dir(&tasks).with_context(|| format!("cannot read {tasks}"))? {
+        let task = task.with_context(|| format!("cannot read {tasks}"))?.path();
+        // A thread may end meanwhile; the one that is wanted does not.
+        let comm = fs::read_to_string(task.join("comm")).unwrap_or_default();
+        if comm.trim_end() == name {
+            let path = task.join("schedstat").display().to_string();
+            let time = time_on_cpu(&read(&path)?);
+            return time
+                .map(Some)
+                .with_context(|| format!("{path} has no time"));
+        }
+    }
+    Ok(None)
+}
+
+fn time_on_cpu(schedstat: &str) -> Option<Duration> {
+    let nanoseconds = schedstat.split(' ').next()?;
+    Some(Duration::from_nanos(nanoseconds.parse().ok()?))
+}
+
+fn read(path: &str) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{busy_ticks, process_cpu_time, time_on_cpu};
+
+    #[test]
+    fn idle_time_interrupts_and_time_counted_twice_are_not_busy() {
+        let stat = "cpu  1 20 300 9 9 4000 50000 600000 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(busy_ticks(stat), Some(600_321));
+        assert_eq!(busy_ticks("cpu  1 2\n"), None);
+    }
+
+    #[test]
+    fn a_process_has_taken_time() {
+        assert!(process_cpu_time(std::process::id()).unwrap() > Duration::ZERO);
+    }
+
+    #[test]
+    fn the_time_of_a_thread_is_before_what_it_waited() {
+        assert_eq!(time_on_cpu("1500 7 3\n"), Some(Duration::from_nanos(1500)));
+        assert_eq!(time_on_cpu(""), None);
+    }
+}

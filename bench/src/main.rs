@@ -1,0 +1,93 @@
+//! What runs the agent beside loads: the benchmarks, the demo and the comparison on a GPU.
+//!
+//! `cargo xtask` builds what they need, then starts this program with the words that it was given itself.
+
+mod agent;
+mod cost;
+mod demo;
+#[cfg(test)]
+mod example;
+mod gpu;
+mod interrupt;
+mod machine;
+mod numbers;
+mod page;
+mod steps;
+mod table;
+mod waiting;
+mod workload;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cost::{connections, exporters, inside};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about,
+    arg_required_else_help = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the agent beside three small workloads and show what it sees.
+    Demo(demo::Options),
+    /// Measure what the agent costs; the tables of docs/cost.md.
+    Bench(cost::Options),
+    /// Compare the agent with nvidia-smi on this machine's NVIDIA GPU.
+    Test(gpu::Options),
+    /// How a benchmark enters its cgroup.
+    #[command(hide = true)]
+    Inside(inside::Options),
+    /// Both ends of the short connections of `bench net`.
+    #[command(hide = true)]
+    Connections(connections::Options),
+    /// What another exporter asks the driver, for `bench gpu`.
+    #[command(hide = true)]
+    Exporter(exporters::Options),
+    /// What the demo and the benchmarks run inside their cgroups.
+    #[command(hide = true)]
+    Workload(workload::Options),
+    /// What `test --gpu` runs inside its cgroups.
+    #[command(hide = true)]
+    GpuLoad(gpu::load::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Bench(options) => cost::run(&options),
+        Command::Test(options) => gpu::run(&options),
+        Command::Inside(options) => inside::run(&options),
+        Command::Connections(options) => connections::run(&options),
+        Command::Exporter(options) => exporters::run(&options),
+        Command::Workload(options) => workload::run(&options),
+        Command::GpuLoad(options) => gpu::load::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}
