@@ -20,7 +20,6 @@ mod exposition;
 mod fork;
 mod gpu;
 mod gpu_node;
-mod gpu_prices;
 mod gpu_report;
 mod gpu_rhythms;
 pub(crate) mod inside;

@@ -42,12 +42,11 @@ impl super::measuring::Measurements for Measurements {
              The time in the library is that of the clock, so it includes what the thread waits for a CPU."
                 .to_owned(),
             self.about_series(),
-            self.about_prices(),
-            self.estimate_table(),
+            self.about_driver(),
+            self.peer_table(),
             "A row of a peer is a single poll, made once a second here; how often it is made is a matter \
              of their configuration. Calls that the scenario library does not have are left out of the \
-             peers' rows, and initialising a real driver, twice in a poll of all-smi, takes time that \
-             nobody has published."
+             peers' rows."
                 .to_owned(),
         ]
         .join("\n\n")
@@ -64,12 +63,12 @@ impl Measurements {
     }
 
     /// The same where what others do only ever adds.
-    pub(super) fn quiet(&self, gpus: usize, value: impl Fn(&Turn) -> f64) -> f64 {
+    fn quiet(&self, gpus: usize, value: impl Fn(&Turn) -> f64) -> f64 {
         lower_quartile(self.of(gpus).map(value))
     }
 
     /// Calls a second by function, over all turns.
-    pub(super) fn rates(&self, gpus: usize) -> BTreeMap<String, f64> {
+    fn rates(&self, gpus: usize) -> BTreeMap<String, f64> {
         let seconds: f64 = self.of(gpus).map(|turn| turn.seconds).sum();
         let mut rates = BTreeMap::new();
         for (function, calls) in self.of(gpus).flat_map(|turn| &turn.calls) {
@@ -159,26 +158,70 @@ impl Measurements {
             more(|turn| turn.series.of_streaming_session, one, none),
         )
     }
+
+    /// What the scenario library cannot say.
+    fn about_driver(&self) -> String {
+        let us = self.quiet(GPUS[1], |turn| turn.library_seconds() / turn.calls() * 1e6);
+        format!(
+            "**A real driver takes longer.** The scenario library answered a call in {us:.0} µs, waits for a \
+             CPU included; of a driver's calls some take milliseconds, with its global lock held, which the \
+             sessions' own calls wait for: [gpu.md](gpu.md) has each as it was measured. A list is read by \
+             the agent in one call, by the others in two, the first of them for its length. No figure of \
+             this section is from a real GPU.",
+        )
+    }
+
+    /// The agent beside others, in calls and in time of the library.
+    fn peer_table(&self) -> String {
+        let headings = ["a second of", "GPUs", "calls", "ms in the scenario library"];
+        let row = |label: &str, gpus: usize, calls: f64, seconds: f64| {
+            vec![
+                label.to_owned(),
+                gpus.to_string(),
+                format!("{calls:.1}"),
+                format!("{:.1}", seconds * 1e3),
+            ]
+        };
+        let agent = GPUS[1..].iter().map(|&gpus| {
+            let seconds = self.quiet(gpus, |turn| turn.library_seconds() / turn.seconds);
+            row("the agent", gpus, self.rates(gpus).values().sum(), seconds)
+        });
+        let peers = self.polls.iter().map(|polls| {
+            let number = f64::from(polls.count);
+            let calls = polls.calls.values().sum::<u64>() as f64 / number;
+            row(
+                polls.exporter.label(),
+                polls.gpus,
+                calls,
+                polls.seconds / number,
+            )
+        });
+        table(&headings, &agent.chain(peers).collect::<Vec<_>>())
+    }
 }
 
 impl Turn {
+    fn calls(&self) -> f64 {
+        self.calls.values().map(|calls| calls.count).sum()
+    }
+
     /// Rounds of the sampler, in each of which every GPU is asked for its memory once.
     fn rounds(&self) -> f64 {
         let calls = self.calls.get("nvmlDeviceGetMemoryInfo_v2");
         calls.map_or(f64::NAN, |calls| calls.count / self.gpus as f64)
     }
 
-    pub(super) fn library_seconds(&self) -> f64 {
+    fn library_seconds(&self) -> f64 {
         self.calls.values().map(|calls| calls.seconds).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::measuring::Measurements as _;
     use super::super::example::comparison;
     use super::super::exporters::{Exporter, Polls};
     use super::super::gpu::{Calls, GPUS, Measurements, Series, Turn};
+    use super::super::measuring::Measurements as _;
 
     fn turn(gpus: usize, cpu_seconds: f64) -> Turn {
         let calls = |count: usize, seconds: f64| Calls {
@@ -213,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_costs_and_estimates_are_told_by_the_number_of_gpus() {
+    fn calls_and_costs_are_told_by_the_number_of_gpus() {
         let measurements = Measurements {
             machine: comparison().machine,
             command: "cargo xtask bench gpu".into(),
@@ -233,8 +276,8 @@ mod tests {
             "| 0 | 1.00 (1.00–1.00) | 1.00 | – | – | 10.0 | 1,000 | 3.0 |",
             "| 1 | 2.00 (2.00–2.00) | 2.00 | 2,000 | 300 | 10.0 | 1,040 | 3.0 |",
             "a GPU has 40, ",
-            "| the agent | 1 | 2.2 | 0.3 | 0.9 | 1.0 |",
-            "| a poll of all-smi | 1 | 2.0 | 100.0 | 4.5 | 0.0 |",
+            "| the agent | 1 | 2.2 | 0.3 |",
+            "| a poll of all-smi | 1 | 2.0 | 100.0 |",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");
         }
