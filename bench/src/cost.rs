@@ -5,11 +5,11 @@
 //! prints JSON, and whoever called makes tables and files of it, so that root owns nothing in the
 //! checkout.
 
-mod beside;
+pub(crate) mod beside;
 mod block;
 mod compare;
 mod comparison;
-mod condition;
+pub(crate) mod condition;
 pub(crate) mod connections;
 mod costs;
 mod disk;
@@ -25,18 +25,16 @@ mod gpu_rhythms;
 pub(crate) mod inside;
 mod iperf;
 mod load;
-mod measuring;
+pub(crate) mod measuring;
 mod memory;
 mod memory_report;
 mod net;
-mod peers;
-mod perf;
+pub(crate) mod peers;
 mod program_tables;
-mod programs;
-mod sched;
+pub(crate) mod programs;
 mod scrape;
 mod scrape_report;
-mod sessions;
+pub(crate) mod sessions;
 mod shells;
 mod staging;
 mod tables;
@@ -53,6 +51,7 @@ use lab::programs::repository;
 use self::measuring::{Bench, Measurements};
 use crate::interrupt::{self, Interrupted};
 use crate::page;
+use crate::paired::{growth, resolution, switches};
 
 /// The page with the tables.
 const PAGE: &str = "docs/cost.md";
@@ -70,7 +69,11 @@ pub(crate) struct Options {
 #[derive(Clone, Subcommand)]
 enum Benchmark {
     /// What the agent adds to a context switch, beside an empty program and runqlat.
-    Sched(sched::Options),
+    Sched(switches::Options),
+    /// What the agent takes of the CPU where there is much: threads, connections, moves, pairs.
+    Growth(growth::Options),
+    /// Whether `sched` finds what is planted, and nothing where there is nothing.
+    Resolution(resolution::Options),
     /// What it adds to TCP over loopback, beside tcprtt, tcpconnlat and tcplife.
     Net,
     /// What it adds to reads and writes of a drive, beside biolatency.
@@ -90,7 +93,7 @@ enum Benchmark {
 /// What all benchmarks understand.
 #[derive(Args)]
 struct Common {
-    /// Rounds of sched, net, block and fork; in each, every condition is measured once, and nothing
+    /// Rounds of net, block and fork; in each, every condition is measured once, and nothing
     /// before and after it.
     #[arg(long, global = true, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -120,7 +123,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let mut failed = 0;
     for benchmark in [
-        Benchmark::Sched(sched::Options::default()),
+        Benchmark::Sched(switches::Options::default()),
+        Benchmark::Growth(growth::Options::default()),
         Benchmark::Net,
         Benchmark::Block(block::Options::default()),
         Benchmark::Fork,
@@ -146,7 +150,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn conduct(benchmark: &Benchmark, common: &Common, bench: &Bench<'_>) -> Result<()> {
     match benchmark {
         Benchmark::Sched(options) => {
-            let measure = || sched::measure(options, bench);
+            let measure = || switches::measure(options, bench);
+            take(common, &options.arguments(), measure)
+        }
+        Benchmark::Growth(options) => {
+            let measure = || growth::measure(options, bench);
+            take(common, &options.arguments(), measure)
+        }
+        Benchmark::Resolution(options) => {
+            let measure = || resolution::measure(options, bench);
             take(common, &options.arguments(), measure)
         }
         Benchmark::Net => take(common, &[], || net::measure(bench)),

@@ -12,6 +12,7 @@ mod interrupt;
 mod machine;
 mod numbers;
 mod page;
+mod paired;
 mod steps;
 mod table;
 mod waiting;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cost::{connections, exporters, inside};
+use crate::paired::{exchange, still};
 
 #[derive(Parser)]
 #[command(
@@ -49,6 +51,12 @@ enum Command {
     /// Both ends of the short connections of `bench net`.
     #[command(hide = true)]
     Connections(connections::Options),
+    /// Threads that switch, for `bench sched`.
+    #[command(hide = true)]
+    Exchange(exchange::Options),
+    /// Threads and connections that do nothing, for `bench growth`.
+    #[command(hide = true)]
+    Still(still::Options),
     /// What another exporter asks the driver, for `bench gpu`.
     #[command(hide = true)]
     Exporter(exporters::Options),
@@ -67,6 +75,8 @@ fn main() -> ExitCode {
         Command::Test(options) => gpu::run(&options),
         Command::Inside(options) => inside::run(&options),
         Command::Connections(options) => connections::run(&options),
+        Command::Exchange(options) => exchange::run(&options),
+        Command::Still(options) => still::run(&options),
         Command::Exporter(options) => exporters::run(&options),
         Command::Workload(options) => workload::run(&options),
         Command::GpuLoad(options) => gpu::load::run(&options),

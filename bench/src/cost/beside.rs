@@ -17,7 +17,7 @@ use crate::agent;
 use crate::waiting::wait_until;
 
 /// What is running; dropping it ends it.
-pub(super) struct Beside {
+pub(crate) struct Beside {
     what: What,
 }
 
@@ -30,7 +30,7 @@ enum What {
 
 impl Beside {
     /// Starts a condition and waits until it measures. The agent must know so many sessions.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         condition: Condition,
         sessions: usize,
         interrupted: &Receiver<()>,
@@ -47,7 +47,7 @@ impl Beside {
     }
 
     /// The process that has the kernel programs.
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         match &self.what {
             What::Floor(_) => process::id(),
             What::Agent(agent) => agent.pid(),
@@ -56,7 +56,7 @@ impl Beside {
     }
 
     /// The agent, if it is one.
-    pub(super) fn agent(&mut self) -> Option<&mut Agent> {
+    pub(crate) fn agent(&mut self) -> Option<&mut Agent> {
         match &mut self.what {
             What::Agent(agent) => Some(agent),
             What::Floor(_) | What::Peer(_) => None,
@@ -83,7 +83,7 @@ fn attach_floor() -> Result<Ebpf> {
 }
 
 /// Starts an agent that keeps the threads' state there, and waits until it knows so many sessions.
-pub(super) fn start_agent(
+pub(crate) fn start_agent(
     task_state: &str,
     count: usize,
     interrupted: &Receiver<()>,

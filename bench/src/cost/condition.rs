@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What runs beside a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Condition {
+pub(crate) enum Condition {
     /// An empty program on the tracepoint of context switches.
     Floor,
     /// The agent as it is without being told anything.
@@ -21,7 +21,7 @@ pub(super) enum Condition {
 /// Programs of others that Debian has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Peer {
+pub(crate) enum Peer {
     Runqlat,
     RunqlatBt,
     Tcprtt,
@@ -34,7 +34,7 @@ pub(super) enum Peer {
 
 impl Condition {
     /// As tables name it.
-    pub(super) fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Floor => "an empty program",
             Self::Agent => "the agent",
@@ -52,7 +52,7 @@ impl Condition {
     }
 
     /// Whether it is the agent, however configured.
-    pub(super) fn is_agent(self) -> bool {
+    pub(crate) fn is_agent(self) -> bool {
         matches!(self, Self::Agent | Self::PidArray | Self::TaskStorage)
     }
 }

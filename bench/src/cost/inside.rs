@@ -133,7 +133,7 @@ pub(super) fn start(
 }
 
 /// A running program; dropping it ends it.
-pub(super) struct Running(pub(super) Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -6,17 +6,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// What every benchmark is given.
-pub(super) struct Bench<'a> {
-    pub(super) rounds: u32,
-    pub(super) repetitions: u32,
-    pub(super) interrupted: &'a Receiver<()>,
+pub(crate) struct Bench<'a> {
+    pub(crate) rounds: u32,
+    pub(crate) repetitions: u32,
+    pub(crate) interrupted: &'a Receiver<()>,
 }
 
 impl Bench<'_> {
     /// The command that repeats a benchmark.
-    pub(super) fn command(&self, name: &str, arguments: &[String]) -> String {
+    pub(crate) fn command(&self, name: &str, arguments: &[String]) -> String {
         let mut words = vec!["cargo xtask bench".to_owned(), name.to_owned()];
-        if !["scrape", "memory", "gpu"].contains(&name) {
+        if ["net", "block", "fork"].contains(&name) {
             words.push(format!("--rounds {}", self.rounds));
         }
         words.extend_from_slice(arguments);
@@ -25,7 +25,7 @@ impl Bench<'_> {
 }
 
 /// What a benchmark has measured.
-pub(super) trait Measurements: Serialize + DeserializeOwned {
+pub(crate) trait Measurements: Serialize + DeserializeOwned {
     /// Name of the benchmark: of its subcommand, its file in `target/bench` and its section.
     const NAME: &'static str;
 

@@ -39,7 +39,7 @@ impl Peer {
 }
 
 /// Starts a peer and waits until its programs are in the kernel.
-pub(super) fn start(peer: Peer, interrupted: &Receiver<()>) -> Result<Running> {
+pub(crate) fn start(peer: Peer, interrupted: &Receiver<()>) -> Result<Running> {
     let (name, programs) = peer.program();
     let program =
         command::find_program(name).with_context(|| format!("there is no program `{name}`"))?;

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 /// Runs of one program and the time in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Runs {
-    pub(super) count: u64,
-    pub(super) ns: u64,
+pub(crate) struct Runs {
+    pub(crate) count: u64,
+    pub(crate) ns: u64,
 }
 
 /// The ids of the programs that a process holds. Not each is attached, but only those run that are.
-pub(super) fn held(pid: u32) -> Result<BTreeSet<u32>> {
+pub(crate) fn held(pid: u32) -> Result<BTreeSet<u32>> {
     let folder = format!("/proc/{pid}/fdinfo");
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
     Ok(entries
@@ -34,7 +34,7 @@ pub(super) fn held(pid: u32) -> Result<BTreeSet<u32>> {
 const TRACING: [u32; 6] = [2, 5, 7, 17, 24, 26];
 
 /// What traces on this machine, by id and name.
-pub(super) fn tracing() -> BTreeMap<u32, String> {
+pub(crate) fn tracing() -> BTreeMap<u32, String> {
     present()
         .filter(|program| TRACING.contains(&(program.program_type() as u32)))
         .map(|program| {
@@ -46,7 +46,7 @@ pub(super) fn tracing() -> BTreeMap<u32, String> {
 
 /// What to call these programs. The kernel keeps 15 characters of a name; where `full` has those of
 /// whoever loaded them, in the order of loading, they get them back.
-pub(super) fn named(ids: &BTreeSet<u32>, full: &[String]) -> BTreeMap<u32, String> {
+pub(crate) fn named(ids: &BTreeSet<u32>, full: &[String]) -> BTreeMap<u32, String> {
     let programs = present().filter(|program| ids.contains(&program.id()));
     let short = programs.map(|program| {
         let name = program.name_as_str().unwrap_or("?").to_owned();
@@ -74,7 +74,7 @@ fn cut(name: &str) -> &str {
 }
 
 /// The statistics of these programs since they were loaded, by name.
-pub(super) fn runs(names: &BTreeMap<u32, String>) -> BTreeMap<String, Runs> {
+pub(crate) fn runs(names: &BTreeMap<u32, String>) -> BTreeMap<String, Runs> {
     let mut runs: BTreeMap<String, Runs> = BTreeMap::new();
     for program in present() {
         let Some(name) = names.get(&program.id()) else {

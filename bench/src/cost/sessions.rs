@@ -6,13 +6,13 @@ use lab::agent::Agent;
 use serde_json::Value;
 
 /// The cgroup above the sessions.
-pub(super) const PARENT: &str = "sessionscope-bench";
+pub(crate) const PARENT: &str = "sessionscope-bench";
 
 /// The label of the namespace that they are in.
-pub(super) const NAMESPACE: (&str, &str) = ("namespace", "bench");
+pub(crate) const NAMESPACE: (&str, &str) = ("namespace", "bench");
 
 /// Makes each child cgroup of a benchmark a session.
-pub(super) const RULES: &str = r#"[[rules]]
+pub(crate) const RULES: &str = r#"[[rules]]
 name = "bench"
 pattern = '^/sessionscope-bench/(?P<session>[^/]+)$'
 template = "bench"
@@ -20,7 +20,7 @@ namespace = "bench"
 "#;
 
 /// The agent's live sessions of the benchmark.
-pub(super) fn of(agent: &mut Agent) -> Result<Vec<Value>> {
+pub(crate) fn of(agent: &mut Agent) -> Result<Vec<Value>> {
     let Value::Array(mut sessions) = report(agent)?["sessions"].take() else {
         bail!("the agent's /api/v1/sessions has no list of sessions");
     };
@@ -29,7 +29,7 @@ pub(super) fn of(agent: &mut Agent) -> Result<Vec<Value>> {
 }
 
 /// The names of the programs that the agent runs, in the order of loading.
-pub(super) fn programs(agent: &mut Agent) -> Result<Vec<String>> {
+pub(crate) fn programs(agent: &mut Agent) -> Result<Vec<String>> {
     let report = report(agent)?;
     let programs = report["agent"]["programs"].as_array();
     let programs = programs.context("the agent's /api/v1/sessions has no list of programs")?;
@@ -40,7 +40,7 @@ pub(super) fn programs(agent: &mut Agent) -> Result<Vec<String>> {
 }
 
 /// All that `/api/v1/sessions` says.
-pub(super) fn report(agent: &mut Agent) -> Result<Value> {
+pub(crate) fn report(agent: &mut Agent) -> Result<Value> {
     serde_json::from_str(&agent.get("/api/v1/sessions")?)
         .context("the agent's /api/v1/sessions is not JSON")
 }

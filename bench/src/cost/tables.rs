@@ -119,26 +119,6 @@ impl Comparison {
         lines.extend_from_slice(further);
         format!("Expected:\n\n{}", lines.join("\n"))
     }
-
-    /// What is expected of the agent's share of the time that another adds to the first load.
-    pub(super) fn expected_shares(&self, reference: Condition, largest: f64) -> Vec<String> {
-        let costs = self.costs(Some(reference));
-        let of_agent = costs
-            .iter()
-            .filter(|cost| cost.load == 0 && cost.condition.is_agent());
-        let line = |cost: &Cost| {
-            let result = cost.share.map_or("not measured".to_owned(), |share| {
-                format!("{share:.3}, {}", verdict(share <= largest))
-            });
-            format!(
-                "- {}, {}: added time at most {largest} of that of {}: {result}.",
-                self.loads[0].label,
-                cost.condition.label(),
-                reference.label(),
-            )
-        };
-        of_agent.map(line).collect()
-    }
 }
 
 fn plural(word: &str) -> String {

@@ -1,0 +1,268 @@
+//! What a load runs beside, begun and ended for each slice.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+
+use agent_common::sched::PreemptionPair;
+use anyhow::{Context, Result, bail};
+use aya::maps::HashMap;
+use aya::programs::BtfTracePoint;
+use aya::programs::tp_btf::BtfTracePointLink;
+use aya::{Btf, Ebpf};
+use lab::programs::{FLOOR, repository};
+use sessionscope::kernel::object::TaskStore;
+use sessionscope::kernel::preflight::find_cgroup2;
+use sessionscope::kernel::{Kernel, Options};
+
+use crate::cost::condition::{Condition, Peer};
+use crate::cost::inside::Running;
+use crate::cost::peers;
+use crate::cost::programs::Runs;
+
+/// The types of the running kernel.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+const MOUNTS: &str = "/proc/self/mounts";
+/// Slots of the agent's maps, as its default configuration has them.
+const SLOTS: u32 = 321;
+/// The slot of the session that the load is in.
+const SESSION: u32 = 1;
+
+/// One of the things that are compared.
+pub(crate) trait Side {
+    /// As tables name it.
+    fn label(&self) -> String;
+    /// From here on the load runs beside it.
+    fn begin(&mut self) -> Result<()>;
+    /// From here on it does not.
+    fn end(&mut self) -> Result<()>;
+    /// What the kernel's statistics say, while these are on, of its program at context switches.
+    fn at_switches(&mut self) -> Result<Runs> {
+        bail!("{} has no program at context switches", self.label())
+    }
+}
+
+/// Nothing runs beside the load.
+pub(crate) struct Nothing;
+
+impl Side for Nothing {
+    fn label(&self) -> String {
+        "nothing".into()
+    }
+    fn begin(&mut self) -> Result<()> {
+        Ok(())
+    }
+    fn end(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The agent's programs, all of them, loaded once and put on their hooks for each slice.
+pub(crate) struct Programs {
+    kernel: Kernel,
+    store: TaskStore,
+    in_session: bool,
+}
+
+impl Programs {
+    /// Loads them, with the cgroup as a session if there is one, and takes them off their hooks. With `statistics`
+    /// the kernel counts their runs, which makes each longer.
+    pub(crate) fn load(store: TaskStore, session: Option<&Path>, statistics: bool) -> Result<Self> {
+        let mounts = fs::read_to_string(MOUNTS).with_context(|| format!("cannot read {MOUNTS}"))?;
+        let cgroup2 = find_cgroup2(&mounts).context("no cgroup v2 file system is mounted")?;
+        let mut kernel = Kernel::load(&Options {
+            btf: BTF.into(),
+            cgroup2,
+            slots: SLOTS,
+            task_store: Some(store),
+            debug_log: false,
+            statistics,
+        })
+        .with_context(|| format!("cannot load the agent's programs with {}", store.name()))?;
+        if let Some(session) = session {
+            kernel
+                .assign(inode(session)?, SESSION)
+                .map_err(anyhow::Error::msg)?;
+            kernel.publish();
+        }
+        kernel.detach();
+        Ok(Self {
+            kernel,
+            store,
+            in_session: session.is_some(),
+        })
+    }
+
+    /// Fills the map of preemption pairs.
+    pub(crate) fn fill_preemption_pairs(&mut self, count: u32) -> Result<()> {
+        let map = self.kernel.map_mut("PREEMPTION_PAIRS");
+        let map = map.context("the agent has no map PREEMPTION_PAIRS")?;
+        let mut map: HashMap<_, PreemptionPair, u64> = map.try_into()?;
+        for pair in 0..count {
+            let pair = PreemptionPair {
+                victim: 1 + pair / 128,
+                preemptor: 1 + pair % 128,
+            };
+            map.insert(pair, 1, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the preemption pairs as a sample does; how many there are.
+    pub(crate) fn preemption_pairs(&self) -> usize {
+        self.kernel.preemption_pairs().len()
+    }
+}
+
+fn inode(cgroup: &Path) -> Result<u64> {
+    let metadata = fs::metadata(cgroup);
+    let metadata = metadata.with_context(|| format!("cannot look at {}", cgroup.display()))?;
+    Ok(metadata.ino())
+}
+
+impl Side for Programs {
+    fn label(&self) -> String {
+        let store = match self.store {
+            TaskStore::PidArray => "state in an array by pid",
+            TaskStore::TaskStorage => "state in task storage",
+        };
+        let whose = if self.in_session {
+            ""
+        } else {
+            ", threads of no session"
+        };
+        format!("the agent, {store}{whose}")
+    }
+    fn at_switches(&mut self) -> Result<Runs> {
+        let statuses = self.kernel.statuses();
+        let program = statuses.iter().find(|status| status.name == "sched_switch");
+        let program = program.context("the agent has no program `sched_switch`")?;
+        let (runs, seconds) = program
+            .runs
+            .zip(program.seconds)
+            .context("the kernel's statistics are off")?;
+        Ok(Runs {
+            count: runs,
+            ns: (seconds * 1e9).round() as u64,
+        })
+    }
+    fn begin(&mut self) -> Result<()> {
+        Ok(self.kernel.attach()?)
+    }
+    fn end(&mut self) -> Result<()> {
+        self.kernel.detach();
+        Ok(())
+    }
+}
+
+/// A program of `bench/ebpf` on the tracepoint of context switches.
+pub(crate) struct Floor {
+    ebpf: Ebpf,
+    name: &'static str,
+    link: Option<BtfTracePointLink>,
+}
+
+impl Floor {
+    /// The empty one.
+    pub(crate) const EMPTY: &str = "floor";
+    /// The one that takes a known time.
+    pub(crate) const PLANTED: &str = "planted";
+
+    /// Loads it.
+    pub(crate) fn load(name: &'static str) -> Result<Self> {
+        let object = repository().join(format!("target/bpf/{FLOOR}.o"));
+        let mut ebpf = Ebpf::load_file(&object)
+            .with_context(|| format!("cannot load {}", object.display()))?;
+        let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+        program(&mut ebpf, name)?
+            .load("sched_switch", &btf)
+            .with_context(|| format!("cannot load the program `{name}`"))?;
+        Ok(Self {
+            ebpf,
+            name,
+            link: None,
+        })
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint> {
+    let program = ebpf
+        .program_mut(name)
+        .with_context(|| format!("the object has no program `{name}`"))?;
+    Ok(program.try_into()?)
+}
+
+impl Side for Floor {
+    fn label(&self) -> String {
+        match self.name {
+            Self::EMPTY => "an empty program".into(),
+            _ => "a program that takes a known time".into(),
+        }
+    }
+    fn at_switches(&mut self) -> Result<Runs> {
+        let info = program(&mut self.ebpf, self.name)?.info()?;
+        Ok(Runs {
+            count: info.run_count(),
+            ns: u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX),
+        })
+    }
+    fn begin(&mut self) -> Result<()> {
+        let program = program(&mut self.ebpf, self.name)?;
+        let link = program.attach()?;
+        self.link = Some(program.take_link(link)?);
+        Ok(())
+    }
+    fn end(&mut self) -> Result<()> {
+        self.link = None;
+        Ok(())
+    }
+}
+
+/// Two of them at once.
+pub(crate) struct Both<'a>(pub(crate) &'a mut dyn Side, pub(crate) &'a mut dyn Side);
+
+impl Side for Both<'_> {
+    fn label(&self) -> String {
+        format!("{} and {}", self.0.label(), self.1.label())
+    }
+    fn begin(&mut self) -> Result<()> {
+        self.0.begin()?;
+        self.1.begin()
+    }
+    fn end(&mut self) -> Result<()> {
+        self.0.end()?;
+        self.1.end()
+    }
+}
+
+/// Another's tracer, a process of its own that is started for each slice.
+pub(crate) struct Tracer<'a> {
+    peer: Peer,
+    running: Option<Running>,
+    interrupted: &'a Receiver<()>,
+}
+
+impl<'a> Tracer<'a> {
+    pub(crate) fn new(peer: Peer, interrupted: &'a Receiver<()>) -> Self {
+        Self {
+            peer,
+            running: None,
+            interrupted,
+        }
+    }
+}
+
+impl Side for Tracer<'_> {
+    fn label(&self) -> String {
+        Condition::Peer(self.peer).label().into()
+    }
+    fn begin(&mut self) -> Result<()> {
+        self.running = Some(peers::start(self.peer, self.interrupted)?);
+        Ok(())
+    }
+    fn end(&mut self) -> Result<()> {
+        self.running = None;
+        Ok(())
+    }
+}
