@@ -1,28 +1,45 @@
-//! Tells the compiler where the kernel programs are. They are built by `cargo xtask build-ebpf` with a
-//! compiler and linker of their own, so this only looks for the result.
+//! Compiles the kernel programs and tells the compiler where they are. `SESSIONSCOPE_BPF_DIR` names a folder
+//! with objects that are to be embedded as they are; nothing is compiled then.
 
-use std::{env, path::PathBuf};
+use std::path::PathBuf;
+use std::{env, process};
 
 fn main() {
-    let manifest =
-        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     println!("cargo::rerun-if-env-changed=SESSIONSCOPE_BPF_DIR");
-    let objects = env::var_os("SESSIONSCOPE_BPF_DIR")
-        .map_or_else(|| manifest.join("../target/bpf"), PathBuf::from);
-    for (variable, file) in [
-        ("SESSIONSCOPE_BPF_TASK_STORAGE", "task-storage.o"),
-        ("SESSIONSCOPE_BPF_PID_ARRAY", "pid-array.o"),
-    ] {
-        let object = objects.join(file);
-        println!("cargo::rerun-if-changed={}", object.display());
-        match object.canonicalize() {
-            Ok(path) => println!("cargo::rustc-env={variable}={}", path.display()),
-            Err(_) => {
-                println!(
-                    "cargo::error=no kernel programs at {}: run `cargo xtask build-ebpf` first",
-                    object.display()
-                );
+    let given = env::var_os("SESSIONSCOPE_BPF_DIR").map(PathBuf::from);
+    let folder = given.clone().unwrap_or_else(|| {
+        PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"))
+    });
+    if given.is_none() {
+        for source in ebpf_build::SOURCES {
+            let path = ebpf_build::repository().join(source);
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
+        if let Err(error) = ebpf_build::build(Some(&folder)) {
+            println!("cargo::error={error:#}");
+            if ebpf_build::toolchain::find().is_ok() {
+                // What the compiler said is on stderr, which cargo shows of a script that fails.
+                process::exit(1);
             }
+            return;
+        }
+    }
+    for variant in ebpf_build::VARIANTS {
+        let object = ebpf_build::file(&folder, variant);
+        if given.is_some() {
+            println!("cargo::rerun-if-changed={}", object.display());
+        }
+        match object.canonicalize() {
+            Ok(path) => println!(
+                "cargo::rustc-env=SESSIONSCOPE_BPF_{}={}",
+                variant.to_uppercase().replace('-', "_"),
+                path.display()
+            ),
+            Err(error) => println!(
+                "cargo::error=cannot embed {}: {error}: SESSIONSCOPE_BPF_DIR must name a folder with the \
+                 objects that `cargo xtask build-ebpf` prints",
+                object.display()
+            ),
         }
     }
 }

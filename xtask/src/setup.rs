@@ -9,8 +9,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use ebpf_build::toolchain as installed;
 
-use crate::{command, python, toolchain};
+use crate::toolchain::{self, DEBIAN_COMPILER_PACKAGES};
+use crate::{command, python};
 
 /// The options of `setup`.
 #[derive(Args)]
@@ -173,11 +175,14 @@ pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
     if for_tests {
         python::prepare()?;
     }
-    if toolchain::has_debian_compiler() && toolchain::find_linker().is_none() {
+    if installed::has_debian_compiler() && installed::find_linker().is_none() {
         toolchain::install_linker()?;
     }
-    // Says what to do where this program cannot.
-    toolchain::find().map(|_| ())
+    match installed::find() {
+        Ok(_) => Ok(()),
+        // Says what to do where this program cannot.
+        Err(missing) => bail!("{missing}.\n{}", toolchain::remedies()),
+    }
 }
 
 fn missing_build_packages() -> Vec<&'static str> {
@@ -186,12 +191,12 @@ fn missing_build_packages() -> Vec<&'static str> {
         packages.extend([C_COMPILER.package, "libc6-dev"]);
     }
     // A complete nightly toolchain is as good, and a machine without apt gets its error from
-    // `toolchain::find`, which knows the commands for it.
-    if toolchain::find().is_err() && has_apt() {
-        if !toolchain::has_debian_compiler() {
-            packages.extend(toolchain::DEBIAN_COMPILER_PACKAGES);
+    // `prepare`, which knows the commands for it.
+    if installed::find().is_err() && has_apt() {
+        if !installed::has_debian_compiler() {
+            packages.extend(DEBIAN_COMPILER_PACKAGES);
         }
-        if toolchain::find_linker().is_none() {
+        if installed::find_linker().is_none() {
             let wanted = toolchain::DEBIAN_LLVM_PACKAGES;
             packages.extend(wanted.into_iter().filter(|package| !is_installed(package)));
         }

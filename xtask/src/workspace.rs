@@ -12,12 +12,11 @@ use anyhow::{Context, Result, ensure};
 use lab::programs::{AGENT, developed};
 use serde_json::Value;
 
-use crate::{build_ebpf, command};
+use crate::command;
+use crate::setup::{self, Purpose};
 
 /// All packages that are for this machine: the kernel programs have a compiler of their own.
 const PACKAGES: [&str; 3] = ["--workspace", "--exclude", "agent-ebpf"];
-/// How cargo-clippy hands arguments to the compiler that it puts in rustc's place.
-const DENY_WARNINGS: &str = "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__";
 
 /// How the workspace's own packages are compiled.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,14 +44,14 @@ pub(crate) fn cargo(subcommand: &str, compiler: Compiler) -> Result<Command> {
     if compiler == Compiler::Clippy {
         cargo
             .env("RUSTC_WORKSPACE_WRAPPER", clippy()?)
-            .env("CLIPPY_ARGS", DENY_WARNINGS);
+            .env("CLIPPY_ARGS", ebpf_build::DENY_WARNINGS);
     }
     Ok(cargo)
 }
 
-/// Builds every program, library and test, the kernel programs before them, and returns the agent.
+/// Builds every program, library and test, the kernel programs among them, and returns the agent.
 pub(crate) fn build(compiler: Compiler) -> Result<PathBuf> {
-    build_ebpf::build()?;
+    setup::prepare(Purpose::Build)?;
     command::run(cargo("build", compiler)?.arg("--all-targets"))?;
     let agent = developed(AGENT);
     ensure!(

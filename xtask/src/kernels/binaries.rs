@@ -12,10 +12,11 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use debian_archive::Archive;
 use lab::programs::{AGENT, WORKLOAD};
+use ebpf_build::toolchain;
 
 use super::list::Architecture;
+use crate::command;
 use crate::workspace::{self, Compiler, Executable};
-use crate::{command, toolchain};
 
 /// Folder of the test programs, below the workspace's.
 const TESTS: &str = "tests/tests";
