@@ -16,6 +16,23 @@
     unsafe_code,
     reason = "kernel memory is read through raw pointers that the verifier checks"
 )]
+#![expect(
+    clippy::inline_always,
+    reason = "a call would take its arguments through the stack, of which there are 512 bytes for all frames, and \
+              hide from the verifier what it knows of them"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "aya's macros call programs with the context by value"
+)]
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "the kernel takes keys and values by reference"
+)]
+#![expect(
+    clippy::doc_markdown,
+    reason = "paths of the kernel's sources are easier to read bare"
+)]
 
 mod block;
 mod census;

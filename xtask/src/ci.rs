@@ -21,8 +21,9 @@ const COMPILER: Compiler = Compiler::Clippy;
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     ("sources", lint::check_sources),
+    ("clippy of the kernel programs", lint::check_kernel_programs),
     ("build and clippy", || {
         workspace::build(COMPILER).map(|_agent| ())
     }),

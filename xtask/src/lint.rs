@@ -1,16 +1,16 @@
-//! `cargo xtask lint`: formatting, clippy, the kernel programs' warnings, the agent's layers, and the files
-//! that are generated without the agent.
+//! `cargo xtask lint`: formatting, clippy of the kernel programs and of everything else, the agent's layers,
+//! and the files that are generated without the agent.
 //!
-//! The compiler of the kernel programs has no clippy, so their check is that they build with
-//! warnings denied. Clippy's findings are errors of the build that the tests run from.
+//! Clippy's findings in what is compiled for this machine are errors of the build that the tests run from.
 
 mod layers;
 
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::setup::{self, Purpose};
 use crate::workspace::{self, Compiler};
-use crate::{command, dashboards, manifests};
+use crate::{command, dashboards, manifests, toolchain};
 
 /// The options of `lint`.
 #[derive(Args)]
@@ -24,6 +24,7 @@ pub(crate) fn run(_options: &Options) -> Result<()> {
 /// Runs every check.
 pub(crate) fn check() -> Result<()> {
     check_sources()?;
+    check_kernel_programs()?;
     workspace::build(Compiler::Clippy).map(|_agent| ())
 }
 
@@ -33,6 +34,19 @@ pub(crate) fn check_sources() -> Result<()> {
     check_layers()?;
     dashboards::generate(true)?;
     manifests::generate(true, "")
+}
+
+/// Runs clippy over the kernel programs, where their compiler has one.
+pub(crate) fn check_kernel_programs() -> Result<()> {
+    setup::prepare(Purpose::Lint)?;
+    if ebpf_build::lint()? {
+        return Ok(());
+    }
+    bail!(
+        "no clippy for the compiler of the kernel programs: `rustup component add --toolchain nightly clippy`, \
+         or where that is Debian's, its package {}",
+        toolchain::DEBIAN_CLIPPY_PACKAGE
+    )
 }
 
 fn check_layers() -> Result<()> {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use ebpf_build::toolchain as installed;
 
-use crate::toolchain::{self, DEBIAN_COMPILER_PACKAGES};
+use crate::toolchain::{self, DEBIAN_CLIPPY_PACKAGE, DEBIAN_COMPILER_PACKAGES};
 use crate::{command, python};
 
 /// The options of `setup`.
@@ -32,7 +32,9 @@ pub(crate) struct Options {
 pub(crate) enum Purpose {
     /// Compilers and linker.
     Build,
-    /// The programs that tests compare the agent with, the checkers of manifests, and the compilers.
+    /// Clippy for the kernel programs, and the compilers.
+    Lint,
+    /// The programs that tests compare the agent with, the checkers of manifests, and what `lint` needs.
     Test,
     /// What the guests of the kernel matrix are made with, and the compilers. QEMU itself is not
     /// installed but unpacked below target/.
@@ -150,6 +152,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
     let mut packages = missing_build_packages();
     let for_tests = matches!(purpose, Purpose::Test | Purpose::All);
+    let for_checks = for_tests || purpose == Purpose::Lint;
+    if for_checks {
+        let debian =
+            installed::has_debian_compiler() || packages.contains(&DEBIAN_COMPILER_PACKAGES[0]);
+        let has_clippy = installed::find().is_ok_and(|toolchain| toolchain.clippy().is_some());
+        if debian && !has_clippy {
+            packages.push(DEBIAN_CLIPPY_PACKAGE);
+        }
+    }
     if for_tests {
         packages.extend(missing(&TEST));
         let (program, package) = LOGIND;

@@ -10,6 +10,8 @@ const LINKER_VERSION: &str = "0.13.0";
 
 /// What Debian's compiler comes from.
 pub(crate) const DEBIAN_COMPILER_PACKAGES: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
+/// The same compiler with clippy's lints, for `lint`.
+pub(crate) const DEBIAN_CLIPPY_PACKAGE: &str = "rust-web-clippy";
 /// What bpf-linker is compiled against: the LLVM of Debian's compiler, and libstdc++ by way of g++.
 pub(crate) const DEBIAN_LLVM_PACKAGES: [&str; 3] = ["g++", "llvm-22-dev", "libpolly-22-dev"];
 /// Where these packages put LLVM.
@@ -35,7 +37,7 @@ pub(crate) fn remedies() -> String {
            LLVM_PREFIX={DEBIAN_LLVM} LLVM_SYS_221_PREFIX={DEBIAN_LLVM} cargo install {LINKER} \
            --version {LINKER_VERSION} --no-default-features --features llvm-22\n\
          Elsewhere run:\n  \
-           rustup toolchain install nightly --component rust-src\n  \
+           rustup toolchain install nightly --component rust-src --component clippy\n  \
            cargo install {LINKER}",
         DEBIAN_COMPILER_PACKAGES.join(" "),
         DEBIAN_LLVM_PACKAGES.join(" "),
