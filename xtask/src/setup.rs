@@ -32,7 +32,7 @@ pub(crate) struct Options {
 pub(crate) enum Purpose {
     /// Compilers and linker.
     Build,
-    /// Clippy for the kernel programs, and the compilers.
+    /// Clippy for the kernel programs, the checker of dependencies, and the compilers.
     Lint,
     /// The programs that tests compare the agent with, the checkers of manifests, and what `lint` needs.
     Test,
@@ -160,15 +160,15 @@ pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
         if debian && !has_clippy {
             packages.push(DEBIAN_CLIPPY_PACKAGE);
         }
+        if !python::is_usable() {
+            packages.push(python::DEBIAN_PACKAGE);
+        }
     }
     if for_tests {
         packages.extend(missing(&TEST));
         let (program, package) = LOGIND;
         if !Path::new(program).exists() {
             packages.push(package);
-        }
-        if !python::is_usable() {
-            packages.push(python::DEBIAN_PACKAGE);
         }
     }
     if matches!(purpose, Purpose::Bench | Purpose::All) {
@@ -183,7 +183,7 @@ pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
     let new = |(package, _): &&(&str, &str)| packages.contains(package);
     let services: Vec<&str> = SERVICES.iter().filter(new).map(|(_, name)| *name).collect();
     install(&packages, &services)?;
-    if for_tests {
+    if for_checks {
         python::prepare()?;
     }
     if installed::has_debian_compiler() && installed::find_linker().is_none() {
