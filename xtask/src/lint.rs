@@ -1,9 +1,10 @@
 //! `cargo xtask lint`: formatting, clippy of the kernel programs and of everything else, the agent's layers,
-//! dependencies, and the files that are generated without the agent.
+//! the oldest compiler, dependencies, and the files that are generated without the agent.
 //!
 //! Clippy's findings in what is compiled for this machine are errors of the build that the tests run from.
 
 mod layers;
+mod rust_version;
 
 use std::process::Command;
 
@@ -34,6 +35,7 @@ pub(crate) fn check() -> Result<()> {
 pub(crate) fn check_sources() -> Result<()> {
     command::run(command::cargo().args(["fmt", "--all", "--check"]))?;
     check_layers()?;
+    rust_version::check()?;
     check_dependencies()?;
     dashboards::generate(true)?;
     manifests::generate(true, "")
