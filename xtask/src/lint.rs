@@ -15,6 +15,9 @@ use crate::setup::{self, Purpose};
 use crate::workspace::{self, Compiler};
 use crate::{command, dashboards, manifests, python, toolchain};
 
+/// The empty program of the benchmarks.
+const FLOOR: &str = "xtask/bench-ebpf/Cargo.toml";
+
 /// The options of `lint`.
 #[derive(Args)]
 pub(crate) struct Options {}
@@ -34,6 +37,8 @@ pub(crate) fn check() -> Result<()> {
 /// Runs the checks that need no build, cheapest first.
 pub(crate) fn check_sources() -> Result<()> {
     command::run(command::cargo().args(["fmt", "--all", "--check"]))?;
+    // It is a workspace of its own.
+    command::run(command::cargo().args(["fmt", "--check", "--manifest-path", FLOOR]))?;
     check_layers()?;
     rust_version::check()?;
     check_dependencies()?;
