@@ -1,10 +1,12 @@
 //! `cargo xtask lint`: formatting, clippy of the kernel programs and of everything else, the agent's layers,
-//! the oldest compiler, dependencies, and the files that are generated without the agent.
+//! where unit tests stand, the oldest compiler, dependencies, and the files that are generated without the agent.
 //!
 //! Clippy's findings in what is compiled for this machine are errors of the build that the tests run from.
 
 mod layers;
 mod rust_version;
+mod sources;
+mod unit_tests;
 
 use std::process::Command;
 
@@ -15,6 +17,16 @@ use crate::setup::{self, Purpose};
 use crate::workspace::{self, Compiler};
 use crate::{command, dashboards, manifests, python, toolchain};
 
+/// The folders with code that has unit tests.
+const CRATES: [&str; 7] = [
+    "agent/src",
+    "agent-common/src",
+    "debian-archive/src",
+    "ebpf-build/src",
+    "tests/nvml/src",
+    "tests/src",
+    "xtask/src",
+];
 /// The empty program of the benchmarks.
 const FLOOR: &str = "xtask/bench-ebpf/Cargo.toml";
 
@@ -40,6 +52,7 @@ pub(crate) fn check_sources() -> Result<()> {
     // It is a workspace of its own.
     command::run(command::cargo().args(["fmt", "--check", "--manifest-path", FLOOR]))?;
     check_layers()?;
+    check_unit_tests()?;
     rust_version::check()?;
     check_dependencies()?;
     dashboards::generate(true)?;
@@ -69,6 +82,17 @@ fn check_dependencies() -> Result<()> {
             .args(["--log-level", "error"])
             .args(["check", "licenses", "bans", "sources"]),
     )
+}
+
+fn check_unit_tests() -> Result<()> {
+    let findings = unit_tests::check(command::repository(), &CRATES)?;
+    if findings.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "unit tests are not where CONTRIBUTING.md says:\n{}",
+        findings.join("\n")
+    );
 }
 
 fn check_layers() -> Result<()> {

@@ -82,5 +82,4 @@ fn indented_groups(rules: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "manifests_tests.rs"]
 mod tests;

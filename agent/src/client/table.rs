@@ -177,5 +177,4 @@ fn encoder_fps(session: &Session) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;

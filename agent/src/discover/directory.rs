@@ -443,5 +443,4 @@ fn key(identity: &Identity, path: &[u8]) -> Option<Key> {
 }
 
 #[cfg(test)]
-#[path = "directory_tests.rs"]
 mod tests;

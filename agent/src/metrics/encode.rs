@@ -486,5 +486,4 @@ fn native_buckets(histogram: &Histogram, shift: i32) -> (Vec<(i32, u32)>, Vec<i6
 }
 
 #[cfg(test)]
-#[path = "encode_tests.rs"]
 mod tests;

@@ -479,5 +479,4 @@ impl Moments {
 }
 
 #[cfg(test)]
-#[path = "gpu_tests.rs"]
 mod tests;

@@ -564,5 +564,4 @@ fn key_of(identity: &Identity) -> Key {
 }
 
 #[cfg(test)]
-#[path = "registry_tests.rs"]
 mod tests;

@@ -5,10 +5,11 @@
 //! tested alone; this check keeps it so. It reads text and not syntax: `crate::` paths are the
 //! only way from one top-level module to another, and text needs no parser.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+
+use super::sources;
 
 /// A top-level module and what it may use besides itself and [`EVERYWHERE`].
 const LAYERS: [(&str, &[&str]); 15] = [
@@ -67,29 +68,11 @@ const EVERYWHERE: [&str; 4] = ["error", "config", "clock", "metrics::catalog"];
 /// Checks every file below a source folder and returns one line per finding.
 pub(crate) fn check(source: &Path) -> Result<Vec<String>> {
     let mut findings = Vec::new();
-    visit(source, source, &mut findings)?;
-    Ok(findings)
-}
-
-fn visit(source: &Path, directory: &Path, findings: &mut Vec<String>) -> Result<()> {
-    let unreadable = || format!("cannot read the folder {}", directory.display());
-    let mut paths = fs::read_dir(directory)
-        .with_context(unreadable)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .with_context(unreadable)?;
-    paths.sort();
-    for path in paths {
-        if path.is_dir() {
-            visit(source, &path, findings)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            let relative = path.strip_prefix(source).unwrap_or(&path);
-            findings.extend(check_file(relative, &text));
-        }
+    for (path, text) in sources::below(source)? {
+        let relative = path.strip_prefix(source).unwrap_or(&path);
+        findings.extend(check_file(relative, &text));
     }
-    Ok(())
+    Ok(findings)
 }
 
 fn check_file(relative: &Path, text: &str) -> Vec<String> {

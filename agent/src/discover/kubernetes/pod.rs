@@ -303,5 +303,4 @@ fn short_image(image: &str) -> &str {
 }
 
 #[cfg(test)]
-#[path = "pod_tests.rs"]
 mod tests;

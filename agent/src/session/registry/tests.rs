@@ -17,7 +17,6 @@ use crate::{
     session::remembered::Remembered,
 };
 
-#[path = "registry/fake_table.rs"]
 mod fake_table;
 
 use fake_table::FakeTable;

@@ -3,7 +3,7 @@ use crate::api::Report;
 
 /// An answer of an agent with two sessions that fought for a CPU; the GPU, the limits of "desk" and "build-7"
 /// were added by hand.
-const RECORDED: &str = include_str!("recorded.json");
+const RECORDED: &str = include_str!("../recorded.json");
 const NOW: f64 = 1_763_742_342.0;
 
 fn without_colours(text: &str) -> String {
