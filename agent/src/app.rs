@@ -36,6 +36,7 @@ use crate::{
         log::{Blame, KernelLog},
         object::TaskStore,
         preflight,
+        programs::name,
         ring::{Event, Ring},
     },
     serve::{self, AppState, listener},
@@ -315,7 +316,7 @@ impl Agent {
 
     /// Without the events the scan is all there is.
     fn rescan_period(&self) -> std::time::Duration {
-        if self.kernel.is_up("cgroup_mkdir") && self.kernel.is_up("cgroup_rmdir") {
+        if self.kernel.is_up(name::CGROUP_MKDIR) && self.kernel.is_up(name::CGROUP_RMDIR) {
             self.config.sampling.rescan
         } else {
             self.config.sampling.period
@@ -438,7 +439,7 @@ impl Agent {
     fn take_gpus(&mut self, report: Report) {
         self.registry.take_gpus(&report, &self.kernel);
         // The driver tells of each error in both ways; the tracepoint at once and in words.
-        if !self.kernel.is_up("nvidia_dev_xid") {
+        if !self.kernel.is_up(name::NVIDIA_DEV_XID) {
             for event in &report.xids {
                 self.registry.gpu_error_event(event.gpu, event.xid);
             }

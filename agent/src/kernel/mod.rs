@@ -26,8 +26,6 @@ mod syscall;
 mod threads;
 mod xid;
 
-pub use census::Census;
-
 use std::{
     fs,
     io::{ErrorKind, Read},
@@ -36,19 +34,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{
-    allocation::Allocation,
-    census::Walks,
-    maps::{
-        CONNECTIONS, EXITED_PROCESSES, LISTEN_PORTS, Maps, PER_SLOT, PREEMPTION_PAIRS, TASK_STATES,
-        value,
-    },
-    object::TaskStore,
-    preflight::Cgroup2Mount,
-    programs::{Links, ProgramStatus},
-    ring::Ring,
-};
-use crate::{allocator, error::Error};
 use agent_common::{
     MAX_CGROUPS, NO_SESSION, Slot,
     block::BlockStats,
@@ -66,6 +51,22 @@ use aya::{
     programs::{Iter, Program},
     sys::{Stats, enable_stats},
 };
+
+use self::{
+    allocation::Allocation,
+    census::Walks,
+    maps::{
+        CONNECTIONS, EXITED_PROCESSES, LISTEN_PORTS, Maps, PER_SLOT, PREEMPTION_PAIRS, TASK_STATES,
+        value,
+    },
+    object::TaskStore,
+    preflight::Cgroup2Mount,
+    programs::{Links, ProgramStatus, name},
+    ring::Ring,
+};
+use crate::{allocator, error::Error};
+
+pub use census::Census;
 
 /// What the kernel side needs to know.
 #[derive(Clone, Debug)]
@@ -265,9 +266,10 @@ impl Kernel {
 
     fn prove_layout(&mut self, options: &Options) -> Result<(), Error> {
         let before = layout::OwnAccounts::read()?;
-        self.run_iterator("self_check").map_err(|e| Error::Layout {
-            reason: format!("self-check did not run: {e}"),
-        })?;
+        self.run_iterator(name::SELF_CHECK)
+            .map_err(|e| Error::Layout {
+                reason: format!("self-check did not run: {e}"),
+            })?;
         let after = layout::OwnAccounts::read()?;
         let check = value(&self.maps.self_check, 0);
         layout::verify(&check, before, after, &options.cgroup2.path)
@@ -357,7 +359,8 @@ impl Kernel {
             .insert(cgroup_id, slot, 0)
             .map_err(|e| format!("{e} (room for {MAX_CGROUPS} cgroups of sessions)"))?;
         let is_empty = |birth: CgroupBirth| birth.first_process_ns == 0;
-        let empty = self.is_up("cgroup_attach_task") && self.birth(cgroup_id).is_some_and(is_empty);
+        let empty =
+            self.is_up(name::CGROUP_ATTACH_TASK) && self.birth(cgroup_id).is_some_and(is_empty);
         Ok(if from_the_start || empty {
             Before::Nobody
         } else {
@@ -437,15 +440,15 @@ impl Kernel {
                 sched.add(share);
             }
         }
-        let reclaim = self.is_up("reclaim_end") || self.is_up("cgroup_reclaim_end");
+        let reclaim = self.is_up(name::RECLAIM_END) || self.is_up(name::CGROUP_RECLAIM_END);
         SlotCounts {
             sched,
             process: value(&self.maps.process_stats, slot),
             net: self
-                .is_up("inet_sock_set_state")
+                .is_up(name::INET_SOCK_SET_STATE)
                 .then(|| value(&self.maps.net_stats, slot)),
             block: self
-                .is_up("block_rq_complete")
+                .is_up(name::BLOCK_RQ_COMPLETE)
                 .then(|| value(&self.maps.block_stats, slot)),
             memory: reclaim.then(|| value(&self.maps.memory_stats, slot)),
         }
@@ -471,7 +474,7 @@ impl Kernel {
 
     /// Whether UDP is measured.
     pub fn measures_udp(&self) -> bool {
-        self.is_up("sock_send_length") && self.is_up("sock_recv_length")
+        self.is_up(name::SOCK_SEND_LENGTH) && self.is_up(name::SOCK_RECV_LENGTH)
     }
 
     /// Enters the connections that sessions have already; afterwards they are among
@@ -480,17 +483,17 @@ impl Kernel {
     pub fn find_open_connections(&mut self) {
         // Twice: the first run may come to a connection before it comes to its listener.
         for _ in 0..2 {
-            let _nothing_written: Option<Vec<ConnectionRecord>> = self.records("open_sockets");
+            let _nothing_written: Option<Vec<ConnectionRecord>> = self.records(name::OPEN_SOCKETS);
         }
     }
 
     /// The sessions' live TCP connections, by slot; `None` without the programs.
     pub fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
         // Without the one that removes them the map has dead ones.
-        if !self.is_up("tcp_destroy_sock") {
+        if !self.is_up(name::TCP_DESTROY_SOCK) {
             return None;
         }
-        if !self.is_up("connections") {
+        if !self.is_up(name::CONNECTIONS) {
             return None;
         }
         let mut all = self
@@ -502,7 +505,10 @@ impl Kernel {
     }
 
     fn read_connections(&mut self) -> Result<Vec<ConnectionRecord>, Box<dyn std::error::Error>> {
-        let program = self.ebpf.program("connections").ok_or("no such program")?;
+        let program = self
+            .ebpf
+            .program(name::CONNECTIONS)
+            .ok_or("no such program")?;
         let Some(Map::HashMap(map)) = self.ebpf.map(CONNECTIONS) else {
             return Err("no such map".into());
         };

@@ -2,6 +2,8 @@
 //! in for it. Which metric families die with a program is in the catalogue (`metrics::catalog`), where
 //! each family names its source.
 
+pub mod name;
+
 use aya::{
     Btf, Ebpf,
     programs::{
@@ -111,107 +113,107 @@ use Hook::{
 
 /// Every program of the object. Tests compare the list with the object.
 pub const PROGRAMS: &[ProgramSpec] = &[
-    ProgramSpec::required("self_check", Iterator("task")),
+    ProgramSpec::required(name::SELF_CHECK, Iterator("task")),
     // Scheduler and processes.
-    ProgramSpec::required("sched_switch", Tracepoint("sched_switch")),
-    ProgramSpec::required("task_newtask", Tracepoint("task_newtask")),
-    ProgramSpec::required("sched_wakeup_new", Tracepoint("sched_wakeup_new")),
-    ProgramSpec::required("sched_process_exec", Tracepoint("sched_process_exec")),
-    ProgramSpec::required("sched_process_exit", Tracepoint("sched_process_exit")),
-    ProgramSpec::required("census", Iterator("task")),
+    ProgramSpec::required(name::SCHED_SWITCH, Tracepoint("sched_switch")),
+    ProgramSpec::required(name::TASK_NEWTASK, Tracepoint("task_newtask")),
+    ProgramSpec::required(name::SCHED_WAKEUP_NEW, Tracepoint("sched_wakeup_new")),
+    ProgramSpec::required(name::SCHED_PROCESS_EXEC, Tracepoint("sched_process_exec")),
+    ProgramSpec::required(name::SCHED_PROCESS_EXIT, Tracepoint("sched_process_exit")),
+    ProgramSpec::required(name::CENSUS, Iterator("task")),
     ProgramSpec::optional(
-        "settle_running",
+        name::SETTLE_RUNNING,
         OnDemand,
         "the CPU time of a thread is counted when it is switched out, not while it runs",
     ),
     ProgramSpec {
         only_with: Some(Allocation::BeforeTheLock),
-        ..ProgramSpec::required("enrol_threads", SleepableIterator("task"))
+        ..ProgramSpec::required(name::ENROL_THREADS, SleepableIterator("task"))
     },
     // Cgroups.
     ProgramSpec::optional(
-        "cgroup_mkdir",
+        name::CGROUP_MKDIR,
         Tracepoint("cgroup_mkdir"),
         "new sessions are found by scanning the hierarchy every second",
     ),
     ProgramSpec::optional(
-        "cgroup_rmdir",
+        name::CGROUP_RMDIR,
         Tracepoint("cgroup_rmdir"),
         "ended sessions are found by scanning the hierarchy every second",
     ),
     ProgramSpec::optional(
-        "cgroup_attach_task",
+        name::CGROUP_ATTACH_TASK,
         Tracepoint("cgroup_attach_task"),
         "the first process of a session is stamped only when it is born there",
     ),
     // TCP.
     ProgramSpec::optional(
-        "inet_sock_set_state",
+        name::INET_SOCK_SET_STATE,
         Tracepoint("inet_sock_set_state"),
         "TCP connections are not measured",
     ),
     ProgramSpec::optional(
-        "tcp_destroy_sock",
+        name::TCP_DESTROY_SOCK,
         Tracepoint("tcp_destroy_sock"),
         "TCP bytes are counted when a connection closes; there are no round-trip times",
     ),
     ProgramSpec::optional(
-        "connections",
+        name::CONNECTIONS,
         OnDemand,
         "TCP bytes are counted when a connection closes; there are no round-trip times",
     ),
     ProgramSpec::optional(
-        "open_sockets",
+        name::OPEN_SOCKETS,
         Iterator("task_file"),
         "connections that are older than their session's adoption are measured when they close",
     ),
     ProgramSpec::optional(
-        "tcp_receive_reset",
+        name::TCP_RECEIVE_RESET,
         Tracepoint("tcp_receive_reset"),
         "resets received are not counted",
     ),
     ProgramSpec::optional(
-        "tcp_send_reset",
+        name::TCP_SEND_RESET,
         Tracepoint("tcp_send_reset"),
         "resets sent are not counted",
     ),
     // UDP.
     ProgramSpec::optional(
-        "sock_send_length",
+        name::SOCK_SEND_LENGTH,
         Tracepoint("sock_send_length"),
         "before Linux 6.3 the functions udp_sendmsg and udpv6_sendmsg are hooked",
     ),
     ProgramSpec::optional(
-        "sock_recv_length",
+        name::SOCK_RECV_LENGTH,
         Tracepoint("sock_recv_length"),
         "before Linux 6.3 the function skb_consume_udp is hooked",
     ),
     ProgramSpec {
-        stands_in_for: Some("sock_send_length"),
+        stands_in_for: Some(name::SOCK_SEND_LENGTH),
         ..ProgramSpec::optional(
-            "udp_sendmsg",
+            name::UDP_SENDMSG,
             FunctionExit("udp_sendmsg"),
             "UDP is not measured",
         )
     },
     ProgramSpec {
-        stands_in_for: Some("sock_send_length"),
+        stands_in_for: Some(name::SOCK_SEND_LENGTH),
         ..ProgramSpec::optional(
-            "udpv6_sendmsg",
+            name::UDPV6_SENDMSG,
             FunctionExit("udpv6_sendmsg"),
             "UDP sent over IPv6 is not counted",
         )
     },
     ProgramSpec {
-        stands_in_for: Some("sock_recv_length"),
+        stands_in_for: Some(name::SOCK_RECV_LENGTH),
         ..ProgramSpec::optional(
-            "skb_consume_udp",
+            name::SKB_CONSUME_UDP,
             FunctionEntry("skb_consume_udp"),
             "UDP is not measured",
         )
     },
     ProgramSpec::optional(
-        "udp_fail_queue_rcv_skb",
+        name::UDP_FAIL_QUEUE_RCV_SKB,
         Tracepoint("udp_fail_queue_rcv_skb"),
         "UDP drops are not counted",
     ),
@@ -219,35 +221,35 @@ pub const PROGRAMS: &[ProgramSpec] = &[
     ProgramSpec {
         controller: Some("io"),
         ..ProgramSpec::optional(
-            "block_rq_complete",
+            name::BLOCK_RQ_COMPLETE,
             Tracepoint("block_rq_complete"),
             "block I/O is not measured",
         )
     },
     // Memory.
     ProgramSpec::optional(
-        "reclaim_begin",
+        name::RECLAIM_BEGIN,
         Tracepoint("mm_vmscan_direct_reclaim_begin"),
         "stalls because the node is out of memory are not measured",
     ),
     ProgramSpec::optional(
-        "reclaim_end",
+        name::RECLAIM_END,
         Tracepoint("mm_vmscan_direct_reclaim_end"),
         "stalls because the node is out of memory are not measured",
     ),
     ProgramSpec::optional(
-        "cgroup_reclaim_begin",
+        name::CGROUP_RECLAIM_BEGIN,
         Tracepoint("mm_vmscan_memcg_reclaim_begin"),
         "stalls at the memory limit of a cgroup are not measured",
     ),
     ProgramSpec::optional(
-        "cgroup_reclaim_end",
+        name::CGROUP_RECLAIM_END,
         Tracepoint("mm_vmscan_memcg_reclaim_end"),
         "stalls at the memory limit of a cgroup are not measured",
     ),
     // GPUs.
     ProgramSpec::optional(
-        "nvidia_dev_xid",
+        name::NVIDIA_DEV_XID,
         DriverTracepoint {
             category: "nvidia",
             name: "nvidia_dev_xid",

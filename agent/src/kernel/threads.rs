@@ -19,6 +19,7 @@ use super::{
     census::Census,
     maps::{EXITED_PROCESSES, PROCESS_STATS, TASK_STATES, value},
     object::TaskStore,
+    programs::name,
     syscall,
 };
 
@@ -101,7 +102,7 @@ impl Kernel {
         self.enrol_threads();
         let began = Instant::now();
         let before = self.process_stats()?;
-        let records: Vec<CensusRecord> = self.records("census")?;
+        let records: Vec<CensusRecord> = self.records(name::CENSUS)?;
         Some(self.walks.take(&records, &before, began))
     }
 
@@ -115,12 +116,12 @@ impl Kernel {
 
     /// Brings the CPU time of the threads that run now up to date, on each CPU that is not idle.
     pub fn settle_running(&mut self) {
-        if !self.is_up("settle_running") {
+        if !self.is_up(name::SETTLE_RUNNING) {
             return;
         }
         let Some(Ok(program)) = self
             .ebpf
-            .program("settle_running")
+            .program(name::SETTLE_RUNNING)
             .map(aya::programs::Program::fd)
         else {
             return;
@@ -139,7 +140,7 @@ impl Kernel {
     /// because no thread is measured on a CPU where the program sleeps in the midst of it (before 6.2,
     /// `bpf_task_storage_busy`, `kernel/bpf/bpf_task_storage.c`).
     fn enrol_threads(&mut self) {
-        if !self.is_up("enrol_threads") {
+        if !self.is_up(name::ENROL_THREADS) {
             return;
         }
         let unmeasured = self.unmeasured_switches();
@@ -147,7 +148,7 @@ impl Kernel {
             .enrolled
             .is_none_or(|(when, then)| then != unmeasured && when.elapsed() >= ENROL_AGAIN);
         if due {
-            let _nothing_written: Option<Vec<CensusRecord>> = self.records("enrol_threads");
+            let _nothing_written: Option<Vec<CensusRecord>> = self.records(name::ENROL_THREADS);
             self.enrolled = Some((Instant::now(), unmeasured));
         }
     }

@@ -11,8 +11,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use debian_archive::Archive;
-use lab::programs::{AGENT, WORKLOAD};
 use ebpf_build::toolchain;
+use lab::programs::{AGENT, WORKLOAD};
 
 use super::list::Architecture;
 use crate::command;

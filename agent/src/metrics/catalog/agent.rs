@@ -1,10 +1,13 @@
 //! The agent: its programs, its sessions, its work.
 
-use crate::metrics::family::{
-    Buckets, Family,
-    Kind::{Counter, Gauge, Histogram},
-    Samples::Node,
-    Source, Unit,
+use crate::{
+    kernel::programs::name,
+    metrics::family::{
+        Buckets, Family,
+        Kind::{Counter, Gauge, Histogram},
+        Samples::Node,
+        Source, Unit,
+    },
 };
 
 pub(super) const FAMILIES: &[Family] = &[
@@ -140,7 +143,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Histogram(Buckets::FULL),
         unit: Unit::Seconds,
         labels: &[],
-        source: Source::Program("cgroup_mkdir"),
+        source: Source::Program(name::CGROUP_MKDIR),
         samples: Node(|state, out| out.histogram(&[], &state.snapshot.agent.adoption)),
     },
     Family {
@@ -165,7 +168,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[],
-        source: Source::Program("sched_switch"),
+        source: Source::Program(name::SCHED_SWITCH),
         samples: Node(|state, out| {
             out.number(&[], state.snapshot.agent.unmeasured_switches as f64);
         }),

@@ -3,11 +3,14 @@
 use agent_common::block::{READ, WRITE};
 
 use super::{buckets, observed};
-use crate::metrics::family::{
-    Buckets, Family,
-    Kind::{Counter, Histogram},
-    Samples::Occasional,
-    Source, Unit,
+use crate::{
+    kernel::programs::name,
+    metrics::family::{
+        Buckets, Family,
+        Kind::{Counter, Histogram},
+        Samples::Occasional,
+        Source, Unit,
+    },
 };
 
 /// 0.24 ms, 4 ms, 62 ms: a cache, a flash disk, trouble.
@@ -22,7 +25,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Histogram(BLOCK_IO),
         unit: Unit::Seconds,
         labels: OPERATION,
-        source: Source::Program("block_rq_complete"),
+        source: Source::Program(name::BLOCK_RQ_COMPLETE),
         samples: Occasional(|s, out| {
             if let Some(block) = &s.counts.block {
                 observed(
@@ -44,7 +47,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::Bytes,
         labels: &[("operation", "read, write")],
-        source: Source::Program("block_rq_complete"),
+        source: Source::Program(name::BLOCK_RQ_COMPLETE),
         samples: Occasional(|s, out| {
             if let Some(block) = &s.counts.block {
                 let [read, write] = &block.operations;

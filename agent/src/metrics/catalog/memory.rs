@@ -2,7 +2,10 @@
 
 use super::{MEAN_ONLY, observed};
 use crate::{
-    kernel::accounts::{CgroupAccounts, Pressure},
+    kernel::{
+        accounts::{CgroupAccounts, Pressure},
+        programs::name,
+    },
     metrics::family::{
         Family,
         Kind::{Counter, Gauge, Histogram},
@@ -40,7 +43,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Histogram(MEAN_ONLY),
         unit: Unit::Seconds,
         labels: &[],
-        source: Source::Program("cgroup_reclaim_end"),
+        source: Source::Program(name::CGROUP_RECLAIM_END),
         samples: Occasional(|s, out| {
             if let Some(memory) = &s.counts.memory {
                 observed(out, &[], &memory.reclaim_stall);
@@ -66,7 +69,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Histogram(MEAN_ONLY),
         unit: Unit::Ratio,
         labels: &[],
-        source: Source::Program("sched_switch"),
+        source: Source::Program(name::SCHED_SWITCH),
         samples: Occasional(|s, out| observed(out, &[], &s.counts.utilization.histogram)),
     },
     Family {

@@ -4,6 +4,7 @@ use agent_common::net::{INBOUND, OUTBOUND, Traffic};
 
 use super::{MEAN_ONLY, buckets, long, observed};
 use crate::{
+    kernel::programs::name,
     metrics::family::{
         Buckets, Family,
         Kind::{Counter, Gauge, Histogram},
@@ -32,7 +33,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::Bytes,
         labels: &[("direction", "transmit, receive"), ("protocol", "tcp, udp")],
-        source: Source::Program("inet_sock_set_state"),
+        source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: PerSession(|s, out| {
             let Some(net) = &s.counts.net else { return };
             let sum =
@@ -57,7 +58,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Gauge,
         unit: Unit::None,
         labels: &[],
-        source: Source::Program("connections"),
+        source: Source::Program(name::CONNECTIONS),
         samples: PerSession(|s, out| {
             if let Some(clients) = s.counts.net.as_ref().and_then(Net::clients) {
                 out.number(&[], clients as f64);
@@ -70,7 +71,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Gauge,
         unit: Unit::None,
         labels: SIDE,
-        source: Source::Program("connections"),
+        source: Source::Program(name::CONNECTIONS),
         samples: Occasional(|s, out| {
             by_side(s, |labels, side| {
                 if let Some(connections) = side.connections {
@@ -85,7 +86,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: SIDE,
-        source: Source::Program("inet_sock_set_state"),
+        source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: Occasional(|s, out| by_side(s, |l, side| out.number(l, side.opened as f64))),
     },
     Family {
@@ -94,7 +95,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[("side", "outbound")],
-        source: Source::Program("inet_sock_set_state"),
+        source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: Occasional(|s, out| {
             let failures = s
                 .counts
@@ -112,7 +113,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: SIDE,
-        source: Source::Program("tcp_receive_reset"),
+        source: Source::Program(name::TCP_RECEIVE_RESET),
         samples: Occasional(|s, out| by_side(s, |l, side| out.number(l, side.resets as f64))),
     },
     Family {
@@ -121,7 +122,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: SIDE,
-        source: Source::Program("inet_sock_set_state"),
+        source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: Occasional(|s, out| {
             by_side(s, |l, side| out.number(l, side.traffic.retransmits as f64));
         }),
@@ -132,7 +133,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Histogram(ROUND_TRIP),
         unit: Unit::Seconds,
         labels: SIDE,
-        source: Source::Program("connections"),
+        source: Source::Program(name::CONNECTIONS),
         samples: Occasional(|s, out| by_side(s, |l, side| observed(out, l, &side.rtt))),
     },
     Family {
@@ -141,7 +142,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Histogram(MEAN_ONLY),
         unit: Unit::Seconds,
         labels: &[("side", "outbound")],
-        source: Source::Program("inet_sock_set_state"),
+        source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: Occasional(|s, out| {
             if let Some(net) = &s.counts.net {
                 observed(out, &[("side", "outbound")], &net.tcp[OUTBOUND].connect);
@@ -154,7 +155,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Histogram(LONG_MEAN_ONLY),
         unit: Unit::Seconds,
         labels: SIDE,
-        source: Source::Program("inet_sock_set_state"),
+        source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: Occasional(|s, out| by_side(s, |l, side| observed(out, l, &side.duration))),
     },
     Family {
@@ -163,7 +164,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[("direction", "transmit, receive")],
-        source: Source::Program("sock_send_length"),
+        source: Source::Program(name::SOCK_SEND_LENGTH),
         samples: Occasional(|s, out| {
             if let Some([transmit, receive]) = s.counts.net.as_ref().and_then(Net::used_udp) {
                 out.number(&[("direction", "transmit")], transmit.datagrams as f64);
@@ -177,7 +178,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[("direction", "receive")],
-        source: Source::Program("udp_fail_queue_rcv_skb"),
+        source: Source::Program(name::UDP_FAIL_QUEUE_RCV_SKB),
         samples: Occasional(|s, out| {
             if let Some([_, receive]) = s.counts.net.as_ref().and_then(Net::used_udp) {
                 out.number(&[("direction", "receive")], receive.drops as f64);

@@ -1,10 +1,13 @@
 //! Processes: who is alive, and how they begin and end.
 
-use crate::metrics::family::{
-    Family,
-    Kind::{Counter, Gauge},
-    Samples::{Occasional, PerSession},
-    Source, Unit,
+use crate::{
+    kernel::programs::name,
+    metrics::family::{
+        Family,
+        Kind::{Counter, Gauge},
+        Samples::{Occasional, PerSession},
+        Source, Unit,
+    },
 };
 
 pub(super) const FAMILIES: &[Family] = &[
@@ -14,7 +17,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Gauge,
         unit: Unit::None,
         labels: &[],
-        source: Source::Program("census"),
+        source: Source::Program(name::CENSUS),
         samples: PerSession(|s, out| {
             if let Some(census) = s.counts.census {
                 out.number(&[], census.processes as f64);
@@ -27,7 +30,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Gauge,
         unit: Unit::None,
         labels: &[],
-        source: Source::Program("census"),
+        source: Source::Program(name::CENSUS),
         samples: PerSession(|s, out| {
             if let Some(census) = s.counts.census {
                 out.number(&[], census.threads as f64);
@@ -40,7 +43,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[],
-        source: Source::Program("sched_wakeup_new"),
+        source: Source::Program(name::SCHED_WAKEUP_NEW),
         samples: PerSession(|s, out| out.number(&[], s.counts.process.forks as f64)),
     },
     Family {
@@ -49,7 +52,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[],
-        source: Source::Program("sched_process_exec"),
+        source: Source::Program(name::SCHED_PROCESS_EXEC),
         samples: PerSession(|s, out| out.number(&[], s.counts.process.execs as f64)),
     },
     Family {
@@ -58,7 +61,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[("reason", "success, error, signal, oom_killed")],
-        source: Source::Program("sched_process_exit"),
+        source: Source::Program(name::SCHED_PROCESS_EXIT),
         samples: Occasional(|s, out| {
             let process = &s.counts.process;
             for (reason, exits) in [
@@ -79,7 +82,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[],
-        source: Source::Program("sched_process_exit"),
+        source: Source::Program(name::SCHED_PROCESS_EXIT),
         samples: PerSession(|s, out| out.number(&[], s.counts.process.exits_oom_killed as f64)),
     },
     Family {
@@ -88,7 +91,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[],
-        source: Source::Program("sched_switch"),
+        source: Source::Program(name::SCHED_SWITCH),
         samples: PerSession(|s, out| out.number(&[], s.counts.sched.major_faults as f64)),
     },
 ];

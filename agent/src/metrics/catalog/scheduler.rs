@@ -1,11 +1,14 @@
 //! The scheduler: waiting, running and being preempted.
 
 use super::buckets;
-use crate::metrics::family::{
-    Buckets, Family,
-    Kind::{Counter, Histogram},
-    Samples::PerSession,
-    Source, Unit,
+use crate::{
+    kernel::programs::name,
+    metrics::family::{
+        Buckets, Family,
+        Kind::{Counter, Histogram},
+        Samples::PerSession,
+        Source, Unit,
+    },
 };
 
 const NS: f64 = 1e-9;
@@ -20,7 +23,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Histogram(RUNQUEUE_WAIT),
         unit: Unit::Seconds,
         labels: &[],
-        source: Source::Program("sched_switch"),
+        source: Source::Program(name::SCHED_SWITCH),
         samples: PerSession(|s, out| out.histogram(&[], &s.counts.sched.runqueue_wait)),
     },
     Family {
@@ -29,7 +32,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::Seconds,
         labels: &[],
-        source: Source::Program("sched_switch"),
+        source: Source::Program(name::SCHED_SWITCH),
         samples: PerSession(|s, out| out.number(&[], s.counts.cpu_ns as f64 * NS)),
     },
     Family {
@@ -38,7 +41,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[("kind", "voluntary, involuntary")],
-        source: Source::Program("sched_switch"),
+        source: Source::Program(name::SCHED_SWITCH),
         samples: PerSession(|s, out| {
             let sched = &s.counts.sched;
             out.number(&[("kind", "voluntary")], sched.voluntary_switches as f64);
@@ -54,7 +57,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[("by", "self, session, system")],
-        source: Source::Program("sched_switch"),
+        source: Source::Program(name::SCHED_SWITCH),
         samples: PerSession(|s, out| {
             let sched = &s.counts.sched;
             out.number(&[("by", "self")], sched.preempted_by_self as f64);

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::UNIX_EPOCH};
 
 use super::long;
 use crate::{
+    kernel::programs::name,
     metrics::family::{
         Buckets, Family,
         Kind::{BoundedHistogram, Counter, Gauge, Histogram},
@@ -154,7 +155,7 @@ pub(super) const FAMILIES: &[Family] = &[
                 "scheduled, first_process, first_listener, first_client, first_gpu_context, first_encoder",
             ),
         ],
-        source: Source::Program("cgroup_mkdir"),
+        source: Source::Program(name::CGROUP_MKDIR),
         samples: Node(|state, out| {
             for ((namespace, template, milestone), histogram) in &state.snapshot.agent.startup {
                 out.histogram(
