@@ -6,12 +6,9 @@
 //! busy ones are whom somebody looks at. Families of the node are never left out. What was left out is
 //! counted by family in `vdi_agent_series_dropped_total`.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cmp::Reverse, collections::BTreeSet};
 
-use super::family::{Family, Samples};
+use super::family::{Dropped, Family, Samples};
 use crate::{
     session::phase::Phase,
     snapshot::{SessionView, Snapshot},
@@ -19,9 +16,6 @@ use crate::{
 
 /// Families by which a session is known at all.
 const IDENTITY: [&str; 2] = ["vdi_session_info", "vdi_session_start_time"];
-
-/// Series left out so far, by the family's name.
-pub type Dropped = BTreeMap<String, u64>;
 
 /// Series of one family, of all sessions together and of each in the snapshot's order.
 pub(super) struct Size {

@@ -26,9 +26,9 @@ use prometheus_client::{
 };
 
 use super::{
-    budget::{Cut, Dropped, Size},
+    budget::{Cut, Size},
     catalog::families,
-    family::{Buckets, Family, Kind, Out, Samples, State, Unit},
+    family::{Buckets, Dropped, Family, Kind, Out, Samples, State, Unit},
     process::OwnProcess,
 };
 use crate::{config::ClassicBuckets, snapshot::Snapshot};

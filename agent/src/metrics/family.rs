@@ -1,15 +1,18 @@
 //! What a row of the catalogue is made of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agent_common::histogram::{Histogram, MAX_OCTAVE, MIN_OCTAVE};
 
-use super::{budget::Dropped, process::OwnProcess};
+use super::process::OwnProcess;
 use crate::{
     config::ClassicBuckets,
     kernel::programs,
     snapshot::{SessionView, Snapshot},
 };
+
+/// Series left out so far, by the family's name.
+pub type Dropped = BTreeMap<String, u64>;
 
 /// One metric family.
 pub struct Family {

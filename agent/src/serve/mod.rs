@@ -21,7 +21,7 @@ use axum::{Router, routing::get};
 use tokio::sync::watch;
 use tower_http::{CompressionLevel, compression::CompressionLayer};
 
-use crate::{config::Metrics, metrics::budget::Dropped, snapshot::Snapshot};
+use crate::{config::Metrics, metrics::family::Dropped, snapshot::Snapshot};
 
 /// What the endpoints read.
 #[derive(Clone)]
