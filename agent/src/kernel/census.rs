@@ -4,13 +4,15 @@
 //! A walk costs 0.7 to 0.9 µs a thread. So it is taken as seldom as its own duration says, whatever the number of
 //! threads: [`ROUTINE`] of the time at most, and [`SOON`] while processes move that only a walk can count.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use agent_common::{
     Slot,
     census::{CensusRecord, LEADER, THREAD},
     process::ProcessStats,
 };
+
+use super::pace::Pace;
 
 /// Threads and processes of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub struct Census {
     pub threads: u64,
 }
 
-/// Between two walks, in times of the last one's duration: 20,000 threads are walked every six seconds.
+/// The part of the time that walks take at most: 20,000 threads are walked every six seconds.
 const ROUTINE: u32 = 400;
 /// The same while there are processes that came in a way that is not counted one by one: of several threads, or
 /// into a session that the kernel was told of late.
@@ -39,8 +41,7 @@ struct Base {
 pub(super) struct Walks {
     /// By slot. The sums wrap: a session may have been adopted with processes that have ended since.
     bases: Vec<Base>,
-    /// When the last one ended, and what it took.
-    last: Option<(Instant, Duration)>,
+    pace: Pace,
     /// Something happened that only a walk can count.
     overdue: bool,
 }
@@ -60,16 +61,13 @@ impl Walks {
 
     /// When the walk that is wanted may be taken; `None` if none is.
     pub(super) fn wanted_at(&self) -> Option<Instant> {
-        let at = |(ended, took): (Instant, Duration)| ended + took * SOON;
-        self.overdue
-            .then(|| self.last.map_or_else(Instant::now, at))
+        self.overdue.then(|| self.pace.due_at(SOON))
     }
 
     /// Whether it is time for a walk.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        let pause = if self.overdue { SOON } else { ROUTINE };
-        self.last
-            .is_none_or(|(ended, took)| now >= ended + took * pause)
+        self.pace
+            .is_due(now, if self.overdue { SOON } else { ROUTINE })
     }
 
     /// Takes what a walk has found; `before` is what had come and gone when it began.
@@ -91,8 +89,7 @@ impl Walks {
             threads: census.threads.wrapping_sub(stats.threads()),
         };
         self.bases = found.iter().zip(before).map(less).collect();
-        let now = Instant::now();
-        self.last = Some((now, now.duration_since(began)));
+        self.pace.done(began);
         self.overdue = false;
         found
     }
@@ -114,6 +111,8 @@ impl Walks {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const SLOTS: usize = 3;
@@ -173,7 +172,7 @@ mod tests {
         let mut walks = Walks::default();
         let now = Instant::now();
         let second = Duration::from_secs(1);
-        walks.last = Some((now, second));
+        walks.pace = Pace::of(now, second);
         assert!(!walks.is_due(now + second * (ROUTINE - 1)));
         assert!(walks.is_due(now + second * ROUTINE));
         assert_eq!(walks.wanted_at(), None);

@@ -1,6 +1,7 @@
 //! The live connections: the keys of the map that has them, and what the program `connections` reads of each.
 //!
-//! A system call for each 4,096 keys, and three for each batch: 10,000 connections take about 3 ms.
+//! A system call for each 4,096 keys, and three for each batch: 1.5 µs a connection, most of which are misses of
+//! the cache.
 
 use std::os::fd::BorrowedFd;
 
@@ -11,6 +12,9 @@ use agent_common::{
 use aya::maps::{Array, MapData};
 
 use super::syscall;
+
+/// The part of the time that reading them takes at most: up to 13,000 are read each second, 40,000 every three.
+pub(super) const PART_OF_TIME: u32 = 50;
 
 /// Reads what belongs to sessions. The order is that of the hash table; none is there twice.
 pub(super) fn read(

@@ -4,7 +4,7 @@
 //! offsets; [`allocation`] says where a thread's state may be created; [`object`] holds the compiled programs, and
 //! `constants` writes into them what is known of this kernel; [`programs`] is the table of them; the names of the
 //! maps are in `maps`; `threads` reads whose a thread is, and `census` counts who is alive; `connections` reads
-//! those that are open; [`accounts`] reads the kernel's own files of a cgroup; [`ring`] decodes the events; `xid`
+//! those that are open, `pace` how often; [`accounts`] reads the kernel's own files of a cgroup; [`ring`] decodes the events; `xid`
 //! finds the NVIDIA driver's tracepoint, and [`log`] whom that driver blames; `syscall` is what aya lacks.
 
 pub mod accounts;
@@ -19,6 +19,7 @@ pub mod layout;
 pub mod log;
 mod maps;
 pub mod object;
+mod pace;
 pub mod preflight;
 pub mod programs;
 pub mod ring;
@@ -60,6 +61,7 @@ use self::{
         value,
     },
     object::TaskStore,
+    pace::Pace,
     preflight::Cgroup2Mount,
     programs::{Links, ProgramStatus, name},
     ring::Ring,
@@ -67,6 +69,7 @@ use self::{
 use crate::{allocator, error::Error};
 
 pub use census::Census;
+pub use pace::Reading;
 
 /// What the kernel side needs to know.
 #[derive(Clone, Debug)]
@@ -127,6 +130,7 @@ pub struct Kernel {
     enrolled: Option<(Instant, u64)>,
     /// The walks over the threads so far.
     walks: Walks,
+    connections_pace: Pace,
     cpus: usize,
     online_cpus: u32,
     /// Statistics are on while this is open.
@@ -244,6 +248,7 @@ impl Kernel {
             generation: 0,
             enrolled: None,
             walks: Walks::default(),
+            connections_pace: Pace::default(),
             cpus,
             online_cpus: online.len() as u32,
             statistics,
@@ -487,21 +492,30 @@ impl Kernel {
         }
     }
 
-    /// The sessions' live TCP connections, by slot; `None` without the programs.
-    pub fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
+    /// The sessions' live TCP connections, by slot; impossible without the programs.
+    pub fn connections(&mut self) -> Reading<Vec<ConnectionRecord>> {
         // Without the one that removes them the map has dead ones.
-        if !self.is_up(name::TCP_DESTROY_SOCK) {
-            return None;
+        if !self.is_up(name::TCP_DESTROY_SOCK) || !self.is_up(name::CONNECTIONS) {
+            return Reading::Impossible;
         }
-        if !self.is_up(name::CONNECTIONS) {
-            return None;
+        let began = Instant::now();
+        if !self
+            .connections_pace
+            .is_due(began, connections::PART_OF_TIME)
+        {
+            return Reading::NotDue;
         }
-        let mut all = self
-            .read_connections()
-            .inspect_err(|error| tracing::warn!(%error, "connections not read"))
-            .ok()?;
-        all.sort_unstable_by_key(|c| (c.slot, c.socket));
-        Some(all)
+        match self.read_connections() {
+            Ok(mut all) => {
+                all.sort_unstable_by_key(|c| (c.slot, c.socket));
+                self.connections_pace.done(began);
+                Reading::Taken(all)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "connections not read");
+                Reading::Impossible
+            }
+        }
     }
 
     fn read_connections(&mut self) -> Result<Vec<ConnectionRecord>, Box<dyn std::error::Error>> {

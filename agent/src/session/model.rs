@@ -28,7 +28,7 @@ use crate::{
         platform::{EndReason, Facts},
         rules::Identity,
     },
-    kernel::{Census, SlotCounts, accounts::CgroupAccounts},
+    kernel::{Census, Reading, SlotCounts, accounts::CgroupAccounts},
 };
 
 /// Namespace and template.
@@ -249,7 +249,7 @@ impl Session {
         &mut self,
         counted: SlotCounts,
         measures_udp: bool,
-        live: Option<&[ConnectionRecord]>,
+        live: Reading<&[ConnectionRecord]>,
     ) {
         // No `..`: what the kernel counts is either taken here or does not compile.
         let SlotCounts {

@@ -6,6 +6,8 @@ use agent_common::{
     net::{ConnectionRecord, INBOUND, NetStats, OUTBOUND, TcpSideStats, Traffic, UdpStats},
 };
 
+use crate::kernel::Reading;
+
 /// `ESTABLISHED` (`include/net/tcp_states.h`).
 const ESTABLISHED: u32 = 1;
 
@@ -45,7 +47,7 @@ impl Net {
         &mut self,
         stats: &NetStats,
         measures_udp: bool,
-        live: Option<&[ConnectionRecord]>,
+        live: Reading<&[ConnectionRecord]>,
     ) {
         // The milestones go to the registry, which knows when the session was made.
         let NetStats {
@@ -73,7 +75,7 @@ impl Net {
 }
 
 impl TcpSide {
-    fn take(&mut self, stats: &TcpSideStats, side: usize, live: Option<&[ConnectionRecord]>) {
+    fn take(&mut self, stats: &TcpSideStats, side: usize, live: Reading<&[ConnectionRecord]>) {
         let TcpSideStats {
             opened,
             connect_failures,
@@ -85,8 +87,15 @@ impl TcpSide {
         (self.opened, self.connect_failures, self.resets) = (opened, connect_failures, resets);
         (self.connect, self.duration) = (connect, duration);
         let mut sum = closed;
-        self.connections = live.map(|_| 0);
-        for record in live.unwrap_or_default() {
+        let (connections, live) = match live {
+            Reading::Impossible => (None, &[][..]),
+            // What the live ones carry is what it was; those that have closed meanwhile are in `closed`, and once
+            // all have, that is the sum.
+            Reading::NotDue => (self.connections, &[][..]),
+            Reading::Taken(live) => (Some(0), live),
+        };
+        self.connections = connections;
+        for record in live {
             if record.side as usize != side {
                 continue;
             }
@@ -136,19 +145,27 @@ mod tests {
     fn a_byte_is_counted_once_while_its_connection_lives_and_after() {
         let mut net = Net::default();
         let mut stats = NetStats::default();
-        net.take(&stats, false, Some(&[record(100, OUTBOUND)]));
+        net.take(&stats, false, Reading::Taken(&[record(100, OUTBOUND)]));
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 100);
         // Closed after the counters were read and before the iterator ran: nothing is lost or taken back.
-        net.take(&stats, false, Some(&[]));
+        net.take(&stats, false, Reading::Taken(&[]));
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 100);
         stats.tcp[OUTBOUND].closed.sent_bytes = 130;
         net.take(
             &stats,
             false,
-            Some(&[record(7, OUTBOUND), record(50, INBOUND)]),
+            Reading::Taken(&[record(7, OUTBOUND), record(50, INBOUND)]),
         );
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 137);
         assert_eq!(net.tcp[INBOUND].traffic.sent_bytes, 50);
         assert_eq!((net.clients(), net.tcp[OUTBOUND].rtt.count()), (Some(1), 2));
+        // Not read: what is known of the live ones stays, and what has closed is not counted twice.
+        stats.tcp[OUTBOUND].closed.sent_bytes = 136;
+        net.take(&stats, false, Reading::NotDue);
+        assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 137);
+        assert_eq!((net.clients(), net.tcp[OUTBOUND].rtt.count()), (Some(1), 2));
+        stats.tcp[OUTBOUND].closed.sent_bytes = 140;
+        net.take(&stats, false, Reading::NotDue);
+        assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 140);
     }
 }

@@ -329,7 +329,7 @@ impl Registry {
         let measures_udp = table.measures_udp();
         for session in self.sessions.values_mut() {
             let Some(slot) = session.slot else { continue };
-            let live = connections.as_ref().map(|all| {
+            let live = connections.part(|all| {
                 let from = all.partition_point(|c| c.slot < slot);
                 let to = all.partition_point(|c| c.slot <= slot);
                 &all[from..to]

@@ -2,7 +2,7 @@
 
 use agent_common::{Slot, cgroup::CgroupBirth, net::ConnectionRecord};
 
-use crate::kernel::{Before, Census, Kernel, SlotCounts};
+use crate::kernel::{Before, Census, Kernel, Reading, SlotCounts};
 
 /// What the registry needs of the kernel side; tests have one without a kernel.
 pub trait SlotTable {
@@ -21,8 +21,8 @@ pub trait SlotTable {
     fn measures_udp(&self) -> bool;
     /// Enters the connections that newly adopted sessions have already.
     fn find_open_connections(&mut self);
-    /// Live TCP connections, by slot; `None` when the kernel cannot tell.
-    fn connections(&mut self) -> Option<Vec<ConnectionRecord>>;
+    /// Live TCP connections, by slot; not at each sample if there are many.
+    fn connections(&mut self) -> Reading<Vec<ConnectionRecord>>;
     /// Brings the counts of threads that run now up to date.
     fn settle_running(&mut self);
     /// Processes may be in sessions that have not been counted one by one.
@@ -59,7 +59,7 @@ impl SlotTable for Kernel {
     fn find_open_connections(&mut self) {
         self.find_open_connections();
     }
-    fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
+    fn connections(&mut self) -> Reading<Vec<ConnectionRecord>> {
         self.connections()
     }
     fn settle_running(&mut self) {

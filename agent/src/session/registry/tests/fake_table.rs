@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use agent_common::{cgroup::CgroupBirth, net::ConnectionRecord};
 
 use crate::{
-    kernel::{Before, Census},
+    kernel::{Before, Census, Reading},
     session::registry::{Slot, SlotCounts, SlotTable},
 };
 
@@ -77,8 +77,8 @@ impl SlotTable for FakeTable {
     fn measures_udp(&self) -> bool {
         false
     }
-    fn connections(&mut self) -> Option<Vec<ConnectionRecord>> {
-        None
+    fn connections(&mut self) -> Reading<Vec<ConnectionRecord>> {
+        Reading::Impossible
     }
     fn census(&mut self) -> Option<Vec<Census>> {
         let mut census = vec![Census::default(); 4096];
