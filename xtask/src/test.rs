@@ -1,17 +1,22 @@
 //! `cargo xtask test`: all tests, and before them the checks that need no running kernel.
 //!
 //! Unit tests run as whoever calls. Integration tests load programs into the running kernel, so
-//! they need root and run one after the other: each counts events of the whole machine.
+//! they need root. Which of them run beside each other is in [`lanes`].
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+mod ending;
+mod lanes;
+mod program;
+mod skips;
 
-use anyhow::{Context, Result, bail};
+use std::env;
+
+use anyhow::{Result, ensure};
 use clap::{ArgGroup, Args};
 
+use self::program::{Call, Ended, Program};
 use crate::setup::{self, Purpose};
 use crate::workspace::{self, Compiler};
-use crate::{ci, command, gpu, kernels};
+use crate::{ci, gpu, kernels};
 
 /// The options of `test`.
 #[derive(Args)]
@@ -61,77 +66,40 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 pub(crate) fn run_tests(filter: Option<&str>, compiler: Compiler) -> Result<()> {
     setup::prepare(Purpose::Test)?;
     let agent = workspace::build(compiler)?;
-
-    let mut results = Vec::new();
-    let mut unit = workspace::cargo("test", compiler)?;
-    unit.args(["--lib", "--bins", "--no-fail-fast"])
-        .args(filter);
-    let unit_passed = run_and_collect(&mut unit, &mut results)?;
-
-    let mut integration = workspace::cargo("test", compiler)?;
-    integration.args(["--test", "*", "--no-fail-fast"]);
-    if !command::is_root() {
-        // cargo itself stays the caller's, so that root owns nothing in target/.
-        let runner = r#"target."cfg(all())".runner=["sudo", "--preserve-env"]"#;
-        integration.args(["--config", runner]);
-    }
-    integration
-        .args(filter)
-        .args(["--", "--test-threads=1"])
-        .env("SESSIONSCOPE_BIN", agent);
-    let integration_passed = run_and_collect(&mut integration, &mut results)?;
-
+    let call = Call {
+        agent: &agent,
+        filter,
+        environment: &[],
+        limit: program::LIMIT,
+    };
+    let ended = lanes::run(programs(compiler)?, &call)?;
     println!("\nresults of all test programs:");
-    for result in results {
-        println!("  {result}");
+    for program in &ended {
+        if let Some(summary) = program.summary() {
+            println!("  {:<24} {summary}", program.name);
+        }
     }
-    if !(unit_passed && integration_passed) {
-        bail!("some tests failed: their output is above, under `failures:`");
+    let skips: usize = ended.iter().map(|program| program.skips().count()).sum();
+    if skips > 0 {
+        println!("{skips} tests were skipped: their output says why");
+    }
+    let faults: Vec<_> = ended.iter().filter_map(Ended::fault).collect();
+    ensure!(
+        faults.is_empty(),
+        "some tests failed: their output is above, under `failures:`, and in {}; {}",
+        program::output_folder()?.display(),
+        faults.join(", ")
+    );
+    if env::var_os("CI").is_some_and(|ci| ci == "true") {
+        skips::check(&ended)?;
     }
     Ok(())
 }
 
-/// Runs `cargo test`, shows what it prints and keeps the summary line of each test program that
-/// had tests to run.
-fn run_and_collect(cargo: &mut Command, results: &mut Vec<String>) -> Result<bool> {
-    let mut child = cargo
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| command::cannot_start(cargo))?;
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).lines() {
-            let line = line.context("cannot read what the tests print")?;
-            println!("{line}");
-            if is_summary(&line) {
-                results.push(line);
-            }
-        }
-    }
-    Ok(child
-        .wait()
-        .context("cannot wait for `cargo test`")?
-        .success())
-}
-
-fn is_summary(line: &str) -> bool {
-    line.starts_with("test result: ") && !line.contains(" 0 passed; 0 failed; 0 ignored;")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_summary;
-
-    #[test]
-    fn summaries_of_programs_without_tests_are_left_out() {
-        assert!(is_summary(
-            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured;"
-        ));
-        assert!(is_summary(
-            "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured;"
-        ));
-        assert!(!is_summary(
-            "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured;"
-        ));
-        assert!(!is_summary("test histogram::buckets ... ok"));
-    }
+/// The test programs that cargo has built.
+fn programs(compiler: Compiler) -> Result<Vec<Program>> {
+    let executables = workspace::executables(compiler)?;
+    let programs: Vec<_> = executables.into_iter().filter_map(Program::of).collect();
+    ensure!(!programs.is_empty(), "cargo has built no test program");
+    Ok(programs)
 }

@@ -5,7 +5,7 @@
 //! names the same packages, because cargo compiles a dependency again for another set of them.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -33,8 +33,12 @@ pub(crate) struct Executable {
     pub(crate) path: PathBuf,
     /// Whether it is a program of tests, and not a program of the package.
     pub(crate) is_test: bool,
+    /// What its source is to the package: `lib`, `bin`, `test` or another word of cargo's.
+    pub(crate) kind: String,
     /// Its package is this one of the workspace.
     pub(crate) package: String,
+    /// The package's folder, in which cargo starts its tests.
+    pub(crate) folder: PathBuf,
 }
 
 /// A command of cargo for all packages.
@@ -93,7 +97,12 @@ pub(crate) fn executable(message: &str) -> Result<Option<Executable>> {
         name: text(&message["target"]["name"]),
         path: path.into(),
         is_test: message["profile"]["test"].as_bool().unwrap_or(false),
+        kind: text(&message["target"]["kind"][0]),
         package: package.unwrap_or_default().to_owned(),
+        folder: Path::new(&text(&message["manifest_path"]))
+            .parent()
+            .map(Path::to_owned)
+            .unwrap_or_default(),
     }))
 }
 
@@ -110,6 +119,8 @@ fn clippy() -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::executable;
 
     #[test]
@@ -117,7 +128,7 @@ mod tests {
         let message = |id: &str| {
             format!(
                 r#"{{"reason":"compiler-artifact","package_id":"{id}","executable":"/t/net-1",
-                    "target":{{"name":"net","kind":["test"]}},"profile":{{"test":true}}}}"#
+                    "manifest_path":"/r/tests/Cargo.toml","target":{{"name":"net","kind":["test"]}},"profile":{{"test":true}}}}"#
             )
         };
         for (id, package) in [
@@ -129,7 +140,11 @@ mod tests {
         ] {
             let found = executable(&message(id)).unwrap().unwrap();
             assert_eq!((found.name.as_str(), found.is_test), ("net", true));
-            assert_eq!(found.package, package);
+            assert_eq!(
+                (found.package.as_str(), found.kind.as_str()),
+                (package, "test")
+            );
+            assert_eq!(found.folder, Path::new("/r/tests"));
         }
         let library = r#"{"reason":"compiler-artifact","executable":null}"#;
         assert!(executable(library).unwrap().is_none());

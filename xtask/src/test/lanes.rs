@@ -1,0 +1,218 @@
+//! Which test programs run beside each other, and which alone.
+//!
+//! Most of them wait most of the time: for the agent's next sample, for a period to pass, for a driver that
+//! hangs. Those run some at once. Those that measure how long something took, or how much the machine did,
+//! have the machine for themselves.
+//!
+//! It is not cargo-nextest that runs them: it would have to be compiled first, and that takes longer than what
+//! it would save. What is used of it here is a queue.
+
+use std::sync::Mutex;
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Result, anyhow};
+
+use super::program::{Call, Ended, Program};
+
+/// Programs at a time. On two CPUs four of them leave some of the time unused; more make those late that
+/// promise something within seconds.
+const AT_ONCE: usize = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    Beside,
+    Alone,
+}
+use Lane::{Alone, Beside};
+
+/// A test program, its lane, and why. Of those that run beside each other the longest begin first.
+///
+/// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
+/// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
+/// One that is not named runs alone.
+const LANES: [(&str, Lane, &str); 37] = [
+    (
+        "crowd",
+        Beside,
+        "comes and goes once a second; memory is the agent's own",
+    ),
+    (
+        "gpu_faults",
+        Beside,
+        "its agent has priority, and is judged by when the CPUs stood still for that",
+    ),
+    ("gpu_lists", Beside, "waits for rounds of the GPUs"),
+    (
+        "kubernetes",
+        Beside,
+        "waits for the watch of its own API server",
+    ),
+    ("gpu_hangs", Beside, "as gpu_faults"),
+    (
+        "logind",
+        Beside,
+        "a bus, a logind and a /run of its own; waits for comparisons",
+    ),
+    ("budget", Beside, "waits for samples"),
+    (
+        "prometheus",
+        Beside,
+        "compares two accounts of the same waits, however long they are",
+    ),
+    (
+        "gpu_churn",
+        Beside,
+        "exact to a sample of each process, of the driver's clock",
+    ),
+    ("gpu_layout", Beside, "as gpu_faults"),
+    (
+        "gpu",
+        Beside,
+        "counts samples of the driver's clock; the Xid that it puts into the kernel's log blames a \
+         process, which no other agent has",
+    ),
+    ("operations", Beside, "waits for Prometheus to fire"),
+    ("restart", Beside, "counts sessions of its own"),
+    ("nvml_real", Beside, "has a /dev of its own"),
+    (
+        "exposition",
+        Beside,
+        "reads what is served; the kernel's statistics that it turns on cost others some per cent",
+    ),
+    ("ends", Beside, "counts sessions of its own"),
+    ("cli", Beside, "reads what is printed"),
+    (
+        "errors",
+        Beside,
+        "looks for ids that its own agent held in all of the kernel's: none is used again soon",
+    ),
+    ("report", Beside, "says what this kernel has"),
+    ("locks", Beside, "reads the objects of the kernel programs"),
+    ("object", Beside, "reads the objects of the kernel programs"),
+    ("xid", Beside, "is for guests, where nothing runs beside it"),
+    ("nvml-scenario.devices", Beside, "needs no kernel"),
+    ("nvml-scenario.environment", Beside, "needs no kernel"),
+    ("nvml-scenario.faults", Beside, "needs no kernel"),
+    ("nvml-scenario.processes", Beside, "needs no kernel"),
+    ("nvml-scenario.sessions", Beside, "needs no kernel"),
+    (
+        "lifecycle",
+        Alone,
+        "as many forks as the machine can do, of which none may be lost",
+    ),
+    (
+        "truth",
+        Alone,
+        "waits and switches within 1 % of the kernel's account",
+    ),
+    (
+        "turnover",
+        Alone,
+        "sessions end within tens of milliseconds",
+    ),
+    (
+        "sessions",
+        Alone,
+        "sessions are adopted within milliseconds",
+    ),
+    ("memory", Alone, "the pressure of the whole machine"),
+    ("net", Alone, "round-trip times"),
+    ("netem", Alone, "delays and losses"),
+    ("milestones", Alone, "promises 20 ms"),
+    ("block", Alone, "how long a disk takes"),
+    (
+        "memory_pressure",
+        Alone,
+        "is for guests, whose memory it takes",
+    ),
+];
+
+fn lane(program: &Program) -> Lane {
+    let row = LANES.iter().find(|(name, ..)| *name == program.name);
+    match row {
+        Some((_, lane, _)) => *lane,
+        None if program.is_integration => Alone,
+        // Unit tests are of what needs no kernel.
+        None => Beside,
+    }
+}
+
+/// Runs all of them, shows what each prints when it has ended, and returns how.
+pub(super) fn run(programs: Vec<Program>, call: &Call<'_>) -> Result<Vec<Ended>> {
+    // Units, which have no place, come first: they fail soonest.
+    let order = |program: &Program| LANES.iter().position(|(name, ..)| *name == program.name);
+    let (mut beside, mut alone): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|one| lane(one) == Beside);
+    beside.sort_by_key(order);
+    alone.sort_by_key(order);
+    let mut ended = Vec::new();
+    for (what, programs, at_once) in [("beside others", beside, AT_ONCE), ("alone", alone, 1)] {
+        let began = Instant::now();
+        let count = programs.len();
+        ended.extend(run_lane(programs, at_once, call)?);
+        eprintln!(
+            "{count} test programs {what}: {:.1} s",
+            began.elapsed().as_secs_f64()
+        );
+    }
+    Ok(ended)
+}
+
+fn run_lane(programs: Vec<Program>, at_once: usize, call: &Call<'_>) -> Result<Vec<Ended>> {
+    let queue = Mutex::new(programs.into_iter());
+    let all = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().ok().and_then(|mut queue| queue.next());
+                    let Some(program) = next else { break };
+                    let ended = program.run(call);
+                    if let Ok(ended) = &ended {
+                        show(ended);
+                    }
+                    if let Ok(mut all) = all.lock() {
+                        all.push(ended);
+                    }
+                }
+            });
+        }
+    });
+    let all = all
+        .into_inner()
+        .map_err(|_| anyhow!("a thread that runs test programs has ended in the middle"))?;
+    all.into_iter().collect()
+}
+
+/// Prints all that a program has printed, at once; nothing of one that had no test to run.
+fn show(ended: &Ended) {
+    if ended.summary().is_some() || ended.fault().is_some() {
+        let seconds = ended.took.as_secs_f64();
+        println!(
+            "     Ended {} ({seconds:.1} s)\n{}",
+            ended.name, ended.output
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::LANES;
+    use crate::command;
+
+    #[test]
+    fn every_program_of_the_table_exists_and_is_there_once() {
+        let names: BTreeSet<_> = LANES.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(names.len(), LANES.len());
+        for name in names {
+            let file = match name.split_once('.') {
+                Some(("nvml-scenario", name)) => format!("tests/nvml/tests/{name}.rs"),
+                _ => format!("tests/tests/{name}.rs"),
+            };
+            assert!(command::repository().join(&file).is_file(), "no {file}");
+        }
+    }
+}
