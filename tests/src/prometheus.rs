@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -177,9 +177,13 @@ impl Drop for Prometheus {
     }
 }
 
-/// A port that was free a moment ago; Prometheus does not tell which it got for port 0.
+/// A port that was free a moment ago; Prometheus does not tell which it got for port 0. It is of an address
+/// of loopback that no other process of tests has, which could take the port in between.
 fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port can be had");
+    // A pid has 22 bits; the second byte is never 0, as in the address that agents have.
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let own = Ipv4Addr::new(127, high + 1, middle, low);
+    let listener = TcpListener::bind((own, 0)).expect("a port can be had");
     listener.local_addr().expect("a socket has an address")
 }
 
