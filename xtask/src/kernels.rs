@@ -125,6 +125,17 @@ pub(crate) fn run_for_ci(compiler: Compiler) -> Result<()> {
     run_all(boots.into_iter().collect::<Result<_>>()?, &wanted, false)
 }
 
+/// Boots every kernel that takes it on the machine that is short of memory, for as long as proves something.
+pub(crate) fn run_under_pressure() -> Result<()> {
+    let options = MatrixOptions {
+        kernel: Vec::new(),
+        bed: Some(Bed::Pressure),
+        pressure: WHOLE_PRESSURE,
+        refresh: false,
+    };
+    run(&options, None, false)
+}
+
 fn run_all(boots: Vec<Boot>, wanted: &Wanted<'_>, write_docs: bool) -> Result<()> {
     setup::prepare(Purpose::Kernels)?;
     build_ebpf::build()?;

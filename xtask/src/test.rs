@@ -5,15 +5,18 @@
 
 mod ending;
 mod lanes;
+mod long;
 mod program;
+mod report;
 mod skips;
 
-use std::env;
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::{ArgGroup, Args};
 
-use self::program::{Call, Ended, Program};
+use self::program::{Call, Program};
+use self::report::Report;
 use crate::setup::{self, Purpose};
 use crate::workspace::{self, Compiler};
 use crate::{ci, gpu, kernels};
@@ -28,6 +31,9 @@ pub(crate) struct Options {
     /// Run the tests alone, without `lint`, `docs --check` and the kernels.
     #[arg(long)]
     no_lint: bool,
+    /// Run this long test, which is no part of all tests, and nothing else.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["kernels", "gpu", "filter", "no_lint"])]
+    long: Option<String>,
     /// Run the integration tests on every kernel of the list, booted in QEMU, and nothing else.
     #[arg(long)]
     kernels: bool,
@@ -56,6 +62,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.gpu {
         return gpu::run(&options.comparison, options.write_docs);
     }
+    if let Some(name) = &options.long {
+        return long::run(name, || prepare(Compiler::Plain));
+    }
     if options.no_lint || options.filter.is_some() {
         return run_tests(options.filter.as_deref(), Compiler::Plain);
     }
@@ -64,42 +73,22 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Builds everything and runs the tests; all of them run even when some fail.
 pub(crate) fn run_tests(filter: Option<&str>, compiler: Compiler) -> Result<()> {
-    setup::prepare(Purpose::Test)?;
-    let agent = workspace::build(compiler)?;
+    let (agent, programs) = prepare(compiler)?;
     let call = Call {
         agent: &agent,
         filter,
         environment: &[],
         limit: program::LIMIT,
     };
-    let ended = lanes::run(programs(compiler)?, &call)?;
-    println!("\nresults of all test programs:");
-    for program in &ended {
-        if let Some(summary) = program.summary() {
-            println!("  {:<24} {summary}", program.name);
-        }
-    }
-    let skips: usize = ended.iter().map(|program| program.skips().count()).sum();
-    if skips > 0 {
-        println!("{skips} tests were skipped: their output says why");
-    }
-    let faults: Vec<_> = ended.iter().filter_map(Ended::fault).collect();
-    ensure!(
-        faults.is_empty(),
-        "some tests failed: their output is above, under `failures:`, and in {}; {}",
-        program::output_folder()?.display(),
-        faults.join(", ")
-    );
-    if env::var_os("CI").is_some_and(|ci| ci == "true") {
-        skips::check(&ended)?;
-    }
-    Ok(())
+    Report::of(programs, &call)?.check()
 }
 
-/// The test programs that cargo has built.
-fn programs(compiler: Compiler) -> Result<Vec<Program>> {
+/// Builds everything; returns the agent's path and the test programs.
+fn prepare(compiler: Compiler) -> Result<(PathBuf, Vec<Program>)> {
+    setup::prepare(Purpose::Test)?;
+    let agent = workspace::build(compiler)?;
     let executables = workspace::executables(compiler)?;
     let programs: Vec<_> = executables.into_iter().filter_map(Program::of).collect();
     ensure!(!programs.is_empty(), "cargo has built no test program");
-    Ok(programs)
+    Ok((agent, programs))
 }
