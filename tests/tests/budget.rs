@@ -1,6 +1,6 @@
 //! What many sessions, and names from a broken operator, may do to the number of series.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, fs, thread, time::Duration};
 
 use integration_tests::{
     agent::{Agent, Configuration, SHOW_LIMIT},
@@ -51,18 +51,22 @@ fn ten_thousand_templates_are_as_many_as_are_allowed_and_an_overflow() {
     if !capability::kernel() {
         return;
     }
-    let (most, batches, each) = (50, 50, scaled(200).max(10));
+    // Each batch costs two samples of waiting, so few and large; slots rest for some seconds after use, so of
+    // these there are as many as there may be.
+    let (most, batches, each) = (50, 25, scaled(400).max(10));
     let tree = Tree::new();
     let pattern = format!("^{}/(?<template>[^/]+)-desk$", tree.path());
     let configuration = Configuration::without_rules()
         .rule("desk", &pattern, "session = '$template'")
-        .set("sessions.max_sessions", "2048")
+        .set("sessions.max_sessions", "4096")
         .set("sessions.linger", "\"1s\"")
         .set("metrics.max_templates", &most.to_string());
     let agent = Agent::start(&configuration);
     let tracked = |wanted: u64| {
         wait::until(&format!("{wanted} sessions"), SHOW_LIMIT * 4, || {
             let metrics = agent.metrics();
+            // To read that many series is work for both sides.
+            thread::sleep(Duration::from_millis(20));
             let tracked = metrics.count("vdi_agent_sessions_tracked", &[]);
             (tracked == wanted).then_some(metrics)
         })

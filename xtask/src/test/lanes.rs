@@ -32,6 +32,7 @@ use Lane::{Alone, Beside};
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
 const LANES: [(&str, Lane, &str); 37] = [
+    ("budget", Beside, "waits for samples"),
     (
         "crowd",
         Beside,
@@ -54,7 +55,6 @@ const LANES: [(&str, Lane, &str); 37] = [
         Beside,
         "a bus, a logind and a /run of its own; waits for comparisons",
     ),
-    ("budget", Beside, "waits for samples"),
     (
         "prometheus",
         Beside,
