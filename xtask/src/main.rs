@@ -14,6 +14,7 @@ mod gpu;
 mod kernels;
 mod lint;
 mod manifests;
+mod mutants;
 mod python;
 mod run;
 mod setup;
@@ -62,6 +63,8 @@ enum Command {
     /// Measure what the agent costs; the tables of docs/cost.md.
     #[command(disable_help_flag = true)]
     Bench(bench::Options),
+    /// Change the code that computes, and see whether the unit tests notice.
+    Mutants(mutants::Options),
     /// Everything that must hold before a merge, with the time of each step.
     Ci(ci::Options),
 }
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Manifests(options) => manifests::run(&options),
         Command::Demo(options) => bench::demo(&options),
         Command::Bench(options) => bench::bench(&options),
+        Command::Mutants(options) => mutants::run(&options),
         Command::Ci(options) => ci::run(&options),
     };
     match result {
