@@ -1,11 +1,6 @@
 //! `cargo xtask dashboards`: writes the Grafana dashboards of `dashboards/`.
 //!
-//! A dashboard is a list of panels in Rust ([`sessions`]); what Grafana wants to know besides is in
-//! [`grafana`]. `--check` fails when a committed file differs.
-
-mod grafana;
-mod model;
-mod sessions;
+//! They are lists of panels in `dashboards/src`. `--check` fails when a committed file differs.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -27,9 +22,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Writes the dashboards, or compares them.
 pub(crate) fn generate(check: bool) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(&sessions::dashboard().to_grafana())
-        .context("cannot write a dashboard as JSON")?;
-    text.push('\n');
-    let files = [("dashboards/sessions.json", text)];
+    let files = dashboards::all().context("cannot write a dashboard as JSON")?;
     generated::write_or_compare(&files, check, "cargo xtask dashboards")
 }

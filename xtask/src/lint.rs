@@ -18,17 +18,20 @@ use crate::workspace::{self, Compiler};
 use crate::{command, dashboards, manifests, python, toolchain};
 
 /// The folders with code that has unit tests.
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 10] = [
     "agent/src",
     "agent-common/src",
+    "bench/src",
+    "dashboards/src",
     "debian-archive/src",
     "ebpf-build/src",
+    "lab/src",
     "tests/nvml/src",
     "tests/src",
     "xtask/src",
 ];
 /// The empty program of the benchmarks.
-const FLOOR: &str = "xtask/bench-ebpf/Cargo.toml";
+const FLOOR: &str = "bench/ebpf/Cargo.toml";
 
 /// The options of `lint`.
 #[derive(Args)]

@@ -272,5 +272,4 @@ fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 }
 
 #[cfg(test)]
-#[path = "evaluation_tests.rs"]
 mod tests;

@@ -1,8 +1,11 @@
-//! The archive that a kernel unpacks as its first file system: cpio in the form `newc`, see
-//! Documentation/driver-api/early-userspace/buffer-format.rst of the kernel.
+//! The archive that a kernel unpacks as its first file system: cpio in the form `newc`, with each directory before
+//! what is in it.
 
 use std::collections::BTreeSet;
+use std::io::{self, Write};
 use std::path::Path;
+
+use cpio::newc::{Builder, trailer};
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
@@ -18,90 +21,45 @@ pub(super) struct Archive {
 
 impl Archive {
     /// A directory, with those above it.
-    pub(super) fn directory(&mut self, path: &str) {
-        self.parents(path);
+    pub(super) fn directory(&mut self, path: &str) -> io::Result<()> {
+        self.parents(path)?;
         if self.directories.insert(path.to_owned()) {
-            self.entry(path, DIRECTORY, (0, 0), b"");
+            self.entry(Builder::new(path).mode(DIRECTORY), b"")?;
         }
+        Ok(())
     }
 
     /// A file that may be executed.
-    pub(super) fn file(&mut self, path: &str, content: &[u8]) {
-        self.parents(path);
-        self.entry(path, PROGRAM, (0, 0), content);
+    pub(super) fn file(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
+        self.parents(path)?;
+        self.entry(Builder::new(path).mode(PROGRAM), content)
     }
 
     /// `/dev/console`, which the first process has for its input and output.
-    pub(super) fn console(&mut self) {
-        self.parents("dev/console");
-        self.entry("dev/console", CONSOLE, (5, 1), b"");
+    pub(super) fn console(&mut self) -> io::Result<()> {
+        let path = "dev/console";
+        self.parents(path)?;
+        let console = Builder::new(path).mode(CONSOLE);
+        self.entry(console.rdev_major(5).rdev_minor(1), b"")
     }
 
     /// The finished archive.
-    pub(super) fn finish(mut self) -> Vec<u8> {
-        self.entry("TRAILER!!!", 0, (0, 0), b"");
-        self.bytes
+    pub(super) fn finish(self) -> io::Result<Vec<u8>> {
+        trailer(self.bytes)
     }
 
-    fn parents(&mut self, path: &str) {
-        let Some(parent) = Path::new(path).parent().and_then(Path::to_str) else {
-            return;
-        };
-        if !parent.is_empty() {
-            self.directory(parent);
+    fn parents(&mut self, path: &str) -> io::Result<()> {
+        match Path::new(path).parent().and_then(Path::to_str) {
+            Some(parent) if !parent.is_empty() => self.directory(parent),
+            _ => Ok(()),
         }
     }
 
-    fn entry(&mut self, name: &str, mode: u32, device: (u32, u32), content: &[u8]) {
+    fn entry(&mut self, entry: Builder, content: &[u8]) -> io::Result<()> {
         self.inodes += 1;
-        let fields = [
-            self.inodes,
-            mode,
-            0,
-            0,
-            1,
-            0,
-            content.len() as u32,
-            0,
-            0,
-            device.0,
-            device.1,
-            name.len() as u32 + 1,
-            0,
-        ];
-        self.bytes.extend(b"070701");
-        for field in fields {
-            self.bytes.extend(format!("{field:08x}").bytes());
-        }
-        self.bytes.extend(name.bytes());
-        self.bytes.push(0);
-        self.align();
-        self.bytes.extend(content);
-        self.align();
-    }
-
-    fn align(&mut self) {
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Archive;
-
-    #[test]
-    fn entries_are_aligned_and_their_directories_come_first_and_once() {
-        let mut archive = Archive::default();
-        archive.file("a/b/one", b"xyz");
-        archive.file("a/b/two", b"");
-        let bytes = archive.finish();
-        assert_eq!(bytes.len() % 4, 0);
-        let text = String::from_utf8_lossy(&bytes);
-        let places: Vec<_> = ["a\0", "a/b\0", "a/b/one\0", "a/b/two\0", "TRAILER!!!\0"]
-            .iter()
-            .map(|name| text.find(name).unwrap())
-            .collect();
-        assert!(places.is_sorted(), "{places:?}");
-        assert_eq!(text.matches("070701").count(), 5);
+        let entry = entry.ino(self.inodes);
+        let mut writer = entry.write(&mut self.bytes, content.len() as u32);
+        writer.write_all(content)?;
+        writer.finish().map(|_| ())
     }
 }

@@ -50,32 +50,32 @@ pub(super) fn archive(content: &Content<'_>) -> Result<Vec<u8>> {
         wanted,
     } = *content;
     let mut archive = Archive::default();
-    archive.console();
-    archive.file("init", INIT.as_bytes());
-    archive.file("bin/busybox", busybox);
-    archive.file("environment", environment(bed, wanted).as_bytes());
+    archive.console()?;
+    archive.file("init", INIT.as_bytes())?;
+    archive.file("bin/busybox", busybox)?;
+    archive.file("environment", environment(bed, wanted).as_bytes())?;
     if let Some(content) = xid_module {
-        archive.file(XID_MODULE.trim_start_matches('/'), content);
+        archive.file(XID_MODULE.trim_start_matches('/'), content)?;
     }
     for (number, (name, content)) in kernel.modules.iter().enumerate() {
-        archive.file(&format!("modules/{number:02}-{name}.ko"), content);
+        archive.file(&format!("modules/{number:02}-{name}.ko"), content)?;
     }
-    archive.file("bin/sessionscope", &read(&binaries.agent)?);
-    archive.file("bin/workload", &read(&binaries.workload)?);
+    archive.file("bin/sessionscope", &read(&binaries.agent)?)?;
+    archive.file("bin/workload", &read(&binaries.workload)?)?;
     for library in &binaries.libraries {
         let path = library.to_string_lossy();
-        archive.file(path.trim_start_matches('/'), &read(library)?);
+        archive.file(path.trim_start_matches('/'), &read(library)?)?;
     }
     // A test that cannot run is left out, so that the page does not count it.
     let runs = |name: &str| bed.runs(name) && (name != XID_TEST || xid_module.is_some());
     for (name, path) in binaries.tests.iter().filter(|(name, _)| runs(name)) {
-        archive.file(&format!("tests/{name}"), &read(path)?);
+        archive.file(&format!("tests/{name}"), &read(path)?)?;
     }
     for object in build_ebpf::objects() {
         let name = object.file_name().unwrap_or_default().to_string_lossy();
-        archive.file(&format!("bpf/{name}"), &read(&object)?);
+        archive.file(&format!("bpf/{name}"), &read(&object)?)?;
     }
-    Ok(archive.finish())
+    archive.finish().context("cannot finish the archive")
 }
 
 fn environment(bed: Bed, wanted: &Wanted<'_>) -> String {

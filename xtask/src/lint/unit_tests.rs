@@ -10,9 +10,6 @@ use super::sources;
 /// Lines of tests in the file that they test. Beyond that a reader of the code scrolls past them.
 const LONGEST: usize = 200;
 
-/// The one file that still has its tests beside it.
-const EXCEPTION: &str = "xtask/src/gpu/evaluation.rs";
-
 const INLINE: &str = "#[cfg(test)]\nmod tests {\n";
 
 /// Checks every file of the crates' sources and returns one line per finding.
@@ -21,9 +18,6 @@ pub(super) fn check(repository: &Path, folders: &[&str]) -> Result<Vec<String>> 
     for folder in folders {
         for (path, text) in sources::below(&repository.join(folder))? {
             let name = path.strip_prefix(repository).unwrap_or(&path);
-            if name == Path::new(EXCEPTION) {
-                continue;
-            }
             findings.extend(finding(&text).map(|found| format!("{}: {found}", name.display())));
         }
     }

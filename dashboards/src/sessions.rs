@@ -17,7 +17,7 @@ const SESSIONS: &str = r#"cluster=~"$cluster", namespace=~"$namespace", template
 const NODES: &str = r#"cluster=~"$cluster", instance=~"$node""#;
 
 /// `dashboards/sessions.json`.
-pub(super) fn dashboard() -> Dashboard {
+pub(crate) fn dashboard() -> Dashboard {
     Dashboard {
         uid: "sessionscope-sessions",
         title: "Sessionscope / Sessions",
