@@ -35,7 +35,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     if !options.ask_for_help() {
         setup::prepare(Purpose::Bench)?;
         build_ebpf::build()?;
-        build_ebpf::build_floor()?;
+        ebpf_build::build_floor()?;
         command::build_agent()?;
         command::build_scenario_library()?;
     }

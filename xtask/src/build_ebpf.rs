@@ -1,8 +1,6 @@
 //! `cargo xtask build-ebpf`: compiles the kernel programs into `target/bpf`, as the agent's build script does,
 //! and installs a toolchain first if there is none.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::Args;
 
@@ -15,7 +13,7 @@ pub(crate) struct Options {}
 /// Runs `cargo xtask build-ebpf`.
 pub(crate) fn run(_options: &Options) -> Result<()> {
     build()?;
-    for object in objects() {
+    for object in ebpf_build::objects() {
         println!("{}", object.display());
     }
     Ok(())
@@ -25,14 +23,4 @@ pub(crate) fn run(_options: &Options) -> Result<()> {
 pub(crate) fn build() -> Result<()> {
     setup::prepare(Purpose::Build)?;
     ebpf_build::build(None)
-}
-
-/// Builds the empty program that benchmarks compare with, and returns its object.
-pub(crate) fn build_floor() -> Result<PathBuf> {
-    ebpf_build::build_floor()
-}
-
-/// The agent's objects.
-pub(crate) fn objects() -> [PathBuf; 2] {
-    ebpf_build::objects()
 }

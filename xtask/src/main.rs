@@ -5,7 +5,6 @@
 
 mod bench;
 mod build_ebpf;
-mod ci;
 mod command;
 mod dashboards;
 mod docs;
@@ -65,8 +64,6 @@ enum Command {
     Bench(bench::Options),
     /// Change the code that computes, and see whether the unit tests notice.
     Mutants(mutants::Options),
-    /// Everything that must hold before a merge, with the time of each step.
-    Ci(ci::Options),
 }
 
 fn main() -> ExitCode {
@@ -82,7 +79,6 @@ fn main() -> ExitCode {
         Command::Demo(options) => bench::demo(&options),
         Command::Bench(options) => bench::bench(&options),
         Command::Mutants(options) => mutants::run(&options),
-        Command::Ci(options) => ci::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

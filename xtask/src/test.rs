@@ -3,6 +3,7 @@
 //! Unit tests run as whoever calls. Integration tests load programs into the running kernel, so
 //! they need root. Which of them run beside each other is in [`lanes`].
 
+mod all;
 mod ending;
 mod lanes;
 mod long;
@@ -19,7 +20,7 @@ use self::program::{Call, Program};
 use self::report::Report;
 use crate::setup::{self, Purpose};
 use crate::workspace::{self, Compiler};
-use crate::{ci, gpu, kernels};
+use crate::{gpu, kernels};
 
 /// The options of `test`.
 #[derive(Args)]
@@ -68,11 +69,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.no_lint || options.filter.is_some() {
         return run_tests(options.filter.as_deref(), Compiler::Plain);
     }
-    ci::run(&ci::Options {})
+    all::run()
 }
 
 /// Builds everything and runs the tests; all of them run even when some fail.
-pub(crate) fn run_tests(filter: Option<&str>, compiler: Compiler) -> Result<()> {
+fn run_tests(filter: Option<&str>, compiler: Compiler) -> Result<()> {
     let (agent, programs) = prepare(compiler)?;
     let call = Call {
         agent: &agent,

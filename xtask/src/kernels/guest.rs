@@ -10,7 +10,6 @@ use super::binaries::Binaries;
 use super::cpio::Archive;
 use super::fetch::Fetched;
 use super::matrix::Wanted;
-use crate::build_ebpf;
 
 const INIT: &str = include_str!("init.sh");
 
@@ -71,7 +70,7 @@ pub(super) fn archive(content: &Content<'_>) -> Result<Vec<u8>> {
     for (name, path) in binaries.tests.iter().filter(|(name, _)| runs(name)) {
         archive.file(&format!("tests/{name}"), &read(path)?)?;
     }
-    for object in build_ebpf::objects() {
+    for object in ebpf_build::objects() {
         let name = object.file_name().unwrap_or_default().to_string_lossy();
         archive.file(&format!("bpf/{name}"), &read(&object)?)?;
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: everything that must hold before a merge.
+//! Everything that must hold before a merge, which is what CI runs.
 //!
 //! The steps run in the order in which they are cheap to fail, and each says how long it took, so
 //! that a pipeline that grows slow shows where.
@@ -6,15 +6,10 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use clap::Args;
 use lab::programs::{AGENT, developed};
 
 use crate::workspace::Compiler;
-use crate::{docs, kernels, lint, test, workspace};
-
-/// The options of `ci`.
-#[derive(Args)]
-pub(crate) struct Options {}
+use crate::{docs, kernels, lint, workspace};
 
 /// What each step that runs something of the workspace's is compiled by: one build for all of them.
 const COMPILER: Compiler = Compiler::Clippy;
@@ -28,12 +23,12 @@ const STEPS: [Step; 6] = [
         workspace::build(COMPILER).map(|_agent| ())
     }),
     ("docs --check", || docs::generate(true, &developed(AGENT))),
-    ("test", || test::run_tests(None, COMPILER)),
+    ("test", || super::run_tests(None, COMPILER)),
     ("kernels", || kernels::run_for_ci(COMPILER)),
 ];
 
-/// Runs `cargo xtask ci`.
-pub(crate) fn run(_options: &Options) -> Result<()> {
+/// Runs every step.
+pub(super) fn run() -> Result<()> {
     let mut times = Vec::new();
     for (name, step) in STEPS {
         eprintln!("==> {name}");
