@@ -35,11 +35,19 @@ pub struct ProcessStats {
 const _: () = assert!(size_of::<ProcessStats>() == 12 * 8);
 
 impl ProcessStats {
+    fn ended(&self) -> u64 {
+        self.exits_success + self.exits_error + self.exits_signal + self.exits_oom_killed
+    }
+
+    /// How often a process or a thread came or went; while it is the same, nobody did.
+    pub fn changes(&self) -> u64 {
+        let threads = self.threads_started + self.threads_ended;
+        self.forks + self.ended() + threads + self.processes_entered + self.processes_left
+    }
+
     /// Processes that came less those that went, as far as it was seen one by one; it wraps below 0.
     pub fn processes(&self) -> u64 {
-        let ended =
-            self.exits_success + self.exits_error + self.exits_signal + self.exits_oom_killed;
-        (self.forks + self.processes_entered).wrapping_sub(ended + self.processes_left)
+        (self.forks + self.processes_entered).wrapping_sub(self.ended() + self.processes_left)
     }
 
     /// The same of threads.

@@ -70,11 +70,12 @@ fn no_object_has_a_program_that_is_not_in_the_table() {
 }
 
 /// Arrays that are the node's or the threads', and not the sessions'.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 10] = [
     "CGROUP_EVENT",
     "CONNECTION_BATCH",
     "EVENTS_LOST",
     "GENERATION",
+    "ON_CPU",
     "SELF_CHECK",
     "TASK_STATES",
     "UNMEASURED_SWITCHES",

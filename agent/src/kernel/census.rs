@@ -29,11 +29,39 @@ const ROUTINE: u32 = 400;
 /// into a session that the kernel was told of late.
 const SOON: u32 = 100;
 
-/// What the last walk has found, less what had come and gone by then.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a walk has found, less what had come and gone by then.
+#[derive(Clone, Copy, Debug)]
 struct Base {
     processes: u64,
     threads: u64,
+    /// Nothing has come or gone that is not counted one by one since it was found, and nothing while it was.
+    exact: bool,
+}
+
+impl Base {
+    /// That of a slot that nobody is in.
+    const EMPTY: Self = Self {
+        processes: 0,
+        threads: 0,
+        exact: true,
+    };
+
+    fn of(found: Census, stats: &ProcessStats, exact: bool) -> Self {
+        Self {
+            processes: found.processes.wrapping_sub(stats.processes()),
+            threads: found.threads.wrapping_sub(stats.threads()),
+            exact,
+        }
+    }
+
+    fn with(&self, stats: &ProcessStats) -> Census {
+        // Below 0 is one that an inexact walk missed and whose end was counted.
+        let sum = |base: u64, since: u64| (base.wrapping_add(since) as i64).max(0) as u64;
+        Census {
+            processes: sum(self.processes, stats.processes()),
+            threads: sum(self.threads, stats.threads()),
+        }
+    }
 }
 
 /// The walks so far.
@@ -47,15 +75,18 @@ pub(super) struct Walks {
 }
 
 impl Walks {
-    /// Something happened that only a walk can count.
+    /// Something happened that only a walk can count, in whichever session.
     pub(super) fn want(&mut self) {
         self.overdue = true;
+        for base in &mut self.bases {
+            base.exact = false;
+        }
     }
 
     /// Nobody is in a slot any more.
     pub(super) fn clear(&mut self, slot: Slot) {
         if let Some(base) = self.bases.get_mut(slot as usize) {
-            *base = Base::default();
+            *base = Base::EMPTY;
         }
     }
 
@@ -70,13 +101,16 @@ impl Walks {
             .is_due(now, if self.overdue { SOON } else { ROUTINE })
     }
 
-    /// Takes what a walk has found; `before` is what had come and gone when it began.
+    /// Takes what a walk has found that began then; `before` and `after` are what had come and gone by its beginning
+    /// and by its end. A session in which somebody came or went meanwhile is seen neither before nor after that: it
+    /// keeps the count that it has, if that is exact, and otherwise there will be another walk soon.
     pub(super) fn take(
         &mut self,
         records: &[CensusRecord],
         before: &[ProcessStats],
+        after: &[ProcessStats],
         began: Instant,
-    ) -> Vec<Census> {
+    ) {
         let mut found = vec![Census::default(); before.len()];
         for record in records {
             if let Some(census) = found.get_mut(record.slot as usize) {
@@ -84,28 +118,24 @@ impl Walks {
                 census.threads += u64::from(record.flags & THREAD != 0);
             }
         }
-        let less = |(census, stats): (&Census, &ProcessStats)| Base {
-            processes: census.processes.wrapping_sub(stats.processes()),
-            threads: census.threads.wrapping_sub(stats.threads()),
-        };
-        self.bases = found.iter().zip(before).map(less).collect();
+        let bases = found.iter().zip(before).zip(after).enumerate();
+        self.bases = bases
+            .map(|(slot, ((&found, before), after))| {
+                let quiet = before.changes() == after.changes();
+                match self.bases.get(slot) {
+                    Some(base) if base.exact && !quiet => *base,
+                    _ => Base::of(found, before, quiet),
+                }
+            })
+            .collect();
         self.pace.done(began);
-        self.overdue = false;
-        found
+        self.overdue = self.bases.iter().any(|base| !base.exact);
     }
 
     /// Who is alive by the last walk and what has come and gone since.
     pub(super) fn reckon(&self, now: &[ProcessStats]) -> Vec<Census> {
-        // Below 0 is a fork that the walk missed and an exit that was counted: until the next walk, nobody.
-        let sum = |base: u64, since: u64| (base.wrapping_add(since) as i64).max(0) as u64;
-        self.bases
-            .iter()
-            .zip(now)
-            .map(|(base, stats)| Census {
-                processes: sum(base.processes, stats.processes()),
-                threads: sum(base.threads, stats.threads()),
-            })
-            .collect()
+        let both = self.bases.iter().zip(now);
+        both.map(|(base, stats)| base.with(stats)).collect()
     }
 }
 
@@ -137,9 +167,9 @@ mod tests {
         let mut walks = Walks::default();
         assert!(walks.is_due(Instant::now()));
         // Adopted with five, of whose forks nothing is known.
-        let before = [stats(0, 0), stats(0, 0), stats(0, 0)];
-        let found = walks.take(&alive(1, 5), &before, Instant::now());
-        assert_eq!(found[1].processes, 5);
+        let before = [stats(0, 0); SLOTS];
+        walks.take(&alive(1, 5), &before, &before, Instant::now());
+        assert_eq!(walks.reckon(&before)[1].processes, 5);
         // All of them have ended, and of two that came one.
         let since = [stats(0, 0), stats(2, 6), stats(0, 0)];
         let reckoned = walks.reckon(&since);
@@ -151,7 +181,7 @@ mod tests {
     fn one_that_moves_is_counted_on_both_sides() {
         let mut walks = Walks::default();
         let mut stats = [ProcessStats::default(); SLOTS];
-        walks.take(&alive(1, 2), &stats, Instant::now());
+        walks.take(&alive(1, 2), &stats, &stats, Instant::now());
         stats[1].processes_left = 1;
         stats[2].processes_entered = 1;
         let reckoned = walks.reckon(&stats);
@@ -161,10 +191,33 @@ mod tests {
     #[test]
     fn a_slot_that_is_cleared_has_nobody() {
         let mut walks = Walks::default();
-        walks.take(&alive(1, 2), &[stats(9, 7); SLOTS], Instant::now());
+        let stats_now = [stats(9, 7); SLOTS];
+        walks.take(&alive(1, 2), &stats_now, &stats_now, Instant::now());
         walks.clear(1);
         let cleared = [stats(9, 7), ProcessStats::default(), stats(9, 7)];
         assert_eq!(walks.reckon(&cleared)[1], Census::default());
+    }
+
+    #[test]
+    fn a_walk_amid_forks_is_believed_only_where_nothing_better_is_known() {
+        let mut walks = Walks::default();
+        let (none, forked) = (
+            [stats(0, 0); SLOTS],
+            [stats(0, 0), stats(9, 0), stats(0, 0)],
+        );
+        walks.take(&alive(1, 1), &none, &none, Instant::now());
+        assert_eq!(walks.wanted_at(), None);
+        // It saw four of the nine; all of them are counted.
+        walks.take(&alive(1, 5), &none, &forked, Instant::now());
+        assert_eq!(walks.reckon(&forked)[1].processes, 10);
+        assert_eq!(walks.wanted_at(), None);
+        // Somebody has moved: what was known is not known any more.
+        walks.want();
+        walks.take(&alive(1, 5), &none, &forked, Instant::now());
+        assert!(walks.wanted_at().is_some());
+        walks.take(&alive(1, 12), &forked, &forked, Instant::now());
+        assert_eq!(walks.reckon(&forked)[1].processes, 12);
+        assert_eq!(walks.wanted_at(), None);
     }
 
     #[test]

@@ -69,10 +69,9 @@ impl Kernel {
     /// Threads and processes by slot; `None` where the kernel cannot tell.
     pub fn census(&mut self) -> Option<Vec<Census>> {
         if self.walks.is_due(Instant::now()) {
-            self.walk()
-        } else {
-            Some(self.walks.reckon(&self.process_stats()?))
+            self.walk()?;
         }
+        Some(self.walks.reckon(&self.process_stats()?))
     }
 
     /// Processes are somewhere where they have not been counted one by one. Their threads are settled and counted
@@ -98,12 +97,14 @@ impl Kernel {
         self.walks.wanted_at()
     }
 
-    fn walk(&mut self) -> Option<Vec<Census>> {
+    fn walk(&mut self) -> Option<()> {
         self.enrol_threads();
         let began = Instant::now();
         let before = self.process_stats()?;
         let records: Vec<CensusRecord> = self.records(name::CENSUS)?;
-        Some(self.walks.take(&records, &before, began))
+        let after = self.process_stats()?;
+        self.walks.take(&records, &before, &after, began);
+        Some(())
     }
 
     /// The life-cycle counters of all slots.

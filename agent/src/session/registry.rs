@@ -445,10 +445,14 @@ impl Registry {
         };
         table.zero(slot);
         // Before there is a session: one without a cgroup would have no end.
-        if let Err(error) = table.assign(found.id, slot) {
-            tracing::error!(session = identity.session, %error, "session not measured");
-            self.slots.put_back(slot);
-            return;
+        match table.assign(found.id, slot) {
+            // Here, because it has the slot already when it is attached.
+            Ok(before) => self.adopted |= before == Before::Perhaps,
+            Err(error) => {
+                tracing::error!(session = identity.session, %error, "session not measured");
+                self.slots.put_back(slot);
+                return;
+            }
         }
         self.overflowed.remove(&found.id);
         self.supersede(&key, None);

@@ -44,8 +44,8 @@ impl SlotTable for FakeTable {
         if self.full {
             return Err("no room".to_owned());
         }
-        self.pending.insert(cgroup_id, slot);
-        Ok(if self.empty.contains(&cgroup_id) {
+        let had_it = self.pending.insert(cgroup_id, slot) == Some(slot);
+        Ok(if had_it || self.empty.contains(&cgroup_id) {
             Before::Nobody
         } else {
             Before::Perhaps
