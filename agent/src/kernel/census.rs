@@ -23,8 +23,8 @@ pub struct Census {
     pub threads: u64,
 }
 
-/// The part of the time that walks take at most: 20,000 threads are walked every six seconds.
-const ROUTINE: u32 = 400;
+/// The part of the time that walks take at most: 20,000 threads are walked every nine seconds.
+const ROUTINE: u32 = 600;
 /// The same while there are processes that came in a way that is not counted one by one: of several threads, or
 /// into a session that the kernel was told of late.
 const SOON: u32 = 100;

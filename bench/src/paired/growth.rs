@@ -30,6 +30,9 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// What adopting a load costs is not what keeping it costs.
 const SETTLE: Duration = Duration::from_secs(4);
 const THREADS: usize = 20_000;
+/// A process may have 65,530 mappings (`vm.max_map_count`), of which a thread takes four, and as many files as its
+/// hard limit says.
+const PROCESSES: usize = 4;
 const CONNECTIONS: usize = 40_000;
 const PAIRS: u32 = 16_384;
 
@@ -98,7 +101,9 @@ pub(crate) fn measure(options: &Options, bench: &Bench<'_>) -> Result<Measuremen
         let agent = start_agent(state, SESSIONS.len(), bench.interrupted)?;
         let idle = seconds.of(&agent, |_| Ok(()))?;
         row(&format!("two empty sessions, {state}"), None, idle);
-        let threads = Still::start(Kind::Threads, THREADS, Some(&one), 0)?;
+        let threads = (0..PROCESSES)
+            .map(|_| Still::start(Kind::Threads, THREADS / PROCESSES, Some(&one), 0))
+            .collect::<Result<Vec<_>>>()?;
         let cost = seconds.of(&agent, |_| Ok(()))?;
         row(
             &format!("{THREADS} sleeping threads, {state}"),
@@ -115,8 +120,13 @@ pub(crate) fn measure(options: &Options, bench: &Bench<'_>) -> Result<Measuremen
         drop((threads, agent));
     }
     let agent = start_agent("auto", SESSIONS.len(), bench.interrupted)?;
-    let server = Still::start(Kind::Server, CONNECTIONS, None, 0)?;
-    let clients = Still::start(Kind::Clients, CONNECTIONS, Some(&one), server.port)?;
+    let mut connections = Vec::new();
+    for _ in 0..PROCESSES {
+        let server = Still::start(Kind::Server, CONNECTIONS / PROCESSES, None, 0)?;
+        let port = server.port;
+        let clients = Still::start(Kind::Clients, CONNECTIONS / PROCESSES, Some(&one), port)?;
+        connections.push((server, clients));
+    }
     let without = seconds.of(&agent, |_| Ok(()))?;
     row(
         &format!("{CONNECTIONS} idle connections"),
@@ -139,7 +149,7 @@ pub(crate) fn measure(options: &Options, bench: &Bench<'_>) -> Result<Measuremen
         Some(without.high),
         cost,
     );
-    drop((clients, server, agent));
+    drop((connections, agent));
     measured.rows.push(pairs(options)?);
     Ok(measured)
 }

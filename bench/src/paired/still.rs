@@ -41,8 +41,6 @@ pub(crate) enum Kind {
 
 /// A sleeping thread needs next to none.
 const STACK: usize = 16 << 10;
-/// Connections from one address to one port: there are 28,232 ports to connect from.
-const FROM_ONE_ADDRESS: usize = 20_000;
 /// What it says once all is there, before the port.
 const READY: &str = "ready";
 
@@ -74,10 +72,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Kind::Clients => {
             allow_files(options.count)?;
             let mut held = Vec::new();
+            // There are 28,232 ports to connect from, to each port.
             for number in 0..options.count {
-                // 127.0.0.1, 127.0.0.2, …: all of 127/8 is this machine.
-                let last = 1 + (number / FROM_ONE_ADDRESS) as u8;
-                let to = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), options.port);
+                let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, options.port);
                 let socket = TcpStream::connect(to);
                 held.push(socket.with_context(|| format!("connection {number} to {to}"))?);
             }
@@ -98,8 +95,8 @@ fn sleep() {
 fn allow_files(count: usize) -> Result<()> {
     let wanted = count as u64 + 64;
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, wanted, most.max(wanted))
-        .with_context(|| format!("cannot have {wanted} files open"))
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, most)
+        .with_context(|| format!("cannot have {wanted} files open, where the hard limit is {most}"))
 }
 
 /// The process with the load; dropping it ends it.
