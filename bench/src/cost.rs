@@ -51,7 +51,7 @@ use lab::programs::repository;
 use self::measuring::{Bench, Measurements};
 use crate::interrupt::{self, Interrupted};
 use crate::page;
-use crate::paired::{growth, resolution, switches};
+use crate::paired::{growth, hooks, resolution, switches};
 
 /// The page with the tables.
 const PAGE: &str = "docs/cost.md";
@@ -72,6 +72,8 @@ enum Benchmark {
     Sched(switches::Options),
     /// What the agent takes of the CPU where there is much: threads, connections, moves, pairs.
     Growth(growth::Options),
+    /// What single programs take where the load is nothing but their hook: sockets, block I/O.
+    Hooks(hooks::Options),
     /// Whether `sched` finds what is planted, and nothing where there is nothing.
     Resolution(resolution::Options),
     /// What it adds to TCP over loopback, beside tcprtt, tcpconnlat and tcplife.
@@ -124,6 +126,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut failed = 0;
     for benchmark in [
         Benchmark::Sched(switches::Options::default()),
+        Benchmark::Hooks(hooks::Options::default()),
         Benchmark::Growth(growth::Options::default()),
         Benchmark::Net,
         Benchmark::Block(block::Options::default()),
@@ -151,6 +154,10 @@ fn conduct(benchmark: &Benchmark, common: &Common, bench: &Bench<'_>) -> Result<
     match benchmark {
         Benchmark::Sched(options) => {
             let measure = || switches::measure(options, bench);
+            take(common, &options.arguments(), measure)
+        }
+        Benchmark::Hooks(options) => {
+            let measure = || hooks::measure(options, bench);
             take(common, &options.arguments(), measure)
         }
         Benchmark::Growth(options) => {

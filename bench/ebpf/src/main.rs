@@ -6,9 +6,7 @@
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{
-    helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
 
 /// On the tracepoint that the agent's scheduler program is on.
 #[btf_tracepoint(function = "sched_switch")]

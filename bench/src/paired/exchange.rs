@@ -1,7 +1,11 @@
-//! Loads that switch threads and do nothing else, in a process of their own that runs as long as it is told.
+//! Loads that switch threads, or read, and do nothing else, in a process of their own that runs as long as it is told.
 
+use std::env;
+use std::fs::OpenOptions;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read, Write, pipe};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -11,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use lab::{cgroup, command, cpus};
+use nix::fcntl::OFlag;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::time::ClockId;
@@ -35,6 +40,10 @@ pub(crate) enum Kind {
     /// A byte goes around among many threads, each of which reads memory of its own when it has it: what the kernel
     /// and its programs know of a thread has left the near caches when it is switched again.
     Ring,
+    /// As the pair, through sockets.
+    Messages,
+    /// Reads of a drive, one after the other, past the page cache.
+    Reads,
 }
 
 impl Kind {
@@ -42,6 +51,8 @@ impl Kind {
         match self {
             Self::Pair => "pair",
             Self::Ring => "ring",
+            Self::Messages => "messages",
+            Self::Reads => "reads",
         }
     }
 
@@ -50,21 +61,24 @@ impl Kind {
         match self {
             Self::Pair => "hot: two threads on one CPU that wake each other",
             Self::Ring => "cold: a ring of 64 threads on one CPU, each of which reads 64 KiB",
+            Self::Messages => "a byte to and fro on a unix socket",
+            Self::Reads => "4 KiB of a drive at a time",
         }
     }
 
     fn members(self) -> usize {
         match self {
-            Self::Pair => 2,
+            Self::Pair | Self::Messages => 2,
             Self::Ring => 64,
+            Self::Reads => 1,
         }
     }
 
     /// Bytes that a member reads before it passes the byte on.
     fn memory(self) -> usize {
         match self {
-            Self::Pair => 0,
             Self::Ring => 64 << 10,
+            Self::Pair | Self::Messages | Self::Reads => 0,
         }
     }
 }
@@ -72,11 +86,12 @@ impl Kind {
 /// Rounds between two looks at the clock.
 const BETWEEN_LOOKS: u64 = 16;
 const CACHE_LINE: usize = 64;
+const BLOCK: usize = 4096;
 
 /// What a slice of the load was.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slice {
-    /// Switches from one thread to another.
+    /// Switches from one thread to another, or reads.
     pub(crate) operations: u64,
     /// Time on a CPU, in which waiting for others is not.
     pub(crate) cpu_ns: u64,
@@ -90,24 +105,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     cpus::pin(options.cpu)?;
     let members = options.kind.members();
-    let memory = options.kind.memory();
-    let (mut first, mut to_next) = pipe().context("cannot make a pipe")?;
-    // Each of the others has the byte from the one before it.
-    let mut last = None;
-    for _ in 1..members {
-        let (reader, writer) = pipe().context("cannot make a pipe")?;
-        let from = std::mem::replace(&mut first, reader);
-        thread::spawn(move || pass_on(from, writer, memory));
-        last = Some(());
-    }
-    last.context("a ring has at least two members")?;
-    let own = vec![1u8; memory];
-    let mut around = || -> Result<()> {
-        read_memory(&own);
-        to_next.write_all(&[0])?;
-        first.read_exact(&mut [0])?;
-        Ok(())
-    };
+    let mut around = around(options.kind)?;
     for line in std::io::stdin().lock().lines() {
         let length = Duration::from_micros(line?.trim().parse().context("not a number")?);
         let (begin, cpu) = (Instant::now(), cpu_ns()?);
@@ -121,6 +119,63 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("{} {}", rounds * members as u64, cpu_ns()? - cpu);
     }
     Ok(())
+}
+
+/// What is done once around.
+type Around = Box<dyn FnMut() -> Result<()>>;
+
+fn around(kind: Kind) -> Result<Around> {
+    match kind {
+        Kind::Reads => reads(),
+        Kind::Messages => messages(),
+        Kind::Pair | Kind::Ring => ring(kind.members(), kind.memory()),
+    }
+}
+
+/// Each has the byte from the one before it.
+fn ring(members: usize, memory: usize) -> Result<Around> {
+    let (mut first, mut to_next) = pipe().context("cannot make a pipe")?;
+    for _ in 1..members {
+        let (reader, writer) = pipe().context("cannot make a pipe")?;
+        let from = std::mem::replace(&mut first, reader);
+        thread::spawn(move || pass_on(from, writer, memory));
+    }
+    let own = vec![1u8; memory];
+    Ok(Box::new(move || {
+        read_memory(&own);
+        to_next.write_all(&[0])?;
+        Ok(first.read_exact(&mut [0])?)
+    }))
+}
+
+fn messages() -> Result<Around> {
+    let (mut near, far) = UnixStream::pair().context("cannot make a pair of sockets")?;
+    let answers = far.try_clone().context("cannot have a socket twice")?;
+    thread::spawn(move || pass_on(far, answers, 0));
+    Ok(Box::new(move || {
+        near.write_all(&[0])?;
+        Ok(near.read_exact(&mut [0])?)
+    }))
+}
+
+/// Reads this program's own file, past the page cache.
+fn reads() -> Result<Around> {
+    let path = env::current_exe().context("cannot find this program's own file")?;
+    let direct = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_DIRECT.bits())
+        .open(&path);
+    let file = direct.with_context(|| format!("cannot read {} directly", path.display()))?;
+    let blocks = file.metadata()?.len() / BLOCK as u64;
+    // Direct reads want memory that begins at a block.
+    let memory = vec![0u8; 2 * BLOCK].leak();
+    let begin = memory.as_ptr().align_offset(BLOCK);
+    let block = &mut memory[begin..begin + BLOCK];
+    let mut next = 0;
+    Ok(Box::new(move || {
+        next = (next + 7) % blocks;
+        Ok(file.read_exact_at(block, next * BLOCK as u64)?)
+    }))
 }
 
 fn pass_on(mut from: impl Read, mut to: impl Write, memory: usize) {

@@ -77,7 +77,14 @@ pub(crate) fn measure(options: &Options, bench: &Bench<'_>) -> Result<Measuremen
     let planted_ns = {
         let _on = enable_stats(Stats::RunTime).context("cannot turn the BPF statistics on")?;
         let sides: &mut [&mut dyn Side] = &mut [&mut floor, &mut planted];
-        Rounds::take(plan, &mut load, sides, Figure::Run, bench.interrupted)?.difference(1, 0)
+        Rounds::take(
+            plan,
+            &mut load,
+            sides,
+            Figure::Run(Floor::PLANTED),
+            bench.interrupted,
+        )?
+        .difference(1, 0)
     };
     eprintln!("planted: {planted_ns} ns a switch");
     let mut measured = Measurements {

@@ -32,8 +32,8 @@ const WARM_UP: Duration = Duration::from_millis(10);
 pub(crate) enum Figure {
     /// Time of an operation of the load.
     Operation,
-    /// Time of a run of the side's program at context switches, by the kernel's statistics.
-    Run,
+    /// Time of a run of this program of the side, by the kernel's statistics.
+    Run(&'static str),
 }
 
 /// The figures of each side, as given, and round.
@@ -95,14 +95,14 @@ fn one(slice: Duration, load: &mut Exchange, side: &mut dyn Side, figure: Figure
             let slice = load.run(slice)?;
             (slice.operations, slice.cpu_ns)
         }
-        Figure::Run => {
-            let before = side.at_switches()?;
+        Figure::Run(program) => {
+            let before = side.runs(program)?;
             load.run(slice)?;
-            let after = side.at_switches()?;
+            let after = side.runs(program)?;
             (after.count - before.count, after.ns - before.ns)
         }
     };
-    ensure!(operations > 0, "a slice of the load had no operation");
+    ensure!(operations > 0, "nothing ran in a slice of the load");
     Ok(ns as f64 / operations as f64)
 }
 

@@ -13,7 +13,7 @@ use aya::programs::tp_btf::BtfTracePointLink;
 use aya::{Btf, Ebpf};
 use lab::programs::{FLOOR, repository};
 use sessionscope::kernel::object::TaskStore;
-use sessionscope::kernel::preflight::find_cgroup2;
+use sessionscope::kernel::preflight::{Cgroup2Mount, CgroupLayout, find_cgroup2};
 use sessionscope::kernel::{Kernel, Options};
 
 use crate::cost::condition::{Condition, Peer};
@@ -37,9 +37,10 @@ pub(crate) trait Side {
     fn begin(&mut self) -> Result<()>;
     /// From here on it does not.
     fn end(&mut self) -> Result<()>;
-    /// What the kernel's statistics say, while these are on, of its program at context switches.
-    fn at_switches(&mut self) -> Result<Runs> {
-        bail!("{} has no program at context switches", self.label())
+    /// What the kernel's statistics say, while these are on, of one of its programs; of the only one, if it has no
+    /// more.
+    fn runs(&mut self, program: &str) -> Result<Runs> {
+        bail!("{} has no program `{program}`", self.label())
     }
 }
 
@@ -71,6 +72,29 @@ impl Programs {
     pub(crate) fn load(store: TaskStore, session: Option<&Path>, statistics: bool) -> Result<Self> {
         let mounts = fs::read_to_string(MOUNTS).with_context(|| format!("cannot read {MOUNTS}"))?;
         let cgroup2 = find_cgroup2(&mounts).context("no cgroup v2 file system is mounted")?;
+        Self::load_with(cgroup2, store, session, statistics)
+    }
+
+    /// The same as if the v2 hierarchy had the io controller, so that the program of block I/O runs everywhere. On
+    /// a machine that has the controller in v1 it finds requests of cgroups that are not v2's.
+    pub(crate) fn load_with_block_io(store: TaskStore, statistics: bool) -> Result<Self> {
+        let folder = tempfile::tempdir().context("cannot make a folder")?;
+        let controllers = folder.path().join("cgroup.controllers");
+        fs::write(&controllers, "io")
+            .with_context(|| format!("cannot write {}", controllers.display()))?;
+        let cgroup2 = Cgroup2Mount {
+            path: folder.path().to_owned(),
+            layout: CgroupLayout::Hybrid,
+        };
+        Self::load_with(cgroup2, store, None, statistics)
+    }
+
+    fn load_with(
+        cgroup2: Cgroup2Mount,
+        store: TaskStore,
+        session: Option<&Path>,
+        statistics: bool,
+    ) -> Result<Self> {
         let mut kernel = Kernel::load(&Options {
             btf: BTF.into(),
             cgroup2,
@@ -134,14 +158,14 @@ impl Side for Programs {
         };
         format!("the agent, {store}{whose}")
     }
-    fn at_switches(&mut self) -> Result<Runs> {
+    fn runs(&mut self, program: &str) -> Result<Runs> {
         let statuses = self.kernel.statuses();
-        let program = statuses.iter().find(|status| status.name == "sched_switch");
-        let program = program.context("the agent has no program `sched_switch`")?;
-        let (runs, seconds) = program
-            .runs
-            .zip(program.seconds)
-            .context("the kernel's statistics are off")?;
+        let status = statuses.iter().find(|status| status.name == program);
+        let status = status.with_context(|| format!("the agent has no program `{program}`"))?;
+        let (runs, seconds) = status.runs.zip(status.seconds).with_context(|| {
+            let reason = status.reason.as_deref().unwrap_or("no statistics");
+            format!("`{program}` does not run: {reason}")
+        })?;
         Ok(Runs {
             count: runs,
             ns: (seconds * 1e9).round() as u64,
@@ -200,7 +224,7 @@ impl Side for Floor {
             _ => "a program that takes a known time".into(),
         }
     }
-    fn at_switches(&mut self) -> Result<Runs> {
+    fn runs(&mut self, _: &str) -> Result<Runs> {
         let info = program(&mut self.ebpf, self.name)?.info()?;
         Ok(Runs {
             count: info.run_count(),

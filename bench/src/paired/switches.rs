@@ -11,6 +11,7 @@ use lab::cpus::allowed;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sessionscope::kernel::object::TaskStore;
+use sessionscope::kernel::programs::name::SCHED_SWITCH;
 
 use super::exchange::{Exchange, Kind};
 use super::interval::Interval;
@@ -151,7 +152,13 @@ pub(crate) fn measure(options: &Options, bench: &Bench<'_>) -> Result<Measuremen
         let mut storage = Programs::load(TaskStore::TaskStorage, Some(&session), true)?;
         let mut nobody = Programs::load(TaskStore::TaskStorage, None, true)?;
         let sides: &mut [&mut dyn Side] = &mut [&mut floor, &mut array, &mut storage, &mut nobody];
-        let rounds = Rounds::take(plan, &mut load, sides, Figure::Run, bench.interrupted)?;
+        let rounds = Rounds::take(
+            plan,
+            &mut load,
+            sides,
+            Figure::Run(SCHED_SWITCH),
+            bench.interrupted,
+        )?;
         drop(statistics);
         let wanted = |store| {
             let of = |&&(its_kind, its_store, _): &&(Kind, TaskStore, f64)| {
