@@ -13,7 +13,7 @@ use crate::command;
 /// That of the workspace, which this package shares.
 const STATED: &str = env!("CARGO_PKG_RUST_VERSION");
 /// The workspaces: the kernel program of the benchmarks has one of its own.
-const MANIFESTS: [&str; 2] = ["Cargo.toml", "xtask/bench-ebpf/Cargo.toml"];
+const MANIFESTS: [&str; 2] = ["Cargo.toml", "bench/ebpf/Cargo.toml"];
 
 /// Checks that no package wants a newer compiler, and says whether the compiler here is the one promised.
 pub(super) fn check() -> Result<()> {
