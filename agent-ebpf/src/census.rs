@@ -43,20 +43,27 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
     if task.0.is_null() {
         return 0;
     }
-    let slot = match task::known(task) {
+    // Ended is who has been counted as that: some time before the kernel says that it is a zombie, and some after it
+    // has left the count of live threads.
+    // Read in any case: of two reads that differ in their pointer alone the compiler makes one, which verifiers refuse.
+    let zombie = task.exit_state() != 0;
+    let (slot, ended) = match task::known(task) {
         // The agent runs this when processes have moved, at once if it can: up to now is up to the move, or a
         // moment longer.
         Some(state) => {
-            session::slot_of_state_settled(task.css_set(), state, || task.exec_runtime_ns())
+            let exec_runtime_ns = || task.exec_runtime_ns();
+            let slot = session::slot_of_state_settled(task.css_set(), state, exec_runtime_ns);
+            (slot, state.ended != 0)
         }
-        None => enrol_living(task),
+        None => (enrol_living(task), zombie),
     };
     if slot == NO_SESSION {
         return 0;
     }
     let live_process = task.pid() == task.tgid()
-        && chained::<u32>(task.signal(), offset!(signal_live)).is_some_and(|live| live > 0);
-    let live_thread = task.exit_state() == 0;
+        && (!ended
+            || chained::<u32>(task.signal(), offset!(signal_live)).is_some_and(|live| live > 0));
+    let live_thread = !ended && !zombie;
     if !live_process && !live_thread {
         return 0;
     }

@@ -95,6 +95,9 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
     // there are others, or it has no state, the agent is told, and walks the threads.
     let task = Task(ctx.arg::<KernelPtr>(2));
     let (left, entered, is_known) = match task::known(task) {
+        // The kernel has moved the thread before it gets here. Whoever has looked at it since has put it into its new
+        // session: which one it has left is not known any more.
+        Some(state) if state.css_set == task.css_set() as u64 => (NO_SESSION, state.slot, false),
         Some(state) => {
             let left = state.slot;
             let entered =
@@ -104,7 +107,7 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
         None => (NO_SESSION, session::slot_of_cgroup(id), false),
     };
     let threads: u32 = chained(task.signal(), offset!(signal_nr_threads)).unwrap_or(1);
-    if left == entered {
+    if is_known && left == entered {
         return 0;
     }
     if is_known && threads <= 1 {

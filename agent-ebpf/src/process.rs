@@ -65,9 +65,24 @@ fn task_newtask(ctx: BtfTracePointContext) -> i32 {
     let child = Task(ctx.arg::<KernelPtr>(0));
     // The idle thread of a CPU that is plugged in is nobody's.
     if child.pid() != 0 {
+        stamp_if_born_elsewhere(child);
         session::enrol(child);
     }
     0
+}
+
+/// Stamps a cgroup that the child is born into without ever being moved there (`CLONE_INTO_CGROUP`, 5.7). Before its
+/// session is looked up: the agent puts a cgroup into the map first and looks at the stamp then, so that one of the
+/// two sees the other.
+#[inline(always)]
+fn stamp_if_born_elsewhere(child: Task) {
+    // SAFETY: takes no arguments.
+    let parent = unsafe { bpf_get_current_task() } as KernelPtr;
+    if child.pid() == child.tgid()
+        && chained(parent, offset!(task_cgroups)) != Some(child.css_set())
+    {
+        cgroup::stamp_first_process_of(child);
+    }
 }
 
 /// `sched_wakeup_new(task_struct *p)`, kernel/sched/core.c `wake_up_new_task`: under the run-queue lock, before
@@ -78,18 +93,14 @@ fn task_newtask(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_wakeup_new")]
 fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     let child = Task(ctx.arg::<KernelPtr>(0));
+    // Where `task_newtask` was passed over.
+    stamp_if_born_elsewhere(child);
     let slot = session::enrol_if_no_memory_is_needed(child);
     if slot != NO_SESSION {
         count!(slot, threads_started);
     }
     if child.pid() != child.tgid() {
         return 0;
-    }
-    // SAFETY: takes no arguments.
-    let parent = unsafe { bpf_get_current_task() } as KernelPtr;
-    if chained(parent, offset!(task_cgroups)) != Some(child.css_set()) {
-        // CLONE_INTO_CGROUP (5.7): born into a cgroup without ever being moved there.
-        cgroup::stamp_first_process_of(child);
     }
     if slot != NO_SESSION {
         count!(slot, forks);
@@ -171,9 +182,15 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// Counts the end of the thread, and that of the process that it was the last of, if it was.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn thread_ended(task: Task, slot: Slot) {
     count!(slot, threads_ended);
+    may_end_its_process(task, slot);
+}
+
+/// Counts the end of the process that the thread was the last of, if it was and nobody has.
+#[inline(never)]
+pub(crate) fn may_end_its_process(task: Task, slot: Slot) {
     if ends_its_process(task, slot) {
         process_exited(slot, task);
     }

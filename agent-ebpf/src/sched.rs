@@ -156,9 +156,9 @@ fn without_state(prev: Task) {
         // SAFETY: a map value.
         unsafe { record::increment(switches) };
     }
-    // Its end is counted all the same.
+    // The end of its process is counted all the same; its own has been, unless that tracepoint was passed over.
     if prev.exit_state() != 0 {
-        process::thread_ended(prev, slot);
+        process::may_end_its_process(prev, slot);
     }
 }
 

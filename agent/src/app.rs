@@ -457,6 +457,7 @@ impl Agent {
             );
             self.events_lost = lost;
             self.rescan();
+            self.kernel.processes_moved();
         }
         if self.directory.has_changed(now) {
             self.reconcile();

@@ -168,7 +168,7 @@ pub struct TcpSide {
     pub resets: u64,
     /// Segments sent again.
     pub retransmits: u64,
-    /// Smoothed round-trip time of each live connection at each sample.
+    /// Smoothed round-trip time of each live connection, each time they are read.
     pub rtt: Distribution,
     /// From SYN to established; outbound only.
     pub connect: Distribution,

@@ -29,6 +29,9 @@ const ROUTINE: u32 = 600;
 /// into a session that the kernel was told of late.
 const SOON: u32 = 100;
 
+/// Walks that are taken soon until one of them is not amid forks. Then they are routine again.
+const ATTEMPTS: u32 = 4;
+
 /// What a walk has found, less what had come and gone by then.
 #[derive(Clone, Copy, Debug)]
 struct Base {
@@ -46,12 +49,26 @@ impl Base {
         exact: true,
     };
 
-    fn of(found: Census, stats: &ProcessStats, exact: bool) -> Self {
+    /// By what a walk has found, and what had come and gone before it and after it: it has seen half of the
+    /// difference, as far as anybody knows.
+    fn of(found: Census, before: &ProcessStats, after: &ProcessStats, exact: bool) -> Self {
+        let middle =
+            |from: u64, to: u64| from.wrapping_add_signed(to.wrapping_sub(from) as i64 / 2);
+        let processes = middle(before.processes(), after.processes());
+        let threads = middle(before.threads(), after.threads());
         Self {
-            processes: found.processes.wrapping_sub(stats.processes()),
-            threads: found.threads.wrapping_sub(stats.threads()),
+            processes: found.processes.wrapping_sub(processes),
+            threads: found.threads.wrapping_sub(threads),
             exact,
         }
+    }
+
+    /// Whether what is reckoned from it is no further from what a walk has found than those that came and went
+    /// meanwhile.
+    fn is_near(&self, found: Census, after: &ProcessStats, changes: u64) -> bool {
+        let reckoned = self.with(after);
+        reckoned.processes.abs_diff(found.processes) <= changes
+            && reckoned.threads.abs_diff(found.threads) <= changes
     }
 
     fn with(&self, stats: &ProcessStats) -> Census {
@@ -72,12 +89,15 @@ pub(super) struct Walks {
     pace: Pace,
     /// Something happened that only a walk can count.
     overdue: bool,
+    /// Walks that are taken soon for that, because the ones before were amid forks.
+    attempts: u32,
 }
 
 impl Walks {
     /// Something happened that only a walk can count, in whichever session.
     pub(super) fn want(&mut self) {
         self.overdue = true;
+        self.attempts = ATTEMPTS;
         for base in &mut self.bases {
             base.exact = false;
         }
@@ -101,9 +121,17 @@ impl Walks {
             .is_due(now, if self.overdue { SOON } else { ROUTINE })
     }
 
+    /// A walk that began then could not be taken.
+    pub(super) fn failed(&mut self, began: Instant) {
+        self.pace.done(began);
+        // The next sample tries again.
+        self.overdue = false;
+    }
+
     /// Takes what a walk has found that began then; `before` and `after` are what had come and gone by its beginning
     /// and by its end. A session in which somebody came or went meanwhile is seen neither before nor after that: it
-    /// keeps the count that it has, if that is exact, and otherwise there will be another walk soon.
+    /// keeps the count that it has, if that is exact and not further from what was found than those that came and
+    /// went. Otherwise what was found is half right, and there is another walk soon.
     pub(super) fn take(
         &mut self,
         records: &[CensusRecord],
@@ -121,15 +149,20 @@ impl Walks {
         let bases = found.iter().zip(before).zip(after).enumerate();
         self.bases = bases
             .map(|(slot, ((&found, before), after))| {
-                let quiet = before.changes() == after.changes();
+                let changes = after.changes() - before.changes();
                 match self.bases.get(slot) {
-                    Some(base) if base.exact && !quiet => *base,
-                    _ => Base::of(found, before, quiet),
+                    Some(base)
+                        if base.exact && changes > 0 && base.is_near(found, after, changes) =>
+                    {
+                        *base
+                    }
+                    _ => Base::of(found, before, after, changes == 0),
                 }
             })
             .collect();
         self.pace.done(began);
-        self.overdue = self.bases.iter().any(|base| !base.exact);
+        self.attempts = self.attempts.saturating_sub(1);
+        self.overdue = self.attempts > 0 && self.bases.iter().any(|base| !base.exact);
     }
 
     /// Who is alive by the last walk and what has come and gone since.
@@ -211,10 +244,17 @@ mod tests {
         walks.take(&alive(1, 5), &none, &forked, Instant::now());
         assert_eq!(walks.reckon(&forked)[1].processes, 10);
         assert_eq!(walks.wanted_at(), None);
-        // Somebody has moved: what was known is not known any more.
+        // Further off than nine forks and as many threads can be: something was not counted.
+        walks.take(&alive(1, 50), &none, &forked, Instant::now());
+        assert_eq!(walks.reckon(&forked)[1].processes, 55);
+        // Somebody has moved: what was known is not known any more, until a walk is quiet.
         walks.want();
+        for _ in 1..ATTEMPTS {
+            walks.take(&alive(1, 5), &none, &forked, Instant::now());
+            assert!(walks.wanted_at().is_some());
+        }
         walks.take(&alive(1, 5), &none, &forked, Instant::now());
-        assert!(walks.wanted_at().is_some());
+        assert_eq!(walks.wanted_at(), None);
         walks.take(&alive(1, 12), &forked, &forked, Instant::now());
         assert_eq!(walks.reckon(&forked)[1].processes, 12);
         assert_eq!(walks.wanted_at(), None);

@@ -132,6 +132,8 @@ pub struct Kernel {
     walks: Walks,
     connections_pace: Pace,
     cpus: usize,
+    /// Their numbers.
+    possible_cpus: Vec<u32>,
     online_cpus: u32,
     /// Statistics are on while this is open.
     statistics: Option<std::os::fd::OwnedFd>,
@@ -236,6 +238,7 @@ impl Kernel {
         let maps = Maps::take(&mut ebpf)?;
         let cpus = aya::util::nr_cpus().map_err(|(path, e)| Error::io(path)(e))?;
         let online = aya::util::online_cpus().map_err(|(path, e)| Error::io(path)(e))?;
+        let possible_cpus = threads::possible_cpus()?;
         let mut kernel = Self {
             ebpf,
             maps,
@@ -250,6 +253,7 @@ impl Kernel {
             walks: Walks::default(),
             connections_pace: Pace::default(),
             cpus,
+            possible_cpus,
             online_cpus: online.len() as u32,
             statistics,
         };

@@ -144,7 +144,7 @@ pub const PROGRAMS: &[ProgramSpec] = &[
     ProgramSpec::optional(
         name::CGROUP_ATTACH_TASK,
         Tracepoint("cgroup_attach_task"),
-        "the first process of a session is stamped only when it is born there",
+        "the first process of a session is stamped only when it is born there, and all threads are walked for a hundredth of the time to find those that have moved",
     ),
     // TCP.
     ProgramSpec::optional(

@@ -1,6 +1,7 @@
 //! Threads: whose they are, how many there are, and the time of those that run.
 
 use std::{
+    fs,
     os::fd::{AsFd, AsRawFd},
     time::{Duration, Instant},
 };
@@ -22,6 +23,7 @@ use super::{
     programs::name,
     syscall,
 };
+use crate::error::Error;
 
 /// Between two runs of `enrol_threads`.
 const ENROL_AGAIN: Duration = Duration::from_secs(10);
@@ -100,11 +102,22 @@ impl Kernel {
     fn walk(&mut self) -> Option<()> {
         self.enrol_threads();
         let began = Instant::now();
-        let before = self.process_stats()?;
-        let records: Vec<CensusRecord> = self.records(name::CENSUS)?;
-        let after = self.process_stats()?;
+        let Some((before, records, after)) = self.walked() else {
+            self.walks.failed(began);
+            return None;
+        };
         self.walks.take(&records, &before, &after, began);
+        // Without this hook nobody says who moves.
+        if !self.is_up(name::CGROUP_ATTACH_TASK) {
+            self.walks.want();
+        }
         Some(())
+    }
+
+    fn walked(&mut self) -> Option<(Vec<ProcessStats>, Vec<CensusRecord>, Vec<ProcessStats>)> {
+        let before = self.process_stats()?;
+        let records = self.records(name::CENSUS)?;
+        Some((before, records, self.process_stats()?))
     }
 
     /// The life-cycle counters of all slots.
@@ -130,9 +143,15 @@ impl Kernel {
         let Ok(cpus) = self.maps.on_cpu.get(&0, 0) else {
             return;
         };
-        for (cpu, _) in cpus.iter().enumerate().filter(|(_, cpu)| cpu.is_busy()) {
+        // The kernel copies the values of the CPUs that are possible, in their order.
+        let busy = self.possible_cpus.iter().zip(cpus.iter());
+        for (&cpu, _) in busy.filter(|(_, doing)| doing.is_busy()) {
             // One that is offline runs nothing.
-            let _offline = syscall::run_on(cpu as u32, program.as_fd());
+            if let Err(error) = syscall::run_on(cpu, program.as_fd())
+                && error.raw_os_error() != Some(libc::ENXIO)
+            {
+                tracing::debug!(cpu, %error, "who runs there is charged at the next switch");
+            }
         }
     }
 
@@ -157,5 +176,34 @@ impl Kernel {
     /// Switches of sessions' threads of which nothing was measured, because the thread had no state.
     pub fn unmeasured_switches(&self) -> u64 {
         value(&self.maps.unmeasured_switches, 0)
+    }
+}
+
+/// The numbers of the CPUs that may ever be there: not each number is one's, where firmware has left some out.
+pub(super) fn possible_cpus() -> Result<Vec<u32>, Error> {
+    const PATH: &str = "/sys/devices/system/cpu/possible";
+    let text = fs::read_to_string(PATH).map_err(Error::io(PATH))?;
+    numbers(&text).ok_or_else(|| Error::Other(format!("{PATH} is no list of CPUs: {text:?}")))
+}
+
+/// A list as the kernel writes it: `0-3,8`.
+fn numbers(list: &str) -> Option<Vec<u32>> {
+    let mut all = Vec::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        all.extend(first.parse::<u32>().ok()?..=last.parse().ok()?);
+    }
+    Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::numbers;
+
+    #[test]
+    fn cpus_may_be_left_out() {
+        assert_eq!(numbers("0-3,8\n"), Some(vec![0, 1, 2, 3, 8]));
+        assert_eq!(numbers("0\n"), Some(vec![0]));
+        assert_eq!(numbers("none"), None);
     }
 }

@@ -33,7 +33,7 @@ pub struct TcpSide {
     pub traffic: Traffic,
     /// Connections established now; `None` without the iterator.
     pub connections: Option<u64>,
-    /// Smoothed round-trip time of each live connection at each sample.
+    /// Smoothed round-trip time of each live connection, each time they are read.
     pub rtt: Histogram,
     /// Time from SYN to ESTABLISHED.
     pub connect: Histogram,

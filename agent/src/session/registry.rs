@@ -82,6 +82,8 @@ pub struct Registry {
     unpublished: bool,
     /// A session has a cgroup since the last sample that may have had processes and connections already.
     adopted: bool,
+    /// A cgroup belongs to another session, or to none, with those who are in it.
+    recount: bool,
     /// Samples taken, to spread the reading of accounts over them.
     samples: u64,
     /// Time from a cgroup's making to each milestone; long histograms.
@@ -123,6 +125,7 @@ impl Registry {
             expiring: Vec::new(),
             unpublished: false,
             adopted: false,
+            recount: false,
             samples: 0,
             startup: BTreeMap::new(),
             adoption: Histogram::default(),
@@ -252,7 +255,7 @@ impl Registry {
                     self.detach(found.id, table, now);
                 } else if self.ignored.insert(found.id) {
                     // The kernel gives a new cgroup its parent's slot by itself.
-                    self.unpublished |= table.unassign(found.id);
+                    self.take_out(found.id, table);
                 }
                 self.ignored.insert(found.id);
             }
@@ -315,6 +318,9 @@ impl Registry {
     pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) {
         if std::mem::take(&mut self.adopted) {
             table.find_open_connections();
+            self.recount = true;
+        }
+        if std::mem::take(&mut self.recount) {
             table.processes_moved();
         }
         table.settle_running();
@@ -432,7 +438,7 @@ impl Registry {
         let Some(slot) = slot else {
             self.waiting.insert(found.id);
             // The kernel may have given it an outer session's slot; until there is room it is nobody's.
-            self.unpublished |= table.unassign(found.id);
+            self.take_out(found.id, table);
             if over && self.overflowed.insert(found.id) {
                 self.overflowed_total += 1;
                 tracing::warn!(
@@ -537,8 +543,15 @@ impl Registry {
     /// Takes a living cgroup out of its session at once.
     fn detach(&mut self, id: u64, table: &mut impl SlotTable, now: Instant) {
         if self.forget(id, now) {
-            self.unpublished |= table.unassign(id);
+            self.take_out(id, table);
         }
+    }
+
+    /// A living cgroup belongs to nobody from now on, and neither do those who are in it.
+    fn take_out(&mut self, id: u64, table: &mut impl SlotTable) {
+        let had_a_slot = table.unassign(id);
+        self.unpublished |= had_a_slot;
+        self.recount |= had_a_slot;
     }
 
     /// Ends the membership of a cgroup, and the session with its last root. Says whether there was one.

@@ -129,7 +129,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_tcp_rtt",
-        help: "Smoothed round-trip time of each live TCP connection at each sample; a side appears with its first connection",
+        help: "Smoothed round-trip time of each live TCP connection, each time they are read; a side appears with its first connection",
         kind: Histogram(ROUND_TRIP),
         unit: Unit::Seconds,
         labels: SIDE,
