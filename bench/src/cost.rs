@@ -1,4 +1,4 @@
-//! `bench`: what the agent costs, measured on this machine; the tables of `docs/cost.md`.
+//! `bench`: what the agent costs, measured on this machine; the tables of `docs/measurements.md`.
 //!
 //! Nothing here is a test, because a number from a busy machine must not fail a build. Expectations
 //! are printed beside the numbers, met or not. Only measuring needs root: it happens in a process that
@@ -54,7 +54,7 @@ use crate::page;
 use crate::paired::{growth, hooks, resolution, switches};
 
 /// The page with the tables.
-const PAGE: &str = "docs/cost.md";
+const PAGE: &str = "docs/measurements.md";
 
 /// The options of `bench`.
 #[derive(Args)]
@@ -102,7 +102,7 @@ struct Common {
     /// Runs that a measurement repeats because others worked on the machine.
     #[arg(long, global = true, default_value_t = 10)]
     repetitions: u32,
-    /// Write the tables into docs/cost.md.
+    /// Write the tables into docs/measurements.md.
     #[arg(long, global = true)]
     write_docs: bool,
     /// Only measure and print JSON; how the command continues as root.

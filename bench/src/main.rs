@@ -41,7 +41,7 @@ struct Arguments {
 enum Command {
     /// Run the agent beside three small workloads and show what it sees.
     Demo(demo::Options),
-    /// Measure what the agent costs; the tables of docs/cost.md.
+    /// Measure what the agent costs; the tables of docs/measurements.md.
     Bench(cost::Options),
     /// Compare the agent with nvidia-smi on this machine's NVIDIA GPU.
     Test(gpu::Options),

@@ -43,8 +43,19 @@ mod tests {
 
     #[test]
     fn the_pages_have_a_place_for_each_measurement() {
-        let page = include_str!("../../docs/cost.md");
-        for name in ["sched", "net", "block", "fork", "scrape", "memory", "gpu"] {
+        let page = include_str!("../../docs/measurements.md");
+        for name in [
+            "sched",
+            "hooks",
+            "growth",
+            "resolution",
+            "net",
+            "block",
+            "fork",
+            "scrape",
+            "memory",
+            "gpu",
+        ] {
             let section = format!("bench:{name}");
             assert!(replace(page, &section, "").is_some(), "{name}");
         }

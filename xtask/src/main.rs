@@ -59,7 +59,7 @@ enum Command {
     /// Run the agent beside three small workloads and show what it sees.
     #[command(disable_help_flag = true)]
     Demo(bench::Options),
-    /// Measure what the agent costs; the tables of docs/cost.md.
+    /// Measure what the agent costs; the tables of docs/measurements.md.
     #[command(disable_help_flag = true)]
     Bench(bench::Options),
     /// Change the code that computes, and see whether the unit tests notice.

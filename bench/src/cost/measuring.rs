@@ -32,6 +32,6 @@ pub(crate) trait Measurements: Serialize + DeserializeOwned {
     /// The figures that follow from the measurements.
     fn summary(&self) -> serde_json::Value;
 
-    /// The section of `docs/cost.md`.
+    /// The section of `docs/measurements.md`.
     fn markdown(&self) -> String;
 }

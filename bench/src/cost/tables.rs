@@ -1,4 +1,4 @@
-//! From the figures of a comparison to its section of `docs/cost.md`.
+//! From the figures of a comparison to its section of `docs/measurements.md`.
 
 use super::comparison::{Comparison, Round};
 use super::condition::Condition;
