@@ -84,7 +84,11 @@ pub fn mentioned(text: &str) -> BTreeSet<&str> {
 /// Title and query of each panel of the dashboards, with every variable at `All`.
 pub fn panels() -> Vec<(String, String)> {
     let mut panels = Vec::new();
-    for (path, text) in files("dashboards") {
+    let mut dashboards = files("dashboards");
+    // Their sources stand beside them.
+    dashboards.retain(|(path, _)| path.extension().is_some_and(|kind| kind == "json"));
+    assert!(!dashboards.is_empty(), "there is no dashboard");
+    for (path, text) in dashboards {
         let dashboard: Value = serde_json::from_str(&text).expect("a dashboard is JSON");
         let name = Path::new(path.file_name().expect("a file has a name"));
         let variables = dashboard["templating"]["list"]
