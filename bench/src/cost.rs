@@ -51,6 +51,7 @@ use lab::programs::repository;
 use self::measuring::{Bench, Measurements};
 use crate::interrupt::{self, Interrupted};
 use crate::page;
+use crate::paired::rounds::Slices;
 use crate::paired::{growth, hooks, resolution, switches};
 
 /// The page with the tables.
@@ -69,11 +70,11 @@ pub(crate) struct Options {
 #[derive(Clone, Subcommand)]
 enum Benchmark {
     /// What the agent adds to a context switch, beside an empty program and runqlat.
-    Sched(switches::Options),
+    Sched(Slices),
     /// What the agent takes of the CPU where there is much: threads, connections, moves, pairs.
     Growth(growth::Options),
     /// What single programs take where the load is nothing but their hook: sockets, block I/O.
-    Hooks(hooks::Options),
+    Hooks(Slices),
     /// Whether `sched` finds what is planted, and nothing where there is nothing.
     Resolution(resolution::Options),
     /// What it adds to TCP over loopback, beside tcprtt, tcpconnlat and tcplife.
@@ -125,8 +126,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let mut failed = 0;
     for benchmark in [
-        Benchmark::Sched(switches::Options::default()),
-        Benchmark::Hooks(hooks::Options::default()),
+        Benchmark::Sched(Slices::default()),
+        Benchmark::Hooks(Slices::default()),
         Benchmark::Growth(growth::Options::default()),
         Benchmark::Net,
         Benchmark::Block(block::Options::default()),

@@ -8,7 +8,7 @@ pub(crate) mod growth;
 pub(crate) mod hooks;
 mod interval;
 pub(crate) mod resolution;
-mod rounds;
+pub(crate) mod rounds;
 mod side;
 pub(crate) mod still;
 pub(crate) mod switches;

@@ -1,10 +1,9 @@
 //! Who is alive in each session: counted by a walk over all threads of the node now and then, and from there on by
 //! what comes and goes.
 //!
-//! A walk costs 0.7 to 0.9 µs a thread. So it is taken as seldom as its own duration says, whatever the number of
-//! threads: [`ROUTINE`] of the time at most, and [`SOON`] while processes move that only a walk can count.
+//! A walk costs 0.7 to 0.9 µs a thread of the node. So it is taken as seldom as their number says: [`ROUTINE`] of the time at most, and [`SOON`] while processes move that only a walk can count.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agent_common::{
     Slot,
@@ -29,6 +28,8 @@ const ROUTINE: u32 = 600;
 /// into a session that the kernel was told of late.
 const SOON: u32 = 100;
 
+/// What a walk costs for each thread of the node.
+const A_THREAD: Duration = Duration::from_nanos(800);
 /// Walks that are taken soon until one of them is not amid forks. Then they are routine again.
 const ATTEMPTS: u32 = 4;
 
@@ -121,14 +122,14 @@ impl Walks {
             .is_due(now, if self.overdue { SOON } else { ROUTINE })
     }
 
-    /// A walk that began then could not be taken.
-    pub(super) fn failed(&mut self, began: Instant) {
-        self.pace.done(began);
+    /// A walk could not be taken.
+    pub(super) fn failed(&mut self) {
+        self.pace.done(Duration::ZERO);
         // The next sample tries again.
         self.overdue = false;
     }
 
-    /// Takes what a walk has found that began then; `before` and `after` are what had come and gone by its beginning
+    /// Takes what a walk over so many threads has found; `before` and `after` are what had come and gone by its beginning
     /// and by its end. A session in which somebody came or went meanwhile is seen neither before nor after that: it
     /// keeps the count that it has, if that is exact and not further from what was found than those that came and
     /// went. Otherwise what was found is half right, and there is another walk soon.
@@ -137,7 +138,7 @@ impl Walks {
         records: &[CensusRecord],
         before: &[ProcessStats],
         after: &[ProcessStats],
-        began: Instant,
+        threads: u32,
     ) {
         let mut found = vec![Census::default(); before.len()];
         for record in records {
@@ -160,7 +161,7 @@ impl Walks {
                 }
             })
             .collect();
-        self.pace.done(began);
+        self.pace.done(A_THREAD * threads);
         self.attempts = self.attempts.saturating_sub(1);
         self.overdue = self.attempts > 0 && self.bases.iter().any(|base| !base.exact);
     }
@@ -174,8 +175,6 @@ impl Walks {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const SLOTS: usize = 3;
@@ -201,7 +200,7 @@ mod tests {
         assert!(walks.is_due(Instant::now()));
         // Adopted with five, of whose forks nothing is known.
         let before = [stats(0, 0); SLOTS];
-        walks.take(&alive(1, 5), &before, &before, Instant::now());
+        walks.take(&alive(1, 5), &before, &before, 100);
         assert_eq!(walks.reckon(&before)[1].processes, 5);
         // All of them have ended, and of two that came one.
         let since = [stats(0, 0), stats(2, 6), stats(0, 0)];
@@ -214,7 +213,7 @@ mod tests {
     fn one_that_moves_is_counted_on_both_sides() {
         let mut walks = Walks::default();
         let mut stats = [ProcessStats::default(); SLOTS];
-        walks.take(&alive(1, 2), &stats, &stats, Instant::now());
+        walks.take(&alive(1, 2), &stats, &stats, 100);
         stats[1].processes_left = 1;
         stats[2].processes_entered = 1;
         let reckoned = walks.reckon(&stats);
@@ -225,7 +224,7 @@ mod tests {
     fn a_slot_that_is_cleared_has_nobody() {
         let mut walks = Walks::default();
         let stats_now = [stats(9, 7); SLOTS];
-        walks.take(&alive(1, 2), &stats_now, &stats_now, Instant::now());
+        walks.take(&alive(1, 2), &stats_now, &stats_now, 100);
         walks.clear(1);
         let cleared = [stats(9, 7), ProcessStats::default(), stats(9, 7)];
         assert_eq!(walks.reckon(&cleared)[1], Census::default());
@@ -238,24 +237,24 @@ mod tests {
             [stats(0, 0); SLOTS],
             [stats(0, 0), stats(9, 0), stats(0, 0)],
         );
-        walks.take(&alive(1, 1), &none, &none, Instant::now());
+        walks.take(&alive(1, 1), &none, &none, 100);
         assert_eq!(walks.wanted_at(), None);
         // It saw four of the nine; all of them are counted.
-        walks.take(&alive(1, 5), &none, &forked, Instant::now());
+        walks.take(&alive(1, 5), &none, &forked, 100);
         assert_eq!(walks.reckon(&forked)[1].processes, 10);
         assert_eq!(walks.wanted_at(), None);
         // Further off than nine forks and as many threads can be: something was not counted.
-        walks.take(&alive(1, 50), &none, &forked, Instant::now());
+        walks.take(&alive(1, 50), &none, &forked, 100);
         assert_eq!(walks.reckon(&forked)[1].processes, 55);
         // Somebody has moved: what was known is not known any more, until a walk is quiet.
         walks.want();
         for _ in 1..ATTEMPTS {
-            walks.take(&alive(1, 5), &none, &forked, Instant::now());
+            walks.take(&alive(1, 5), &none, &forked, 100);
             assert!(walks.wanted_at().is_some());
         }
-        walks.take(&alive(1, 5), &none, &forked, Instant::now());
+        walks.take(&alive(1, 5), &none, &forked, 100);
         assert_eq!(walks.wanted_at(), None);
-        walks.take(&alive(1, 12), &forked, &forked, Instant::now());
+        walks.take(&alive(1, 12), &forked, &forked, 100);
         assert_eq!(walks.reckon(&forked)[1].processes, 12);
         assert_eq!(walks.wanted_at(), None);
     }

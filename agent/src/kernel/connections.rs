@@ -3,21 +3,72 @@
 //! A system call for each 4,096 keys, and three for each batch: 1.5 µs a connection, most of which are misses of
 //! the cache.
 
-use std::os::fd::BorrowedFd;
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    time::{Duration, Instant},
+};
 
 use agent_common::{
     NO_SESSION,
     net::{CONNECTIONS_PER_RUN, Connection, ConnectionBatch, ConnectionRecord},
 };
-use aya::maps::{Array, MapData};
+use aya::maps::{Array, Map, MapData};
 
-use super::syscall;
+use super::{Kernel, maps::CONNECTIONS, pace::Reading, programs::name, syscall};
 
+/// What reading one costs.
+const A_CONNECTION: Duration = Duration::from_nanos(1_500);
 /// The part of the time that reading them takes at most: up to 13,000 are read each second, 40,000 every three.
-pub(super) const PART_OF_TIME: u32 = 50;
+const PART_OF_TIME: u32 = 50;
+
+impl Kernel {
+    /// Enters the connections that sessions have already; afterwards they are among
+    /// [`Kernel::connections`]. It walks the open files of all processes, about 100 ns each, so it is for
+    /// when a session has been adopted.
+    pub fn find_open_connections(&mut self) {
+        // Twice: the first run may come to a connection before it comes to its listener.
+        for _ in 0..2 {
+            let _nothing_written: Option<Vec<ConnectionRecord>> = self.records(name::OPEN_SOCKETS);
+        }
+    }
+
+    /// The sessions' live TCP connections, by slot; impossible without the programs.
+    pub fn connections(&mut self) -> Reading<Vec<ConnectionRecord>> {
+        // Without the one that removes them the map has dead ones.
+        if !self.is_up(name::TCP_DESTROY_SOCK) || !self.is_up(name::CONNECTIONS) {
+            return Reading::Impossible;
+        }
+        if !self.connections_pace.is_due(Instant::now(), PART_OF_TIME) {
+            return Reading::NotDue;
+        }
+        match self.read_connections() {
+            Ok(mut all) => {
+                all.sort_unstable_by_key(|c| (c.slot, c.socket));
+                self.connections_pace.done(A_CONNECTION * all.len() as u32);
+                Reading::Taken(all)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "connections not read");
+                Reading::Impossible
+            }
+        }
+    }
+
+    fn read_connections(&mut self) -> Result<Vec<ConnectionRecord>, Box<dyn std::error::Error>> {
+        let program = self
+            .ebpf
+            .program(name::CONNECTIONS)
+            .ok_or("no such program")?;
+        let Some(Map::HashMap(map)) = self.ebpf.map(CONNECTIONS) else {
+            return Err("no such map".into());
+        };
+        let batch = &mut self.maps.connection_batch;
+        read(program.fd()?.as_fd(), map.fd().as_fd(), batch)
+    }
+}
 
 /// Reads what belongs to sessions. The order is that of the hash table; none is there twice.
-pub(super) fn read(
+fn read(
     program: BorrowedFd<'_>,
     connections: BorrowedFd<'_>,
     batch: &mut Array<MapData, ConnectionBatch>,

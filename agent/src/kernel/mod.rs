@@ -41,7 +41,7 @@ use agent_common::{
     cgroup::CgroupBirth,
     event,
     memory::MemoryStats,
-    net::{ConnectionRecord, ListenPort, NetStats},
+    net::{ListenPort, NetStats},
     process::{ExitedProcess, ProcessStats},
     sched::{PreemptionPair, SchedStats},
     task::TaskElement,
@@ -56,10 +56,7 @@ use aya::{
 use self::{
     allocation::Allocation,
     census::Walks,
-    maps::{
-        CONNECTIONS, EXITED_PROCESSES, LISTEN_PORTS, Maps, PER_SLOT, PREEMPTION_PAIRS, TASK_STATES,
-        value,
-    },
+    maps::{EXITED_PROCESSES, LISTEN_PORTS, Maps, PER_SLOT, PREEMPTION_PAIRS, TASK_STATES, value},
     object::TaskStore,
     pace::Pace,
     preflight::Cgroup2Mount,
@@ -484,54 +481,6 @@ impl Kernel {
     /// Whether UDP is measured.
     pub fn measures_udp(&self) -> bool {
         self.is_up(name::SOCK_SEND_LENGTH) && self.is_up(name::SOCK_RECV_LENGTH)
-    }
-
-    /// Enters the connections that sessions have already; afterwards they are among
-    /// [`Kernel::connections`]. It walks the open files of all processes, about 100 ns each, so it is for
-    /// when a session has been adopted.
-    pub fn find_open_connections(&mut self) {
-        // Twice: the first run may come to a connection before it comes to its listener.
-        for _ in 0..2 {
-            let _nothing_written: Option<Vec<ConnectionRecord>> = self.records(name::OPEN_SOCKETS);
-        }
-    }
-
-    /// The sessions' live TCP connections, by slot; impossible without the programs.
-    pub fn connections(&mut self) -> Reading<Vec<ConnectionRecord>> {
-        // Without the one that removes them the map has dead ones.
-        if !self.is_up(name::TCP_DESTROY_SOCK) || !self.is_up(name::CONNECTIONS) {
-            return Reading::Impossible;
-        }
-        let began = Instant::now();
-        if !self
-            .connections_pace
-            .is_due(began, connections::PART_OF_TIME)
-        {
-            return Reading::NotDue;
-        }
-        match self.read_connections() {
-            Ok(mut all) => {
-                all.sort_unstable_by_key(|c| (c.slot, c.socket));
-                self.connections_pace.done(began);
-                Reading::Taken(all)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "connections not read");
-                Reading::Impossible
-            }
-        }
-    }
-
-    fn read_connections(&mut self) -> Result<Vec<ConnectionRecord>, Box<dyn std::error::Error>> {
-        let program = self
-            .ebpf
-            .program(name::CONNECTIONS)
-            .ok_or("no such program")?;
-        let Some(Map::HashMap(map)) = self.ebpf.map(CONNECTIONS) else {
-            return Err("no such map".into());
-        };
-        let batch = &mut self.maps.connection_batch;
-        connections::read(program.fd()?.as_fd(), map.fd().as_fd(), batch)
     }
 
     /// Who took the CPU from whom, and how often.

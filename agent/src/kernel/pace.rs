@@ -2,36 +2,37 @@
 
 use std::time::{Duration, Instant};
 
-/// When something was done last, and what that took: it is done again when so many times as long has passed.
+/// When something was done last, and what that costs: it is done again when so many times as long has passed. The
+/// cost is reckoned from how much there was and not timed, so that what is done each second on a node with little
+/// is done each second however slow the node is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     last: Option<(Instant, Duration)>,
 }
 
 impl Pace {
-    /// It was begun then, and has just ended.
-    pub(super) fn done(&mut self, began: Instant) {
-        let now = Instant::now();
-        self.last = Some((now, now.duration_since(began)));
+    /// It has just been done, and costs so much.
+    pub(super) fn done(&mut self, cost: Duration) {
+        self.last = Some((Instant::now(), cost));
     }
 
     /// When it may be done again, so that it takes a part in so many of the time; now, if it has not been done yet.
     pub(super) fn due_at(&self, part: u32) -> Instant {
         self.last
-            .map_or_else(Instant::now, |(ended, took)| ended + took * part)
+            .map_or_else(Instant::now, |(ended, cost)| ended + cost * part)
     }
 
     /// Whether it may be done now.
     pub(super) fn is_due(&self, now: Instant, part: u32) -> bool {
         self.last
-            .is_none_or(|(ended, took)| now >= ended + took * part)
+            .is_none_or(|(ended, cost)| now >= ended + cost * part)
     }
 
-    /// As if it had been done at a time and had taken so long.
+    /// As if it had been done at a time and cost so much.
     #[cfg(test)]
-    pub(super) fn of(ended: Instant, took: Duration) -> Self {
+    pub(super) fn of(ended: Instant, cost: Duration) -> Self {
         Self {
-            last: Some((ended, took)),
+            last: Some((ended, cost)),
         }
     }
 }

@@ -101,12 +101,12 @@ impl Kernel {
 
     fn walk(&mut self) -> Option<()> {
         self.enrol_threads();
-        let began = Instant::now();
         let Some((before, records, after)) = self.walked() else {
-            self.walks.failed(began);
+            self.walks.failed();
             return None;
         };
-        self.walks.take(&records, &before, &after, began);
+        self.walks
+            .take(&records, &before, &after, threads_of_node());
         // Without this hook nobody says who moves.
         if !self.is_up(name::CGROUP_ATTACH_TASK) {
             self.walks.want();
@@ -179,6 +179,18 @@ impl Kernel {
     }
 }
 
+/// Threads of the whole node; 1,000 where the kernel does not say.
+fn threads_of_node() -> u32 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    threads_in(&text).unwrap_or(1_000)
+}
+
+/// `0.20 0.18 0.12 1/80 11206`: of 80 threads one runs.
+fn threads_in(loadavg: &str) -> Option<u32> {
+    let (_, all) = loadavg.split_whitespace().nth(3)?.split_once('/')?;
+    all.parse().ok()
+}
+
 /// The numbers of the CPUs that may ever be there: not each number is one's, where firmware has left some out.
 pub(super) fn possible_cpus() -> Result<Vec<u32>, Error> {
     const PATH: &str = "/sys/devices/system/cpu/possible";
@@ -198,7 +210,13 @@ fn numbers(list: &str) -> Option<Vec<u32>> {
 
 #[cfg(test)]
 mod tests {
-    use super::numbers;
+    use super::{numbers, threads_in};
+
+    #[test]
+    fn the_threads_of_the_node_are_told() {
+        assert_eq!(threads_in("0.20 0.18 0.12 1/80 11206\n"), Some(80));
+        assert_eq!(threads_in(""), None);
+    }
 
     #[test]
     fn cpus_may_be_left_out() {

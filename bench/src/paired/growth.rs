@@ -53,7 +53,7 @@ impl Default for Options {
 impl Options {
     /// As they are typed.
     pub(crate) fn arguments(&self) -> Vec<String> {
-        vec![format!("--seconds {}", self.seconds)]
+        vec![format!("--seconds={}", self.seconds)]
     }
 }
 

@@ -1,11 +1,8 @@
 //! `bench hooks`: what single programs of the agent take above an empty one, by the kernel's statistics, where the
 //! load is nothing but their hook.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use aya::sys::{Stats, enable_stats};
-use clap::Args;
 use lab::cgroup::Tree;
 use lab::cpus::allowed;
 use serde::{Deserialize, Serialize};
@@ -15,7 +12,7 @@ use sessionscope::kernel::programs::name::{BLOCK_RQ_COMPLETE, SOCK_RECV_LENGTH, 
 
 use super::exchange::{Exchange, Kind};
 use super::interval::Interval;
-use super::rounds::{Figure, Plan, Rounds};
+use super::rounds::{Figure, Rounds, Slices};
 use super::side::{Floor, Programs, Side};
 use crate::cost::measuring::Bench;
 use crate::cost::sessions::PARENT;
@@ -30,36 +27,6 @@ const HOOKS: [(&str, Kind, f64); 3] = [
     (SOCK_RECV_LENGTH, Kind::Messages, 10.0),
     (BLOCK_RQ_COMPLETE, Kind::Reads, 130.0),
 ];
-
-/// The options of `bench hooks`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Options {
-    /// Rounds of slices.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(6..))]
-    slices: u32,
-    /// Length of a slice, in milliseconds.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(10..))]
-    slice_ms: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            slices: 60,
-            slice_ms: 100,
-        }
-    }
-}
-
-impl Options {
-    /// As they are typed.
-    pub(crate) fn arguments(&self) -> Vec<String> {
-        vec![
-            format!("--slices {}", self.slices),
-            format!("--slice-ms {}", self.slice_ms),
-        ]
-    }
-}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Row {
@@ -78,16 +45,13 @@ pub(crate) struct Measurements {
 }
 
 /// Takes all measurements.
-pub(crate) fn measure(options: &Options, bench: &Bench<'_>) -> Result<Measurements> {
+pub(crate) fn measure(options: &Slices, bench: &Bench<'_>) -> Result<Measurements> {
     let cpu = allowed()?
         .pop()
         .context("no CPU is allowed to this process")?;
     let cgroups = Tree::create(PARENT, &[SESSION])?;
     let session = cgroups.path_of(SESSION);
-    let plan = Plan {
-        rounds: options.slices as usize,
-        slice: Duration::from_millis(options.slice_ms),
-    };
+    let plan = options.plan();
     let _statistics = enable_stats(Stats::RunTime).context("cannot turn the BPF statistics on")?;
     let mut rows = Vec::new();
     for (program, kind, wanted) in HOOKS {

@@ -1,7 +1,5 @@
 //! `bench resolution`: whether the comparison by slices finds what is there, and nothing that is not.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use aya::sys::{Stats, enable_stats};
 use clap::Args;
@@ -13,7 +11,7 @@ use sessionscope::kernel::object::TaskStore;
 
 use super::exchange::{Exchange, Kind};
 use super::interval::Interval;
-use super::rounds::{Figure, Plan, Rounds};
+use super::rounds::{Figure, Rounds, Slices};
 use super::side::{Both, Floor, Programs, Side};
 use crate::cost::measuring::Bench;
 use crate::cost::sessions::PARENT;
@@ -28,22 +26,18 @@ pub(crate) struct Options {
     /// Runs of each comparison.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Rounds of slices in a run.
-    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(6..))]
-    slices: u32,
-    /// Length of a slice, in milliseconds.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(10..))]
-    slice_ms: u64,
+    #[command(flatten)]
+    slices: Slices,
 }
 
 impl Options {
     /// As they are typed.
     pub(crate) fn arguments(&self) -> Vec<String> {
-        vec![
-            format!("--runs {}", self.runs),
-            format!("--slices {}", self.slices),
-            format!("--slice-ms {}", self.slice_ms),
+        [
+            vec![format!("--runs={}", self.runs)],
+            self.slices.arguments(),
         ]
+        .concat()
     }
 }
 
@@ -67,10 +61,7 @@ pub(crate) fn measure(options: &Options, bench: &Bench<'_>) -> Result<Measuremen
         .context("no CPU is allowed to this process")?;
     let cgroups = Tree::create(PARENT, &[SESSION])?;
     let session = cgroups.path_of(SESSION);
-    let plan = Plan {
-        rounds: options.slices as usize,
-        slice: Duration::from_millis(options.slice_ms),
-    };
+    let plan = options.slices.plan();
     let mut load = Exchange::start(Kind::Pair, Some(&session), cpu)?;
     let mut floor = Floor::load(Floor::EMPTY)?;
     let mut planted = Floor::load(Floor::PLANTED)?;

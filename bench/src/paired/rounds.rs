@@ -8,11 +8,55 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use clap::Args;
 
 use super::exchange::Exchange;
 use super::interval::Interval;
 use super::side::Side;
 use crate::interrupt::Interrupted;
+
+/// How many slices, and how long, as they are typed.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Slices {
+    /// Rounds of slices; each side has one slice in each.
+    #[arg(long, default_value_t = ROUNDS, value_parser = clap::value_parser!(u32).range(6..))]
+    slices: u32,
+    /// Length of a slice, in milliseconds.
+    #[arg(long, default_value_t = SLICE_MS, value_parser = clap::value_parser!(u64).range(10..))]
+    slice_ms: u64,
+}
+
+/// Enough that a nanosecond or two are told apart on a virtual machine.
+const ROUNDS: u32 = 120;
+/// Long beside what it takes to put programs on their hooks, and short beside how fast the machine drifts.
+const SLICE_MS: u64 = 100;
+
+impl Default for Slices {
+    fn default() -> Self {
+        Self {
+            slices: ROUNDS,
+            slice_ms: SLICE_MS,
+        }
+    }
+}
+
+impl Slices {
+    /// As they are typed.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        vec![
+            format!("--slices={}", self.slices),
+            format!("--slice-ms={}", self.slice_ms),
+        ]
+    }
+
+    /// The plan that they make.
+    pub(crate) fn plan(&self) -> Plan {
+        Plan {
+            rounds: self.slices as usize,
+            slice: Duration::from_millis(self.slice_ms),
+        }
+    }
+}
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,8 @@
 //! `bench sched`: what the agent adds to a context switch, in slices that alternate with nothing, with an empty
 //! program and with others.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use aya::sys::{Stats, enable_stats};
-use clap::Args;
 use lab::cgroup::Tree;
 use lab::cpus::allowed;
 use serde::{Deserialize, Serialize};
@@ -15,7 +12,7 @@ use sessionscope::kernel::programs::name::SCHED_SWITCH;
 
 use super::exchange::{Exchange, Kind};
 use super::interval::Interval;
-use super::rounds::{Figure, Plan, Rounds};
+use super::rounds::{Figure, Plan, Rounds, Slices};
 use super::side::{Floor, Nothing, Programs, Side, Tracer};
 use crate::cost::condition::Peer;
 use crate::cost::measuring::Bench;
@@ -35,36 +32,6 @@ const WANTED: [(Kind, TaskStore, f64); 4] = [
     (Kind::Ring, TaskStore::PidArray, 65.0),
     (Kind::Ring, TaskStore::TaskStorage, 95.0),
 ];
-
-/// The options of `bench sched`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Options {
-    /// Rounds of slices; each side has one slice in each, and tracers of others in one of six.
-    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(6..))]
-    slices: u32,
-    /// Length of a slice, in milliseconds.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(10..))]
-    slice_ms: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            slices: 120,
-            slice_ms: 100,
-        }
-    }
-}
-
-impl Options {
-    /// As they are typed.
-    pub(crate) fn arguments(&self) -> Vec<String> {
-        vec![
-            format!("--slices {}", self.slices),
-            format!("--slice-ms {}", self.slice_ms),
-        ]
-    }
-}
 
 /// One line of a table.
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,16 +60,13 @@ pub(crate) struct Measurements {
 }
 
 /// Takes all measurements.
-pub(crate) fn measure(options: &Options, bench: &Bench<'_>) -> Result<Measurements> {
+pub(crate) fn measure(options: &Slices, bench: &Bench<'_>) -> Result<Measurements> {
     let cpu = allowed()?
         .pop()
         .context("no CPU is allowed to this process")?;
     let cgroups = Tree::create(PARENT, &[SESSION])?;
     let session = cgroups.path_of(SESSION);
-    let plan = Plan {
-        rounds: options.slices as usize,
-        slice: Duration::from_millis(options.slice_ms),
-    };
+    let plan = options.plan();
     let mut measured = Measurements {
         machine: Machine::read()?,
         command: bench.command("sched", &options.arguments()),
