@@ -21,6 +21,7 @@ use integration_tests::{
     cgroup::Tree,
     workload::Workload,
 };
+use serde_json::json;
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 /// systemd's default (`sysctl.d/50-pid-max.conf`), so what production has.
@@ -117,12 +118,17 @@ fn lives(task_state: &str) {
         let labels = [("session", "forks"), ("reason", reason)];
         metrics.count("vdi_session_process_exits_total", &labels)
     };
+    let missed = metrics.matching("vdi_agent_program_missed_runs_total", &[]);
+    let missed: Vec<String> = missed
+        .filter(|sample| sample.value > 0.0)
+        .map(|sample| format!("{} of {}", sample.value, sample.labels["program"]))
+        .collect();
+    let forks_counted = metrics.count("vdi_session_process_forks_total", &labels);
     assert_eq!(
-        metrics.count("vdi_session_process_forks_total", &labels),
-        did["forks"]
+        json!({"forks": forks_counted, "success": exits("success"), "error": exits("error")}),
+        json!({"forks": did["forks"], "success": did["success"], "error": did["error"]}),
+        "runs that programs missed: {missed:?}"
     );
-    assert_eq!(exits("success"), did["success"]);
-    assert_eq!(exits("error"), did["error"]);
     let truth = forks.cpu_usage().saturating_sub(usage).as_secs_f64();
     let said = counted(&metrics, "vdi_session_cpu_seconds_total") - cpu_before;
     assert!(
