@@ -235,3 +235,28 @@ fn publish<M: Measurements>(measurements: &M, write_docs: bool) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_benchmark_that_a_document_names_exists() {
+        for (page, text) in [
+            ("SPECIFICATION.md", include_str!("../../SPECIFICATION.md")),
+            ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md")),
+            ("docs/cost.md", include_str!("../../docs/cost.md")),
+            (
+                "docs/measurements.md",
+                include_str!("../../docs/measurements.md"),
+            ),
+            ("docs/security.md", include_str!("../../docs/security.md")),
+        ] {
+            for rest in text.split("cargo xtask bench ").skip(1) {
+                let name = rest.split([' ', '`', '\n']).next().unwrap_or_default();
+                let is_one = name.starts_with('-') || Benchmark::has_subcommand(name);
+                assert!(is_one, "{page} names the benchmark `{name}`");
+            }
+        }
+    }
+}

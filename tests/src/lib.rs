@@ -13,6 +13,7 @@ pub mod agent;
 pub mod capability;
 pub mod cgroup;
 pub mod disk;
+pub mod documents;
 pub mod gpu;
 pub mod gpu_node;
 pub mod instructions;

@@ -1,8 +1,9 @@
-//! Rules, dashboards and runbooks: that they name only what there is, that promtool's tests of the rules
+//! Rules, dashboards and documents: that they name only what there is, that promtool's tests of the rules
 //! pass, and that a real Prometheus that scrapes the agent has an answer to each of their queries.
 
 use std::{
     collections::BTreeSet,
+    fs,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -12,6 +13,7 @@ use integration_tests::{
     agent::{Agent, Configuration, SHOW_LIMIT},
     capability,
     cgroup::{Cgroup, Tree},
+    documents::{document, has_test, numbered_rows, tests_named},
     gpu::{EncoderSession, Event, GIB, Gpus, Sample, Utilization, busy, compute, device, memory},
     operations::{files, known, mentioned, named, panels, rules},
     process,
@@ -45,6 +47,48 @@ fn every_metric_that_is_named_exists() {
         "no such metric:\n{}",
         unknown.join("\n")
     );
+}
+
+/// What promises something, and the letter before the number of a promise.
+const PROMISES: [(&str, char); 2] = [("SPECIFICATION.md", 'S'), ("docs/security.md", 'T')];
+
+#[test]
+fn every_test_that_a_promise_names_exists() {
+    for (page, _) in PROMISES {
+        let text = document(page);
+        let mut missing = Vec::new();
+        for (path, name) in tests_named(&text) {
+            // A file that is not there has no test.
+            let source = fs::read_to_string(repository().join(path)).unwrap_or_default();
+            if !has_test(&source, name) {
+                missing.push(format!("{path}: {name}"));
+            }
+        }
+        assert!(
+            missing.is_empty(),
+            "{page} names tests that are not there:\n{}",
+            missing.join("\n")
+        );
+    }
+}
+
+#[test]
+fn every_promise_has_a_number_of_its_own_and_says_what_holds_it() {
+    for (page, letter) in PROMISES {
+        let text = document(page);
+        let mut numbers = BTreeSet::new();
+        for (number, row) in numbered_rows(&text, letter) {
+            assert!(numbers.insert(number), "{page}: {letter}{number} twice");
+            let is_held = tests_named(row).next().is_some()
+                || row.contains("`cargo xtask ")
+                || row.contains("no test yet");
+            assert!(
+                is_held,
+                "{page}: {letter}{number} names neither a test nor a command; say \"no test yet\""
+            );
+        }
+        assert!(!numbers.is_empty(), "{page} has no row {letter}1");
+    }
 }
 
 fn assert_succeeds(command: &mut Command) {
