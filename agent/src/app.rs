@@ -24,7 +24,8 @@ use crate::{
         containers,
         directory::Directory,
         kubernetes, libvirt, logind,
-        platform::{ErrorType, Message, Outcome, Reconciles, Sender, Source},
+        platform::{Message, Reconciles, Sender, Source},
+        recognised::Recognition,
         rules::Rules,
         users::Users,
     },
@@ -49,6 +50,8 @@ use crate::{
     },
     snapshot::{AgentView, GpuView, SessionView, Snapshot},
 };
+
+mod cgroups;
 
 /// Runs the agent until SIGTERM or SIGINT. `inputs` is what `config` was made from, for SIGHUP.
 pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
@@ -154,6 +157,8 @@ struct Agent {
     cgroup_root: PathBuf,
     hierarchy: Hierarchy,
     rules: Rules,
+    /// The cgroups that a rule takes.
+    recognition: Recognition,
     directory: Directory,
     /// What the platforms' sources say.
     messages: mpsc::Receiver<Message>,
@@ -208,6 +213,7 @@ impl Agent {
             cgroup_root: cgroup2.path.clone(),
             hierarchy,
             rules,
+            recognition: Recognition::default(),
             directory,
             messages,
             _speaker: speaker,
@@ -220,7 +226,7 @@ impl Agent {
             events_lost: 0,
         };
         agent.recall();
-        agent.reconcile();
+        agent.judge_all();
         // Starts the accounts of the threads that are there already.
         agent.kernel.processes_moved();
         Ok(agent)
@@ -314,15 +320,6 @@ impl Agent {
         }
     }
 
-    /// Without the events the scan is all there is.
-    fn rescan_period(&self) -> std::time::Duration {
-        if self.kernel.is_up(name::CGROUP_MKDIR) && self.kernel.is_up(name::CGROUP_RMDIR) {
-            self.config.sampling.rescan
-        } else {
-            self.config.sampling.period
-        }
-    }
-
     /// Takes up to [`EVENTS`] events; says whether that were all.
     fn drain(&mut self, ring: &mut Ring) -> bool {
         // First who is to blame: the failures that come of it are in the ring.
@@ -336,22 +333,9 @@ impl Agent {
             };
             match event {
                 Event::CgroupMade { id, parent, name } => {
-                    match self.hierarchy.made(id, parent, &name) {
-                        Some(found) => {
-                            let now = Instant::now();
-                            let verdict = self.rules.classify(&found.path);
-                            let verdict = self.directory.name(verdict, &found.path, now);
-                            let began = || self.hierarchy.began(&found.path);
-                            self.registry
-                                .appear(&found, verdict, began, &mut self.kernel, now);
-                        }
-                        None => missed = true,
-                    }
+                    missed |= !self.cgroup_made(id, parent, &name);
                 }
-                Event::CgroupRemoved { id } => {
-                    self.hierarchy.removed(id);
-                    self.registry.vanish(id, Instant::now());
-                }
+                Event::CgroupRemoved { id } => self.cgroup_removed(id),
                 Event::ProcessMoved => moved = true,
                 Event::ProcessFailed {
                     slot,
@@ -388,8 +372,8 @@ impl Agent {
         }
         if missed {
             self.rescan();
-        } else if self.registry.has_room_for_waiting() {
-            self.reconcile();
+        } else {
+            self.admit_waiting();
         }
         emptied
     }
@@ -431,9 +415,7 @@ impl Agent {
         for message in said.drain(..) {
             self.directory.take(message, now);
         }
-        if self.directory.has_changed(now) {
-            self.reconcile();
-        }
+        self.take_changes(now);
     }
 
     fn take_gpus(&mut self, report: Report) {
@@ -459,9 +441,7 @@ impl Agent {
             self.rescan();
             self.kernel.processes_moved();
         }
-        if self.directory.has_changed(now) {
-            self.reconcile();
-        }
+        self.take_changes(now);
         let directory = &mut self.directory;
         self.registry.take_platforms(|key| directory.facts(key));
         self.registry
@@ -469,9 +449,7 @@ impl Agent {
         self.registry.sample(&mut self.kernel, now);
         self.remember();
         self.read_accounts();
-        if self.registry.has_room_for_waiting() {
-            self.reconcile();
-        }
+        self.admit_waiting();
         self.snapshot(now)
     }
 
@@ -557,38 +535,13 @@ impl Agent {
         }
     }
 
-    fn rescan(&mut self) {
-        let began = Instant::now();
-        if let Err(error) = self.hierarchy.rescan() {
-            tracing::error!(%error, "scan of the cgroup hierarchy failed");
-            let outcome = Outcome::Error(ErrorType::of_io(&error));
-            self.reconciles.add(began.elapsed(), outcome);
-            return;
-        }
-        self.reconcile();
-    }
-
-    fn reconcile(&mut self) {
-        let began = Instant::now();
-        self.directory.pass(|directory| {
-            self.registry.reconcile(
-                &self.hierarchy.all(),
-                |path| directory.name(self.rules.classify(path), path, began),
-                |path| self.hierarchy.began(path),
-                &mut self.kernel,
-                began,
-            );
-        });
-        self.reconciles.add(began.elapsed(), Outcome::Success);
-    }
-
     /// SIGHUP: the rules are read again; what is wrong with them is logged, and the old ones stay.
     fn reload(&mut self) {
         match Config::reload_rules(&self.inputs) {
             Ok(rules) => {
                 tracing::info!(rules = rules.len(), "rules read again");
                 self.rules = Rules::new(&rules, self.config.sessions.builtin_rules);
-                self.reconcile();
+                self.judge_all();
             }
             Err(error) => tracing::error!(%error, "rules not read again; the old ones stay"),
         }

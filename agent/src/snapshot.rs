@@ -9,6 +9,7 @@ use std::{
 use agent_common::histogram::Histogram;
 
 use crate::{
+    clock,
     discover::{
         directory::Peer,
         platform::{EndReason, Facts, Reconciles, Source},
@@ -101,8 +102,11 @@ impl SessionView {
             identity: session.identity.clone(),
             cgroup: session.cgroup.clone(),
             phase: session.is_live().then_some(session.phase),
-            phase_since: session.phase_since.filter(|_| session.is_live()),
-            started: session.began(),
+            phase_since: session
+                .phase_since_ns
+                .filter(|_| session.is_live())
+                .and_then(clock::wall_of_boot),
+            started: session.began_ns().and_then(clock::wall_of_boot),
             ended: session
                 .ended
                 .and_then(|at| SystemTime::now().checked_sub(at.elapsed())),

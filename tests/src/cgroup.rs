@@ -11,7 +11,8 @@ use std::{
 pub use lab::cgroup::v2_mount;
 use lab::cgroup::{cpu_time, v1_mount};
 
-/// The name of trees, followed by the test's pid and a number.
+/// The name of trees, followed by the test's pid and a number. They are slices, below which the built-in rules
+/// look for containers and pods.
 const PREFIX: &str = "sessionscope-test";
 
 fn unwrap<T>(result: anyhow::Result<T>) -> T {
@@ -75,7 +76,7 @@ impl Default for Tree {
 fn unique_name() -> String {
     static TREES: AtomicU32 = AtomicU32::new(0);
     format!(
-        "{PREFIX}-{}-{}",
+        "{PREFIX}-{}-{}.slice",
         process::id(),
         TREES.fetch_add(1, Ordering::Relaxed)
     )

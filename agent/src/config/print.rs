@@ -95,7 +95,8 @@ mod tests {
     #[test]
     fn a_configuration_without_any_default_parses_back_to_itself() {
         let rules = "[[rules]]\nname = \"k'\\\"asm\"\npattern = '^/kasm/(?<u>\\d+)\\x2d'\nsession = \"$u\"\n\
-                     [[rules]]\nname = \"none\"\npattern = \"x\"\nignore = true\n";
+                     [[rules]]\nname = \"none\"\npattern = \"x\"\nignore = true\n\
+                     trust = true\ndecode = \"systemd\"\n";
         // Literals without `..`: a new field must be given here, and then fails without its row in
         // the list of keys.
         let config = Config {

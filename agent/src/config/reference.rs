@@ -53,8 +53,9 @@ pub fn reference_markdown() -> String {
     text.push_str(
         "\n## Rules\n\n\
          A `[[rules]]` table says which cgroups are sessions. The configured rules are asked in \
-         their order, then the built-in ones; the first that matches decides. A cgroup that no rule \
-         takes belongs to the nearest session above it.\n\n| key | description |\n|---|---|\n",
+         their order, then the built-in ones; the first that matches and is believed decides. A rule is \
+         believed where only root makes cgroups: below no session, and below no directory that others own or \
+         may write. A cgroup that no rule takes belongs to the nearest session above it.\n\n| key | description |\n|---|---|\n",
     );
     for key in RULE_KEYS {
         let _ = writeln!(text, "| `{}` | {} |", key.name, key.doc);
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
     use crate::{
         config::file,
-        discover::rules::{BUILTIN, Rules, Verdict},
+        discover::rules::{BUILTIN, Rules, Standing, Verdict},
         error::EXIT_CODES,
     };
 
@@ -89,7 +90,8 @@ mod tests {
         let mut config = Config::default();
         file::apply(&mut config, Path::new("example.toml"), &example()).unwrap();
         let rules = Rules::new(&config.rules, true);
-        let Verdict::Session(desktop) = rules.classify(b"/desktops/cad/ada") else {
+        let judge = |path| rules.judge(path, || Standing::Platform).verdict;
+        let Verdict::Session(desktop) = judge(b"/desktops/cad/ada") else {
             panic!("no session");
         };
         assert_eq!(
@@ -97,7 +99,7 @@ mod tests {
             ("desktop-ada", "cad")
         );
         let login = b"/user.slice/user-12.slice/session-1.scope";
-        assert_eq!(rules.classify(login), Verdict::Ignored);
+        assert_eq!(judge(login), Verdict::Ignored);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! own. What a platform has said stands until it says something else, also when it is away.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -79,16 +79,13 @@ pub struct Directory {
     users: Users,
     peers: BTreeMap<Source, Peer>,
     entries: BTreeMap<Key, Entry>,
-    /// Who has a session's name in a namespace.
-    claims: HashMap<(String, String), Key>,
     /// Pods that came under the name of a rule, because their platform had not spoken: the registry counts
     /// their ends, whatever it says later.
     by_rule: HashSet<Key>,
-    /// Cgroups that wait to be named, or have.
+    /// Sessions whose cgroups wait to be named, or have waited.
     held: HashMap<Key, Held>,
-    /// Counts the passes over all cgroups.
-    pass: u64,
-    changed: bool,
+    /// Those of which something else is known than before.
+    changed: BTreeSet<Key>,
 }
 
 #[derive(Debug)]
@@ -96,8 +93,6 @@ struct Held {
     since: Instant,
     /// It has waited long enough.
     over: bool,
-    /// The last pass in which its cgroup was there.
-    pass: u64,
 }
 
 impl Directory {
@@ -107,11 +102,9 @@ impl Directory {
             users,
             peers: BTreeMap::new(),
             entries: BTreeMap::new(),
-            claims: HashMap::new(),
             by_rule: HashSet::new(),
             held: HashMap::new(),
-            pass: 0,
-            changed: false,
+            changed: BTreeSet::new(),
         }
     }
 
@@ -194,10 +187,10 @@ impl Directory {
             self.take_one(key, facts, accounted);
         }
         self.by_rule.retain(|key| key.source() != source);
-        self.changed = true;
     }
 
     fn take_one(&mut self, key: Key, facts: Facts, accounted: bool) {
+        let changed = key.clone();
         match self.entries.get_mut(&key) {
             Some(entry) if *entry.facts == facts => return,
             Some(entry) => {
@@ -208,7 +201,7 @@ impl Directory {
                 self.entries.insert(key, Entry::new(facts, accounted));
             }
         }
-        self.changed = true;
+        self.changed.insert(changed);
     }
 
     fn forget(&mut self, key: &Key, now: Instant) {
@@ -218,35 +211,29 @@ impl Directory {
         if entry.gone.is_none() {
             entry.gone = Some(now);
             Arc::make_mut(&mut entry.facts).gone = true;
-            self.changed = true;
+            self.changed.insert(key.clone());
         }
     }
 
-    /// Whether anything has changed since this was asked for the last time, or a cgroup has waited long enough:
-    /// cgroups may then be called otherwise.
-    pub fn has_changed(&mut self, now: Instant) -> bool {
+    /// The sessions of which something else is known since this was asked for the last time, or that have waited
+    /// long enough: their cgroups may then be called otherwise.
+    pub fn take_changed(&mut self, now: Instant) -> BTreeSet<Key> {
         let over = |gone: Instant| now.duration_since(gone) >= FORGOTTEN_AFTER;
         self.entries
             .retain(|_, entry| !entry.gone.is_some_and(over));
-        let entries = &self.entries;
-        self.claims.retain(|_, key| entries.contains_key(key));
         let mut changed = std::mem::take(&mut self.changed);
         for (key, held) in &mut self.held {
             if !held.over && now.duration_since(held.since) >= wait(key) {
                 held.over = true;
-                changed = true;
+                changed.insert(key.clone());
             }
         }
         changed
     }
 
-    /// A pass over all cgroups: those that are not asked for in it are gone, and wait no more.
-    pub fn pass<T>(&mut self, over_all: impl FnOnce(&mut Self) -> T) -> T {
-        self.pass += 1;
-        let result = over_all(self);
-        let pass = self.pass;
-        self.held.retain(|_, held| held.pass == pass);
-        result
+    /// The last cgroup of a session is gone: it waits no more.
+    pub fn release(&mut self, key: &Key) {
+        self.held.remove(key);
     }
 
     /// What is known of a session.
@@ -255,15 +242,20 @@ impl Directory {
     }
 
     /// What a cgroup is that a rule has judged by its path.
-    pub fn name(&mut self, verdict: Verdict, path: &[u8], now: Instant) -> Verdict {
+    pub fn name(&mut self, verdict: Verdict, now: Instant) -> Verdict {
         let Verdict::Session(mut identity) = verdict else {
             return verdict;
         };
-        let Some(key) = key(&identity, path) else {
+        if let Some(facts) = identity.within.as_ref().and_then(|key| self.facts(key)) {
+            self.name_user(&mut identity, &facts);
+        }
+        let Some(key) = identity.platform.clone() else {
             return Verdict::Session(identity);
         };
-        identity.platform = Some(key.clone());
         let Some(facts) = self.facts(&key) else {
+            if identity.must_be_named {
+                return Verdict::NotASession;
+            }
             if self.is_held(&key, now) {
                 return Verdict::Held;
             }
@@ -284,56 +276,33 @@ impl Directory {
                 (*label, *origin) = (bounded(&named.name), Some(named.from.clone()));
             }
         };
-        name(
-            &facts.namespace,
-            &mut identity.namespace,
-            &mut identity.origins.namespace,
-        );
-        name(
-            &facts.template,
-            &mut identity.template,
-            &mut identity.origins.template,
-        );
+        let Identity {
+            session,
+            namespace,
+            template,
+            origins,
+            ..
+        } = &mut identity;
+        name(&facts.session, session, &mut origins.session);
+        name(&facts.namespace, namespace, &mut origins.namespace);
+        name(&facts.template, template, &mut origins.template);
+        self.name_user(&mut identity, &facts);
+        identity.unique = facts.unique.as_ref().map(|named| Named {
+            name: bounded(&named.name),
+            from: named.from.clone(),
+        });
+        identity.source = Some(key.source());
+        if facts.gone || facts.end.is_some() {
+            Verdict::Over(identity)
+        } else {
+            Verdict::Session(identity)
+        }
+    }
+
+    fn name_user(&self, identity: &mut Identity, facts: &Facts) {
         if let Some(user) = &facts.user {
             identity.user = self.users.shown(&user.name).map(|user| bounded(&user));
             identity.origins.user = Some(user.from.clone());
-        }
-        match self.claim(&facts, &key, &identity.namespace) {
-            Claim::Named(session) => name(
-                &Some(session),
-                &mut identity.session,
-                &mut identity.origins.session,
-            ),
-            Claim::Unnamed => {}
-            Claim::Succeeded => return Verdict::NotASession,
-        }
-        identity.source = Some(key.source());
-        Verdict::Session(identity)
-    }
-
-    /// The name that a session gets. Two sessions with one would be one: of two that live the later one gets
-    /// its own; one that is over makes room for its successor, and has none then.
-    fn claim(&mut self, facts: &Facts, key: &Key, namespace: &str) -> Claim {
-        let Some(wanted) = &facts.session else {
-            return Claim::Unnamed;
-        };
-        let claim = (wanted.name.clone(), namespace.to_owned());
-        let is_over = |key: &Key| {
-            self.entries
-                .get(key)
-                .is_none_or(|entry| entry.facts.is_over())
-        };
-        match self.claims.get(&claim) {
-            Some(holder) if holder != key && !is_over(holder) => {
-                if is_over(key) {
-                    return Claim::Succeeded;
-                }
-                Claim::Named(facts.unique.as_ref().unwrap_or(wanted).clone())
-            }
-            _ => {
-                self.claims.insert(claim, key.clone());
-                Claim::Named(wanted.clone())
-            }
         }
     }
 
@@ -353,9 +322,7 @@ impl Directory {
         let held = self.held.entry(key.clone()).or_insert(Held {
             since: now,
             over: false,
-            pass: 0,
         });
-        held.pass = self.pass;
         !held.over
     }
 
@@ -389,15 +356,6 @@ impl Directory {
     }
 }
 
-/// What a session gets of the name that its platform has for it.
-enum Claim {
-    Named(Named),
-    /// The platform has none: the one of the rule stays.
-    Unnamed,
-    /// It is over, and its successor has the name.
-    Succeeded,
-}
-
 impl Peer {
     fn is_asked(&self) -> bool {
         !matches!(self.status, Status::Off(_))
@@ -424,22 +382,6 @@ fn wait(key: &Key) -> Duration {
 /// Names from outside are bounded as those of paths are.
 fn bounded(name: &str) -> String {
     label(name.as_bytes())
-}
-
-/// What joins a cgroup with its platform.
-fn key(identity: &Identity, path: &[u8]) -> Option<Key> {
-    if let Some(pod) = &identity.pod {
-        return Some(Key::Pod(pod.clone()));
-    }
-    if let Some(container) = &identity.container {
-        return Some(Key::Container(container.clone()));
-    }
-    let unit = || path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-    match identity.runtime.as_deref() {
-        Some("libvirt") => Some(Key::Machine(identity.session.clone())),
-        Some("logind") => Some(Key::Unit(String::from_utf8_lossy(unit()).into_owned())),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,6 @@
 //! Each of the attributes may be left out.
 
 mod domain;
-mod machine_name;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,8 +47,6 @@ pub async fn run(settings: Libvirt, sender: Sender) {
 struct State {
     folder: PathBuf,
     files: BTreeMap<OsString, Status>,
-    /// Names that two machines share, of which the log has been told.
-    shared: BTreeSet<String>,
 }
 
 /// A status file as it was when it was read.
@@ -65,8 +62,7 @@ type Version = (u64, i64, i64, u64);
 /// A machine.
 #[derive(Clone)]
 struct Machine {
-    name: String,
-    keys: Vec<String>,
+    key: String,
     pid: Option<i32>,
     facts: Facts,
 }
@@ -76,7 +72,6 @@ impl State {
         Self {
             folder,
             files: BTreeMap::new(),
-            shared: BTreeSet::new(),
         }
     }
 
@@ -85,29 +80,12 @@ impl State {
         self.files.get(file)?.machine.as_ref()
     }
 
-    /// All machines by the names that their cgroups have.
-    fn machines(&mut self) -> BTreeMap<Key, Facts> {
-        let mut named: BTreeMap<&String, Vec<&Machine>> = BTreeMap::new();
+    /// All machines by libvirt's ids, which are in the names of their cgroups.
+    fn machines(&self) -> BTreeMap<Key, Facts> {
         let machines = self.files.values().filter_map(|file| file.machine.as_ref());
-        for machine in machines {
-            for key in &machine.keys {
-                named.entry(key).or_default().push(machine);
-            }
-        }
-        let mut known = BTreeMap::new();
-        for (key, machines) in named {
-            if let [one] = machines[..] {
-                known.insert(Key::Machine(key.clone()), one.facts.clone());
-            } else if self.shared.insert(key.clone()) {
-                let names: Vec<&str> = machines.iter().map(|one| one.name.as_str()).collect();
-                tracing::warn!(
-                    machines = ?names,
-                    "machines whose names differ in special characters only cannot be told apart: \
-                     rename all but one"
-                );
-            }
-        }
-        known
+        machines
+            .map(|machine| (Key::Machine(machine.key.clone()), machine.facts.clone()))
+            .collect()
     }
 }
 
@@ -171,8 +149,7 @@ impl Folder for State {
 fn read(path: &Path, written: Option<SystemTime>) -> Result<Machine, String> {
     let text = file::text(path).map_err(|error| error.to_string())?;
     let Domain {
-        name,
-        keys,
+        key,
         pid,
         mut facts,
     } = Domain::parse(&text)?;
@@ -180,12 +157,7 @@ fn read(path: &Path, written: Option<SystemTime>) -> Result<Machine, String> {
         // A pid of another namespace, or one that is another's by now.
         written.is_some_and(|written| *started <= written + CLOCKS_DIFFER)
     });
-    Ok(Machine {
-        name,
-        keys,
-        pid,
-        facts,
-    })
+    Ok(Machine { key, pid, facts })
 }
 
 /// When a process started.

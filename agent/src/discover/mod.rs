@@ -2,6 +2,7 @@
 //!
 //! * [`cgroup`]: the v2 hierarchy, by scan and by the kernel's events
 //! * [`rules`]: which cgroup is a session, and what it is called
+//! * [`recognised`]: the cgroups that a rule takes, each judged once, where it is believed
 //! * [`logind`]: who is logged in, over D-Bus
 //! * [`platform`]: what the platforms' own sources say, and how they say it
 //! * [`kubernetes`]: pods, from the API server; [`selector`] says which of them are sessions
@@ -16,6 +17,7 @@ pub mod kubernetes;
 pub mod libvirt;
 pub mod logind;
 pub mod platform;
+pub mod recognised;
 pub mod rules;
 pub mod selector;
 pub mod users;

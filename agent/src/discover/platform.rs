@@ -23,18 +23,30 @@ pub enum Key {
     Container(String),
     /// A unit of systemd by its name (`session-3.scope`): the last component of the cgroup's path.
     Unit(String),
-    /// A virtual machine by its name: the identity's `session`, where a rule of libvirt found it.
+    /// A virtual machine by libvirt's driver and id (`qemu-3`), which no two that run have in common: the
+    /// identity's `machine`. Its name is shortened in the cgroup's.
     Machine(String),
 }
 
 impl Key {
-    /// The first eight characters: of a pod's or a container's id enough to tell two apart.
-    pub fn short(&self) -> &str {
+    /// What the platform calls it.
+    pub fn text(&self) -> &str {
         let (Self::Pod(text) | Self::Container(text) | Self::Unit(text) | Self::Machine(text)) =
             self;
-        text.char_indices()
-            .nth(8)
-            .map_or(text.as_str(), |(at, _)| &text[..at])
+        text
+    }
+
+    /// Of a pod's or a container's id the first eight characters, which are enough to tell two apart; the others
+    /// whole.
+    pub fn short(&self) -> &str {
+        let text = self.text();
+        match self {
+            Self::Pod(_) | Self::Container(_) => text
+                .char_indices()
+                .nth(8)
+                .map_or(text, |(at, _)| &text[..at]),
+            Self::Unit(_) | Self::Machine(_) => text,
+        }
     }
 }
 

@@ -5,21 +5,26 @@
 //! take; the first rule that matches decides. A verdict is about one cgroup only: a cgroup that is
 //! not a session belongs to the nearest session above it, which is the caller's to find.
 //!
+//! A path is believed where its platform makes cgroups and nobody else can ([`Ground`], [`Standing`]):
+//! whoever may make a directory chooses its name. A rule that is not believed at a place does not apply there.
+//!
 //! Patterns work on bytes, without Unicode classes: a name that is not UTF-8 must not be a way to
 //! escape being measured.
 
 mod builtin;
+mod ground;
 mod template;
 mod text;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::LazyCell};
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
-use super::platform::{Key, Source};
+use super::platform::{Key, Named, Source};
 pub use builtin::{BUILTIN, Builtin, Example, builtin_markdown};
+pub use ground::{Ground, Standing};
 use template::{Captured, Template};
-pub use text::{LONGEST, label, printable};
+pub use text::{LONGEST, digest, label, printable};
 
 /// A rule as it is written in the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +43,10 @@ pub struct RuleDefinition {
     pub runtime: Option<String>,
     /// The cgroup and what is below it is no session.
     pub ignore: bool,
+    /// The rule is believed everywhere, also where tenants make cgroups.
+    pub trust: bool,
+    /// How the captures are encoded in the path: `systemd` or `pod-uid`; without it, not at all.
+    pub decode: Option<String>,
 }
 
 /// What is wrong with a rule: the key of its table, and why.
@@ -57,12 +66,17 @@ pub struct Rule {
     pattern: Regex,
     effect: Effect,
     decoding: Decoding,
+    ground: Ground,
+    below: Standing,
+    /// It is one of the configuration.
+    configured: bool,
     session: Option<Template>,
     namespace: Option<Template>,
     template: Option<Template>,
     runtime: Option<Template>,
     pod: Option<Template>,
     container: Option<Template>,
+    machine: Option<Template>,
 }
 
 /// Two rules are the same if they are written the same.
@@ -71,6 +85,7 @@ impl PartialEq for Rule {
         self.definition == other.definition
             && self.effect == other.effect
             && self.decoding == other.decoding
+            && self.ground == other.ground
     }
 }
 
@@ -79,8 +94,6 @@ impl PartialEq for Rule {
 pub enum Effect {
     /// The cgroup is a session.
     Session,
-    /// The cgroup is a part of the session above it, whatever later rules would say.
-    Part,
     /// The cgroup, and all below it, is no session.
     Ignore,
 }
@@ -94,6 +107,19 @@ pub enum Decoding {
     SystemdUnit,
     /// As the kubelet's systemd driver writes pod uids: `_` for `-`.
     PodUid,
+}
+
+impl Decoding {
+    /// By the name that the configuration has for it.
+    fn named(name: &str) -> Result<Self, String> {
+        match name {
+            "systemd" => Ok(Self::SystemdUnit),
+            "pod-uid" => Ok(Self::PodUid),
+            other => Err(format!(
+                "must be \"systemd\" or \"pod-uid\", found {other:?}"
+            )),
+        }
+    }
 }
 
 /// Who a session is.
@@ -113,10 +139,18 @@ pub struct Identity {
     pub pod: Option<String>,
     /// The id of the container.
     pub container: Option<String>,
+    /// What libvirt's own id makes of the machine: `qemu-3`.
+    pub machine: Option<String>,
     /// Who uses it, as far as that is told.
     pub user: Option<String>,
     /// What joins it with its platform.
     pub platform: Option<Key>,
+    /// The user's service manager in which the user has made it.
+    pub within: Option<Key>,
+    /// It is a session only if its platform names it.
+    pub must_be_named: bool,
+    /// What it is called where another session has its name.
+    pub unique: Option<Named>,
     /// The platform that named it; `None` when the rule did.
     pub source: Option<Source>,
     /// Where the platform has the names from.
@@ -145,15 +179,13 @@ pub struct Origins {
 
 /// What one cgroup is by its own path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a verdict lives for one call, and most are sessions"
-)]
 pub enum Verdict {
     /// A session of its own.
     Session(Identity),
     /// Excluded by a rule, with all below it.
     Ignored,
+    /// One that its platform says is over, though its cgroup is still there.
+    Over(Identity),
     /// No session; it belongs to the nearest session above, if there is one.
     NotASession,
     /// Not known yet: its platform has not spoken.
@@ -168,7 +200,20 @@ impl Rule {
         } else {
             Effect::Session
         };
-        let rule = Self::with(definition, effect, Decoding::Plain)?;
+        let decoding = match &definition.decode {
+            Some(name) => Decoding::named(name).map_err(|reason| RuleError {
+                key: "decode",
+                reason,
+            })?,
+            None => Decoding::Plain,
+        };
+        let ground = if definition.trust {
+            Ground::Anywhere
+        } else {
+            Ground::Platform
+        };
+        let mut rule = Self::with(definition, effect, decoding)?;
+        (rule.ground, rule.configured) = (ground, true);
         let given = [
             ("session", &rule.definition.session),
             ("namespace", &rule.definition.namespace),
@@ -223,10 +268,14 @@ impl Rule {
             runtime: template("runtime", &definition.runtime)?,
             pod: Template::capture("pod", &pattern),
             container: Template::capture("container", &pattern),
+            machine: Template::capture("machine", &pattern),
             definition,
             pattern,
             effect,
             decoding,
+            ground: Ground::Platform,
+            below: Standing::Tenant,
+            configured: false,
         })
     }
 
@@ -235,12 +284,21 @@ impl Rule {
         &self.definition
     }
 
+    /// Whether it is one of the configuration.
+    pub fn is_configured(&self) -> bool {
+        self.configured
+    }
+
+    /// Who makes cgroups below one that the rule takes.
+    pub fn below(&self) -> Standing {
+        self.below
+    }
+
     /// The verdict if the rule matches. A match whose session name comes out empty is none: an
     /// optional group that took no part names nothing.
     fn verdict(&self, path: &[u8]) -> Option<Verdict> {
         match self.effect {
             Effect::Ignore => self.pattern.is_match(path).then_some(Verdict::Ignored),
-            Effect::Part => self.pattern.is_match(path).then_some(Verdict::NotASession),
             Effect::Session => {
                 let captures = self.pattern.captures(path)?;
                 self.identity(&self.decode(&captures)).map(Verdict::Session)
@@ -280,6 +338,8 @@ impl Rule {
             rule: self.definition.name.clone(),
             pod: text(&self.pod),
             container: text(&self.container),
+            machine: text(&self.machine),
+            must_be_named: self.ground == Ground::Named,
             ..Identity::default()
         })
     }
@@ -296,17 +356,43 @@ impl Rules {
         Self(configured.iter().cloned().chain(builtin).collect())
     }
 
-    /// What the cgroup at `path` (absolute within the v2 hierarchy) is by itself.
-    pub fn classify(&self, path: &[u8]) -> Verdict {
+    /// What the cgroup at `path` (absolute within the v2 hierarchy) is by itself. `standing` is asked once, if a
+    /// rule matches.
+    pub fn judge(&self, path: &[u8], standing: impl FnOnce() -> Standing) -> Judgement<'_> {
+        let mut judgement = Judgement {
+            verdict: Verdict::NotASession,
+            rule: None,
+            disbelieved: None,
+        };
         // The root is the node; a careless `.*` must not make it one big session.
         if path.is_empty() || path == b"/" {
-            return Verdict::NotASession;
+            return judgement;
         }
-        self.0
-            .iter()
-            .find_map(|rule| rule.verdict(path))
-            .unwrap_or(Verdict::NotASession)
+        let standing = LazyCell::new(standing);
+        for rule in &self.0 {
+            let Some(verdict) = rule.verdict(path) else {
+                continue;
+            };
+            if rule.ground.holds(*standing) {
+                judgement.verdict = verdict;
+                judgement.rule = Some(rule);
+                break;
+            }
+            judgement.disbelieved.get_or_insert(rule);
+        }
+        judgement
     }
+}
+
+/// What the rules make of a path.
+#[derive(Debug)]
+pub struct Judgement<'a> {
+    /// What the cgroup is.
+    pub verdict: Verdict,
+    /// The rule that says so.
+    pub rule: Option<&'a Rule>,
+    /// The first rule that matches and is not believed there.
+    pub disbelieved: Option<&'a Rule>,
 }
 
 /// The last line of a pattern's error, which says what is wrong; those before it draw the pattern
@@ -321,125 +407,4 @@ fn one_line(error: &regex::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rule(name: &str, pattern: &str) -> RuleDefinition {
-        RuleDefinition {
-            name: name.to_owned(),
-            pattern: pattern.to_owned(),
-            ..Default::default()
-        }
-    }
-
-    fn classify(definition: RuleDefinition, path: &[u8]) -> Verdict {
-        Rules::new(&[Rule::compile(definition).unwrap()], true).classify(path)
-    }
-
-    fn identity(verdict: Verdict) -> Identity {
-        match verdict {
-            Verdict::Session(identity) => identity,
-            other => panic!("{other:?} is no session"),
-        }
-    }
-
-    #[test]
-    fn captures_of_the_labels_names_fill_the_labels() {
-        let kasm = rule("kasm", "^/kasm/(?<template>[^/-]+)-(?<session>[^/]+)$");
-        let found = identity(classify(kasm, b"/kasm/chrome-ada"));
-        assert_eq!(
-            (found.session.as_str(), found.template.as_str()),
-            ("ada", "chrome")
-        );
-        assert_eq!(
-            (found.rule.as_str(), found.namespace.as_str()),
-            ("kasm", "")
-        );
-        assert_eq!(found.runtime, None);
-    }
-
-    #[test]
-    fn templates_come_before_captures() {
-        let definition = RuleDefinition {
-            session: Some("$user-${session}".to_owned()),
-            namespace: Some("labs".to_owned()),
-            runtime: Some("kasm".to_owned()),
-            ..rule("kasm", "^/kasm/(?<user>[^/]+)/(?<session>[^/]+)$")
-        };
-        let found = identity(classify(definition, b"/kasm/ada/7"));
-        assert_eq!(
-            (found.session.as_str(), found.namespace.as_str()),
-            ("ada-7", "labs")
-        );
-        assert_eq!(found.runtime.as_deref(), Some("kasm"));
-    }
-
-    #[test]
-    fn a_configured_rule_overrides_a_builtin_one() {
-        let path = b"/user.slice/user-7.slice/session-3.scope";
-        let ignore = RuleDefinition {
-            ignore: true,
-            ..rule("no-logins", r"^/user\.slice/")
-        };
-        assert_eq!(classify(ignore, path), Verdict::Ignored);
-        assert_eq!(
-            identity(Rules::new(&[], true).classify(path)).rule,
-            "logind-session"
-        );
-        assert_eq!(Rules::new(&[], false).classify(path), Verdict::NotASession);
-    }
-
-    #[test]
-    fn a_name_that_is_not_utf8_is_a_session_all_the_same() {
-        let found = identity(classify(
-            rule("any", "^/x/(?<session>[^/]+)$"),
-            b"/x/a\xffb",
-        ));
-        assert_eq!(found.session, r"a\xffb");
-        let found = identity(Rules::new(&[], true).classify(b"/lxc.payload.\xff\xfe"));
-        assert_eq!(found.session, r"\xff\xfe");
-    }
-
-    #[test]
-    fn an_empty_session_name_leaves_the_cgroup_to_later_rules() {
-        let definition = rule("any", "^/lxc/(?<session>[0-9]*)");
-        assert_eq!(identity(classify(definition, b"/lxc/desk")).rule, "lxc");
-    }
-
-    #[test]
-    fn the_root_is_never_a_session() {
-        let all = RuleDefinition {
-            session: Some("all".to_owned()),
-            ..rule("all", ".*")
-        };
-        assert_eq!(classify(all, b"/"), Verdict::NotASession);
-    }
-
-    #[test]
-    fn a_pattern_that_does_not_compile_is_refused_in_one_line() {
-        let error = Rule::compile(rule("kasm", "^/kasm/(")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "pattern does not compile: unclosed group"
-        );
-    }
-
-    #[test]
-    fn a_rule_that_names_no_session_is_refused() {
-        let error = Rule::compile(rule("kasm", "^/kasm/")).unwrap_err();
-        assert!(
-            error.to_string().starts_with("session is missing"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_rule_that_ignores_and_names_is_refused() {
-        let definition = RuleDefinition {
-            ignore: true,
-            namespace: Some("x".to_owned()),
-            ..rule("kasm", "^/kasm/")
-        };
-        assert_eq!(Rule::compile(definition).unwrap_err().key, "namespace");
-    }
-}
+mod tests;

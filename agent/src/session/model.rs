@@ -17,6 +17,7 @@ use agent_common::{
 };
 
 use super::{
+    budget::Exceeded,
     gpu::Gpu,
     net::Net,
     phase::{self, Activity, Phase, Signs, Work},
@@ -24,8 +25,9 @@ use super::{
     utilization::Utilization,
 };
 use crate::{
+    clock,
     discover::{
-        platform::{EndReason, Facts},
+        platform::{EndReason, Facts, Key},
         rules::Identity,
     },
     kernel::{Census, Reading, SlotCounts, accounts::CgroupAccounts},
@@ -35,6 +37,15 @@ use crate::{
 pub type Template = (String, String);
 /// Several.
 pub type Templates = HashSet<Template>;
+
+/// What makes a session the one that it is, whatever it is called.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// What its platform has made: one session, however many cgroups it has.
+    Platform(Key),
+    /// The cgroup itself, by its id.
+    Cgroup(u64),
+}
 
 /// A moment of a session's start: stamped in the kernel, and on the GPU within a period of its sampler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +113,8 @@ pub struct Counts {
     pub gpu: Gpu,
     /// The last process that the out-of-memory killer killed.
     pub last_oom_kill: Option<OomKill>,
+    /// How often it wanted more than its share of the agent.
+    pub exceeded: Exceeded,
 }
 
 /// A process that the out-of-memory killer killed.
@@ -120,6 +133,8 @@ pub struct OomKill {
 pub struct Session {
     /// What it is called.
     pub identity: Identity,
+    /// What makes it the one that it is.
+    pub origin: Origin,
     /// Path of its first cgroup, printable.
     pub cgroup: String,
     /// Cgroups that a rule named.
@@ -128,8 +143,12 @@ pub struct Session {
     pub cgroups: HashSet<u64>,
     /// Its slot; `None` once the slot has been given back.
     pub slot: Option<Slot>,
-    /// When its first cgroup was made.
-    pub started: Option<SystemTime>,
+    /// When its first cgroup was made, nanoseconds since boot: lengths must not depend on the time of day, which
+    /// may be set.
+    pub started_ns: Option<u64>,
+    /// When its platform took it on: as the platform says it, and in nanoseconds since boot by the clocks of when
+    /// it was first said.
+    pub created: Option<(SystemTime, u64)>,
     /// Its cgroup was made while the agent watched, nanoseconds since boot.
     pub made_ns: Option<u64>,
     /// Milestones that have been observed, nanoseconds since boot; only for one made while the agent
@@ -147,10 +166,12 @@ pub struct Session {
     pub gpu_fault: Option<u32>,
     /// What its platform last said of it.
     pub platform: Option<Arc<Facts>>,
+    /// Since when its platform says that it is over, while its cgroups are still there.
+    pub over_since: Option<Instant>,
     /// Where it is in its life, at the last sample.
     pub phase: Phase,
-    /// Since when; `None` while it is in the phase in which the agent found it.
-    pub phase_since: Option<SystemTime>,
+    /// Since when, nanoseconds since boot; `None` while it is in the phase in which the agent found it.
+    pub phase_since_ns: Option<u64>,
     /// Its phase has been looked at.
     pub looked: bool,
     /// When it was last used.
@@ -194,41 +215,57 @@ impl Session {
             had_process: self.had_process,
             has_listened,
             template_listens: listens.contains(&self.template()),
-            age: self.made_ns.map(|made_ns| {
-                Duration::from_nanos(crate::clock::boot_ns().saturating_sub(made_ns))
-            }),
+            age: self
+                .made_ns
+                .map(|made_ns| Duration::from_nanos(clock::boot_ns().saturating_sub(made_ns))),
             idle_for: self.activity.idle_for(),
             platform: self.platform.as_deref(),
         };
         let phase = phase::of(&signs, idle_after);
         let seen = self.looked || self.made_ns.is_some();
         if phase != self.phase && seen {
-            self.phase_since = Some(SystemTime::now());
+            self.phase_since_ns = Some(clock::boot_ns());
         }
         (self.phase, self.looked) = (phase, true);
     }
 
-    /// When it began, nanoseconds since boot: when its platform took it on, otherwise when its cgroup was
-    /// made. Only for one made while the agent watched.
-    pub fn began_ns(&self) -> Option<u64> {
-        let made_ns = self.made_ns?;
-        let created = self.platform.as_ref().and_then(|facts| facts.created);
-        let created_ns = created.map(crate::clock::boot_of_wall);
-        Some(created_ns.map_or(made_ns, |created_ns| created_ns.min(made_ns)))
+    /// Takes what its platform says.
+    pub fn take_facts(&mut self, facts: Arc<Facts>) {
+        if let Some(created) = facts.created
+            && self.created.is_none_or(|(before, _)| before != created)
+        {
+            self.created = Some((created, clock::boot_of_wall(created)));
+        }
+        self.platform = Some(facts);
     }
 
-    /// When it began: when its platform took it on, otherwise when its cgroup was made.
-    pub fn began(&self) -> Option<SystemTime> {
-        let created = self.platform.as_ref().and_then(|facts| facts.created);
-        match (created, self.started) {
-            (Some(created), Some(started)) => Some(created.min(started)),
-            (created, started) => created.or(started),
-        }
+    /// When it began, nanoseconds since boot, only for one made while the agent watched.
+    pub fn watched_ns(&self) -> Option<u64> {
+        self.made_ns.map(|made_ns| self.not_after_created(made_ns))
+    }
+
+    /// When it began, nanoseconds since boot: when its platform took it on, otherwise when its cgroup was
+    /// made.
+    pub fn began_ns(&self) -> Option<u64> {
+        let created = self.created.map(|(_, created_ns)| created_ns);
+        let started = self.started_ns.map(|ns| self.not_after_created(ns));
+        started.or(created)
+    }
+
+    fn not_after_created(&self, ns: u64) -> u64 {
+        self.created
+            .map_or(ns, |(_, created_ns)| created_ns.min(ns))
+    }
+
+    /// How long it had lasted at a moment in nanoseconds since boot.
+    pub fn lasted(&self, at_ns: u64) -> Option<Duration> {
+        let lasted_ns = at_ns.checked_sub(self.began_ns()?)?;
+        Some(Duration::from_nanos(lasted_ns))
     }
 
     /// From its beginning to each milestone that it has reached.
     pub fn startup(&self) -> BTreeMap<Milestone, Duration> {
-        let Some(began_ns) = self.began_ns() else {
+        let Some(began_ns) = self.watched_ns() else {
             return BTreeMap::new();
         };
         let since = |at_ns: u64| Duration::from_nanos(at_ns.saturating_sub(began_ns));

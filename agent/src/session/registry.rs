@@ -3,30 +3,28 @@
 //! It is told which cgroups there are and what the rules say of them, gives each session a slot, and
 //! tells the kernel which cgroup belongs to which slot. Nothing else writes to the kernel.
 //!
-//! * A cgroup that a rule names is the root of a session; cgroups of one name are one session.
+//! * A cgroup that a rule names is the root of a session. Which one is decided by its [`Origin`], never by what it
+//!   is called: cgroups that one platform gives one id are one session, any other is one of its own.
 //! * Any other cgroup belongs to the session of its parent.
 //! * A slot is cleared before it is published, and rests before it is used again.
 //! * Over the cap a session is counted as overflowed, once, and adopted when there is room.
 //!
-//! What sessions are called is in `identity`, what is counted of their ends and kept over restarts in `ends`,
-//! their start in `startup`, the join with the GPUs in `gpus`; `table` is the kernel side as it is needed here.
+//! How they begin is in `admission`, what they are called in `names`, what is read of them in `sample`, what is
+//! counted of their ends and kept over restarts in `ends`, their start in `startup`, the join with the GPUs in
+//! `gpus`; `table` is the kernel side as it is needed here.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::{Duration, Instant, SystemTime},
 };
 
-use agent_common::{
-    Slot,
-    histogram::{Histogram, bucket_of},
-};
+use agent_common::{Slot, histogram::Histogram};
 
 use super::{
+    budget::Resource,
     ended::AllEnded,
     gpu::{Join, Serial},
-    model::{Counts, Milestone, OomKill, Session, Template, Templates},
-    phase::{Activity, Phase},
-    recent::Recent,
+    model::{Milestone, Origin, Session, Template, Templates},
     remembered::Entry,
     slots::{REST, Slots},
     templates::Bound,
@@ -37,12 +35,14 @@ use crate::{
         cgroup::Found,
         rules::{Identity, Verdict},
     },
-    kernel::{Before, SlotCounts, accounts::CgroupAccounts},
+    kernel::Before,
 };
 
+mod admission;
 mod ends;
 mod gpus;
-mod identity;
+mod names;
+mod sample;
 mod startup;
 mod table;
 
@@ -51,7 +51,10 @@ pub use table::SlotTable;
 /// namespace, template, milestone.
 pub type StartupKey = (String, String, Milestone);
 /// session, namespace, template.
-type Key = (String, String, String);
+type Labels = (String, String, String);
+
+/// Ended sessions that linger at most: each has some 28 KB of figures, and 60 a second may end.
+const MOST_LINGERING: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Membership {
@@ -67,10 +70,14 @@ pub struct Registry {
     slots: Slots,
     next_serial: Serial,
     sessions: BTreeMap<Serial, Session>,
-    live_by_key: HashMap<Key, Serial>,
+    live: HashMap<Origin, Serial>,
+    /// Who among the living has which labels.
+    labels: HashMap<Labels, Serial>,
     memberships: HashMap<u64, Membership>,
     /// Cgroups that a rule ignores, and all below them.
     ignored: HashSet<u64>,
+    /// Roots whose sessions are over by the word of their platforms, though they are still there.
+    closed: HashSet<u64>,
     /// Roots of sessions that had no slot when they came.
     waiting: HashSet<u64>,
     /// Waiting ones that are already in `overflowed_total`.
@@ -116,9 +123,11 @@ impl Registry {
             slots: Slots::new(settings.max_sessions),
             next_serial: 1,
             sessions: BTreeMap::new(),
-            live_by_key: HashMap::new(),
+            live: HashMap::new(),
+            labels: HashMap::new(),
             memberships: HashMap::new(),
             ignored: HashSet::new(),
+            closed: HashSet::new(),
             waiting: HashSet::new(),
             overflowed: HashSet::new(),
             overflowed_total: 0,
@@ -152,7 +161,7 @@ impl Registry {
 
     /// Live sessions.
     pub fn live(&self) -> usize {
-        self.live_by_key.len()
+        self.live.len()
     }
 
     /// Sessions that did not fit under the cap when they came.
@@ -165,9 +174,14 @@ impl Registry {
         self.templates_overflowed_total
     }
 
-    /// Whether a session waits and there is room for it now; a reconcile adopts it.
-    pub fn has_room_for_waiting(&self) -> bool {
-        !self.waiting.is_empty() && self.live() < self.max_sessions && self.slots.any_free()
+    /// The roots of sessions that wait, in the order of their making, if there is room for one now.
+    pub fn waiting_with_room(&self) -> Vec<u64> {
+        if self.live() >= self.max_sessions || !self.slots.any_free() {
+            return Vec::new();
+        }
+        let mut waiting: Vec<u64> = self.waiting.iter().copied().collect();
+        waiting.sort_unstable();
+        waiting
     }
 
     /// Time from a session's cgroup to each milestone of its start.
@@ -207,8 +221,18 @@ impl Registry {
         let current = self.memberships.get(&found.id).copied();
         let below_ignored = found.parent.is_some_and(|p| self.ignored.contains(&p));
         let verdict = match verdict {
-            Verdict::Held => return,
             _ if below_ignored => Verdict::Ignored,
+            Verdict::Held if self.is_root(found.id) => return,
+            // Until its platform speaks it is a part of the session above: the kernel has given it that slot.
+            Verdict::Held => Verdict::NotASession,
+            Verdict::Over(_) if current.is_none() => {
+                self.closed.insert(found.id);
+                Verdict::Ignored
+            }
+            Verdict::Over(identity) => Verdict::Session(identity),
+            Verdict::Session(identity) if self.stays_closed(found.id, &identity) => {
+                Verdict::Ignored
+            }
             verdict => verdict,
         };
         if verdict != Verdict::Ignored {
@@ -221,17 +245,17 @@ impl Registry {
         }
         match verdict {
             Verdict::Session(identity) => {
-                let (mut identity, overflowed) = self.templates.apply(identity);
-                self.tell_apart(&mut identity, current.map(|member| member.session));
-                let key = key_of(&identity);
+                let (identity, overflowed) = self.templates.apply(identity);
+                let origin = origin_of(&identity, found.id);
                 if let Some(member) = current {
-                    if member.root && self.rename(member.session, &identity, &key) {
+                    if member.root && self.is_of(member.session, &origin) {
+                        self.rename(member.session, identity);
                         return;
                     }
                     self.detach(found.id, table, now);
                 }
                 let next = self.next_serial;
-                self.begin(found, identity, key, began, table, now);
+                self.begin(found, identity, origin, began, table, now);
                 self.templates_overflowed_total += u64::from(overflowed && self.next_serial > next);
             }
             Verdict::NotASession => {
@@ -245,11 +269,13 @@ impl Registry {
                 if current.is_some() {
                     self.detach(found.id, table, now);
                 }
-                if let Some(serial) = wanted {
-                    self.attach(found.id, serial, false, table);
+                match wanted {
+                    Some(serial) => self.attach(found.id, serial, false, table),
+                    // The kernel gave it a slot if the cgroup above had one when it was made.
+                    None => self.take_out(found.id, table),
                 }
             }
-            Verdict::Held => {}
+            Verdict::Held | Verdict::Over(_) => {}
             Verdict::Ignored => {
                 if current.is_some() {
                     self.detach(found.id, table, now);
@@ -262,12 +288,31 @@ impl Registry {
         }
     }
 
+    /// Whether the session of a root is over and stays so. A platform that names one anew (a container that is
+    /// started again) has begun another.
+    fn stays_closed(&mut self, id: u64, identity: &Identity) -> bool {
+        if identity.source.is_some() {
+            self.closed.remove(&id);
+        }
+        self.closed.contains(&id)
+    }
+
+    /// Whether it is the root of a session, measured or waiting.
+    fn is_root(&self, id: u64) -> bool {
+        self.waiting.contains(&id) || self.memberships.get(&id).is_some_and(|m| m.root)
+    }
+
+    fn is_of(&self, serial: Serial, origin: &Origin) -> bool {
+        self.live.get(origin) == Some(&serial)
+    }
+
     /// A cgroup has been removed. Its threads may still be switched for the last time, so the kernel
     /// keeps it for a moment.
     pub fn vanish(&mut self, id: u64, now: Instant) {
         self.waiting.remove(&id);
         self.overflowed.remove(&id);
         self.ignored.remove(&id);
+        self.closed.remove(&id);
         self.forget_recalled(id);
         self.forget(id, now);
         // Whether or not it was a session's: the kernel may have given it its parent's slot, and the event
@@ -275,36 +320,21 @@ impl Registry {
         self.expiring.push((now, id));
     }
 
-    /// Compares all that is there with all that is known.
-    pub fn reconcile(
-        &mut self,
-        all: &[Found],
-        mut classify: impl FnMut(&[u8]) -> Verdict,
-        began: impl Fn(&[u8]) -> Option<SystemTime>,
-        table: &mut impl SlotTable,
-        now: Instant,
-    ) {
-        let there: HashSet<u64> = all.iter().map(|f| f.id).collect();
+    /// Forgets every cgroup that is not there any more.
+    pub fn retain(&mut self, is_there: impl Fn(u64) -> bool, now: Instant) {
         let known = self
             .memberships
             .keys()
             .chain(&self.waiting)
             .chain(&self.ignored)
+            .chain(&self.closed)
             .chain(self.recalled.keys());
-        let gone: Vec<u64> = known.filter(|id| !there.contains(id)).copied().collect();
+        let gone: HashSet<u64> = known.filter(|id| !is_there(**id)).copied().collect();
+        let mut gone: Vec<u64> = gone.into_iter().collect();
+        gone.sort_unstable();
         for id in gone {
             self.vanish(id, now);
         }
-        for found in all {
-            self.appear(
-                found,
-                classify(&found.path),
-                || began(&found.path),
-                table,
-                now,
-            );
-        }
-        self.publish(table);
     }
 
     /// Tells the kernel, if there is something to tell.
@@ -314,201 +344,13 @@ impl Registry {
         }
     }
 
-    /// Reads every session's counts, gives slots back, forgets what has lingered.
-    pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) {
-        if std::mem::take(&mut self.adopted) {
-            table.find_open_connections();
-            self.recount = true;
+    /// The session of a cgroup wanted more than its share.
+    pub fn exceeded(&mut self, cgroup: u64, resource: Resource) {
+        let member = self.memberships.get(&cgroup);
+        let session = member.and_then(|member| self.sessions.get_mut(&member.session));
+        if let Some(session) = session {
+            *session.counts.exceeded.entry(resource).or_default() += 1;
         }
-        if std::mem::take(&mut self.recount) {
-            table.processes_moved();
-        }
-        table.settle_running();
-        let slots = self.sessions.values().filter_map(|s| s.slot);
-        let mut counted: HashMap<Slot, SlotCounts> =
-            slots.map(|slot| (slot, table.counts(slot))).collect();
-        // After the counters: a connection closed in between is then missing from both for one sample, where the
-        // other way round it would be counted twice.
-        let census = table.census();
-        let connections = table.connections();
-        let cpus = table.cpus();
-        let measures_udp = table.measures_udp();
-        for session in self.sessions.values_mut() {
-            let Some(slot) = session.slot else { continue };
-            let live = connections.part(|all| {
-                let from = all.partition_point(|c| c.slot < slot);
-                let to = all.partition_point(|c| c.slot <= slot);
-                &all[from..to]
-            });
-            let Some(counted) = counted.remove(&slot) else {
-                continue;
-            };
-            let net_milestones = counted.net.map(|n| n.milestones).unwrap_or_default();
-            session.take_counts(counted, measures_udp, live);
-            session.take_census(
-                census.as_ref().and_then(|c| c.get(slot as usize)).copied(),
-                cpus,
-                now,
-            );
-            startup::note_milestones(session, table, net_milestones, &mut self.startup);
-            if session.milestones.contains_key(&Milestone::FirstListener) {
-                self.listens.insert(session.template());
-            }
-            session.look(&self.listens, self.idle_after, now);
-            if session
-                .ended
-                .is_some_and(|ended| now.duration_since(ended) >= REST)
-            {
-                // Read for the last time just now.
-                session.slot = None;
-                session.counts.census = None;
-                session.counts.gpu.forget_now();
-                // What it holds and may use is known of a living one only.
-                if let Some(accounts) = &mut session.counts.accounts {
-                    accounts.memory = None;
-                }
-                self.slots.give_back(slot, now);
-            }
-        }
-        self.count_ends(now);
-        let expired = |since: &Instant| now.duration_since(*since) >= REST;
-        for (_, id) in self.expiring.extract_if(.., |(since, _)| expired(since)) {
-            self.unpublished |= table.unassign(id);
-        }
-        let linger = self.linger;
-        self.sessions.retain(|_, s| {
-            let lingers = !s.superseded
-                && s.ended
-                    .is_none_or(|ended| now.duration_since(ended) < linger);
-            s.slot.is_some() || s.end_reason.is_none() || lingers
-        });
-        self.publish(table);
-        self.slots.wake(now);
-    }
-
-    /// Reads the kernel's own accounts of the sessions' cgroups: of each session at its first sample and
-    /// then at every `every`th one, a share of them at a time.
-    pub fn read_accounts(&mut self, every: u64, read: impl Fn(u64) -> Option<CgroupAccounts>) {
-        self.samples += 1;
-        for (serial, session) in &mut self.sessions {
-            let due = (self.samples + serial).is_multiple_of(every.max(1));
-            if !session.is_live() || !(due || session.counts.accounts.is_none()) {
-                continue;
-            }
-            let accounts = session.roots.iter().filter_map(|&root| read(root));
-            if let Some(all) = accounts.reduce(CgroupAccounts::with) {
-                session.take_accounts(all);
-            }
-        }
-    }
-
-    /// A process of the session with this slot failed; `oom_kill` if it was killed for want of memory.
-    pub fn process_failed(&mut self, slot: Slot, pid: u32, oom_kill: Option<OomKill>) {
-        let session = self.sessions.values_mut().find(|s| s.slot == Some(slot));
-        let Some(session) = session else { return };
-        if let Some(xid) = session.xid_processes.remove(&pid) {
-            session.gpu_fault = Some(xid);
-        }
-        if oom_kill.is_some() {
-            session.counts.last_oom_kill = oom_kill;
-        }
-    }
-
-    fn begin(
-        &mut self,
-        found: &Found,
-        identity: Identity,
-        key: Key,
-        began: impl FnOnce() -> Option<SystemTime>,
-        table: &mut impl SlotTable,
-        now: Instant,
-    ) {
-        if let Some(&serial) = self.live_by_key.get(&key) {
-            if self.is_predecessor(serial, &identity) {
-                self.end(serial, now);
-            } else {
-                self.overflowed.remove(&found.id);
-                self.recalled.remove(&found.id);
-                self.attach(found.id, serial, true, table);
-                return;
-            }
-        }
-        let over = self.live() >= self.max_sessions;
-        let slot = if over { None } else { self.slots.take() };
-        let Some(slot) = slot else {
-            self.waiting.insert(found.id);
-            // The kernel may have given it an outer session's slot; until there is room it is nobody's.
-            self.take_out(found.id, table);
-            if over && self.overflowed.insert(found.id) {
-                self.overflowed_total += 1;
-                tracing::warn!(
-                    session = identity.session,
-                    limit = self.max_sessions,
-                    "session not measured: sessions.max_sessions is reached"
-                );
-            }
-            return;
-        };
-        table.zero(slot);
-        // Before there is a session: one without a cgroup would have no end.
-        match table.assign(found.id, slot) {
-            // Here, because it has the slot already when it is attached.
-            Ok(before) => self.adopted |= before == Before::Perhaps,
-            Err(error) => {
-                tracing::error!(session = identity.session, %error, "session not measured");
-                self.slots.put_back(slot);
-                return;
-            }
-        }
-        self.overflowed.remove(&found.id);
-        self.supersede(&key, None);
-        let birth = table.birth(found.id);
-        let recalled = self.recalled.remove(&found.id);
-        let started = recalled.and_then(|entry| entry.started());
-        let watched = birth.and_then(|b| crate::clock::wall_of_boot(b.made_ns));
-        let started = started.or(watched).or_else(began);
-        if let Some(birth) = birth {
-            let lag_ns = crate::clock::boot_ns().saturating_sub(birth.made_ns);
-            self.adoption.buckets[bucket_of(lag_ns)] += 1;
-            self.adoption.sum_ns += lag_ns;
-        }
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        tracing::info!(
-            session = identity.session,
-            namespace = identity.namespace,
-            rule = identity.rule,
-            slot,
-            "session found"
-        );
-        self.sessions.insert(
-            serial,
-            Session {
-                identity,
-                cgroup: crate::discover::rules::printable(&found.path),
-                roots: HashSet::new(),
-                cgroups: HashSet::new(),
-                slot: Some(slot),
-                started,
-                made_ns: birth.map(|b| b.made_ns),
-                milestones: BTreeMap::new(),
-                had_process: false,
-                ended: None,
-                end_reason: None,
-                xid_processes: HashMap::new(),
-                gpu_fault: None,
-                platform: None,
-                phase: Phase::Pending,
-                phase_since: birth.and(started),
-                looked: false,
-                activity: Activity::new(now),
-                superseded: false,
-                counts: Counts::default(),
-                recent: Recent::new(now),
-            },
-        );
-        self.live_by_key.insert(key, serial);
-        self.attach(found.id, serial, true, table);
     }
 
     fn attach(&mut self, id: u64, serial: Serial, root: bool, table: &mut impl SlotTable) {
@@ -564,7 +406,11 @@ impl Registry {
             session.roots.remove(&id);
             if session.roots.is_empty() && session.is_live() {
                 session.ended = Some(now);
-                self.live_by_key.remove(&session.key());
+                self.live.remove(&session.origin);
+                let labels = session.key();
+                if self.labels.get(&labels) == Some(&member.session) {
+                    self.labels.remove(&labels);
+                }
                 tracing::info!(session = session.identity.session, "session ended");
             }
         }
@@ -572,12 +418,17 @@ impl Registry {
     }
 }
 
-fn key_of(identity: &Identity) -> Key {
+fn labels_of(identity: &Identity) -> Labels {
     (
         identity.session.clone(),
         identity.namespace.clone(),
         identity.template.clone(),
     )
+}
+
+fn origin_of(identity: &Identity, cgroup: u64) -> Origin {
+    let platform = identity.platform.clone();
+    platform.map_or(Origin::Cgroup(cgroup), Origin::Platform)
 }
 
 #[cfg(test)]

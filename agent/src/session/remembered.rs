@@ -3,11 +3,7 @@
 //! A session that is gone when the agent comes back ended unseen: it is counted once, as `unknown`. One that
 //! is still there keeps its beginning, which the file knows better than the cgroup's directory.
 
-use std::{
-    fs, io,
-    path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fs, io, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +31,8 @@ pub struct Entry {
     pub platform: Option<Key>,
     /// Ids of its cgroups.
     pub roots: Vec<u64>,
-    /// When it began, seconds since the epoch; absent when that is not known.
-    pub started: Option<f64>,
+    /// When it began, seconds since the boot; absent when that is not known.
+    pub began: Option<f64>,
 }
 
 impl Entry {
@@ -52,10 +48,10 @@ impl Entry {
         }
     }
 
-    /// When it began.
-    pub fn started(&self) -> Option<SystemTime> {
-        let since = Duration::try_from_secs_f64(self.started?).ok()?;
-        UNIX_EPOCH.checked_add(since)
+    /// When it began, nanoseconds since boot.
+    pub fn started_ns(&self) -> Option<u64> {
+        let since_boot = Duration::try_from_secs_f64(self.began?).ok()?;
+        u64::try_from(since_boot.as_nanos()).ok()
     }
 }
 
@@ -109,7 +105,7 @@ mod tests {
             namespace: "n".to_owned(),
             template: "t".to_owned(),
             roots: vec![7, 9],
-            started: Some(1_700_000_000.25),
+            began: Some(1_700.25),
         }]);
         now.write(&path).unwrap();
         assert_eq!(Remembered::read(&path).unwrap(), Some(now.clone()));

@@ -25,7 +25,7 @@ const TEST_PACKAGE: &str = "integration-tests";
 /// Test programs that do not run in a guest: they need Prometheus or another program, or
 /// test what is the same on every kernel, as what platforms say of sessions. Every other one of the
 /// package `integration-tests` runs there, but for those of the GPUs, whose agent loads a library.
-const NOT_IN_GUEST: [&str; 11] = [
+const NOT_IN_GUEST: [&str; 12] = [
     "budget",
     "containers",
     "crowd",
@@ -37,6 +37,7 @@ const NOT_IN_GUEST: [&str; 11] = [
     "nvml_real",
     "operations",
     "prometheus",
+    "tenants",
 ];
 
 /// What goes into the guests of one architecture.

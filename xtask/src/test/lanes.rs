@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 37] = [
+const LANES: [(&str, Lane, &str); 33] = [
     ("budget", Beside, "waits for samples"),
     (
         "crowd",
@@ -91,11 +91,6 @@ const LANES: [(&str, Lane, &str); 37] = [
     ("locks", Beside, "reads the objects of the kernel programs"),
     ("object", Beside, "reads the objects of the kernel programs"),
     ("xid", Beside, "is for guests, where nothing runs beside it"),
-    ("nvml-scenario.devices", Beside, "needs no kernel"),
-    ("nvml-scenario.environment", Beside, "needs no kernel"),
-    ("nvml-scenario.faults", Beside, "needs no kernel"),
-    ("nvml-scenario.processes", Beside, "needs no kernel"),
-    ("nvml-scenario.sessions", Beside, "needs no kernel"),
     (
         "lifecycle",
         Alone,
@@ -116,6 +111,11 @@ const LANES: [(&str, Lane, &str); 37] = [
         Alone,
         "sessions are adopted within milliseconds",
     ),
+    (
+        "tenants",
+        Alone,
+        "its agents have the built-in rules, which take cgroups of other tests",
+    ),
     ("memory", Alone, "the pressure of the whole machine"),
     ("net", Alone, "round-trip times"),
     ("netem", Alone, "delays and losses"),
@@ -132,8 +132,9 @@ fn lane(program: &Program) -> Lane {
     let row = LANES.iter().find(|(name, ..)| *name == program.name);
     match row {
         Some((_, lane, _)) => *lane,
+        // Unit tests, and those of the scenario library, are of what needs no kernel.
+        None if program.name.starts_with("nvml-scenario.") => Beside,
         None if program.is_integration => Alone,
-        // Unit tests are of what needs no kernel.
         None => Beside,
     }
 }
@@ -208,10 +209,7 @@ mod tests {
         let names: BTreeSet<_> = LANES.iter().map(|(name, ..)| *name).collect();
         assert_eq!(names.len(), LANES.len());
         for name in names {
-            let file = match name.split_once('.') {
-                Some(("nvml-scenario", name)) => format!("tests/nvml/tests/{name}.rs"),
-                _ => format!("tests/tests/{name}.rs"),
-            };
+            let file = format!("tests/tests/{name}.rs");
             assert!(command::repository().join(&file).is_file(), "no {file}");
         }
     }

@@ -271,6 +271,16 @@ pub const RULE_KEYS: &[RuleKey] = &[
         doc: "The cgroup and all below it are no session. Default: false.",
         field: RuleField::Boolean(|rule| &mut rule.ignore),
     },
+    RuleKey {
+        name: "trust",
+        doc: "Believe the path also below a session, or below a directory that is not root's: whoever may make cgroups there chooses what they are called. For a node in a container (kind, k3s) whose pods are sessions of their own. Default: false.",
+        field: RuleField::Boolean(|rule| &mut rule.trust),
+    },
+    RuleKey {
+        name: "decode",
+        doc: "How the captures are encoded in the path: `systemd` undoes the escapes of unit names (`\\x2d` is `-`), `pod-uid` those of the kubelet (`_` is `-`). Default: not at all.",
+        field: RuleField::Optional(|rule| &mut rule.decode),
+    },
 ];
 
 /// Text as a TOML string, in the style that needs the fewest escapes.

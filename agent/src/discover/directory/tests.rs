@@ -3,10 +3,7 @@
 use std::slice;
 
 use super::*;
-use crate::discover::{
-    platform::{ErrorType, Outcome, PlatformPhase},
-    rules::Rules,
-};
+use crate::discover::platform::{ErrorType, Outcome};
 
 const POD: &str = "0f7c1d9e-5b64-4c7e-9d35-2f1a8e6b7c40";
 const OTHER: &str = "1f7c1d9e-5b64-4c7e-9d35-2f1a8e6b7c41";
@@ -44,20 +41,22 @@ fn sayat(directory: &mut Directory, update: Update, now: Instant) {
     directory.take(Message { source, update }, now);
 }
 
-fn path(uid: &str) -> Vec<u8> {
-    let uid = uid.replace('-', "_");
-    format!("/kubepods.slice/kubepods-pod{uid}.slice").into_bytes()
+/// What a rule makes of a pod's cgroup.
+fn by_rule(uid: &str) -> Identity {
+    Identity {
+        session: format!("pod-{uid}"),
+        platform: Some(pod(uid)),
+        ..Identity::default()
+    }
 }
 
 fn named(directory: &mut Directory, uid: &str, now: Instant) -> Verdict {
-    let path = path(uid);
-    let verdict = Rules::new(&[], true).classify(&path);
-    directory.name(verdict, &path, now)
+    directory.name(Verdict::Session(by_rule(uid)), now)
 }
 
 fn identity(verdict: Verdict) -> Identity {
     match verdict {
-        Verdict::Session(identity) => identity,
+        Verdict::Session(identity) | Verdict::Over(identity) => identity,
         other => panic!("{other:?} is no session"),
     }
 }
@@ -68,8 +67,8 @@ fn a_pod_is_called_what_its_platform_calls_it_and_says_from_where() {
     let now = Instant::now();
     assert_eq!(named(&mut directory, POD, now), Verdict::Held);
     say(&mut directory, Update::Changed(pod(POD), facts("desk")));
-    assert!(directory.has_changed(now));
-    assert!(!directory.has_changed(now));
+    assert_eq!(directory.take_changed(now), BTreeSet::from([pod(POD)]));
+    assert!(directory.take_changed(now).is_empty());
     let found = identity(named(&mut directory, POD, now));
     let names = (&*found.session, &*found.namespace, &*found.template);
     assert_eq!(names, ("desk", "vdi", "desktop"));
@@ -99,9 +98,10 @@ fn a_cgroup_waits_for_its_name_and_not_for_ever() {
     let now = Instant::now();
     assert_eq!(named(&mut directory, POD, now), Verdict::Held);
     let over = now + PODS_WAIT;
-    assert!(!directory.has_changed(over.checked_sub(SECOND).unwrap()));
-    assert!(directory.has_changed(over));
-    assert!(!directory.has_changed(now + PODS_WAIT + SECOND));
+    let before = over.checked_sub(SECOND).unwrap();
+    assert!(directory.take_changed(before).is_empty());
+    assert_eq!(directory.take_changed(over), BTreeSet::from([pod(POD)]));
+    assert!(directory.take_changed(over + SECOND).is_empty());
     let later = now + PODS_WAIT + SECOND;
     let found = identity(named(&mut directory, POD, later));
     assert_eq!(found.session, format!("pod-{POD}"));
@@ -114,10 +114,9 @@ fn a_cgroup_waits_for_its_name_and_not_for_ever() {
 #[test]
 fn a_cgroup_that_is_gone_waits_no_more() {
     let mut directory = directory();
-    let now = Instant::now();
-    directory.pass(|directory| named(directory, POD, now));
+    named(&mut directory, POD, Instant::now());
     assert_eq!(directory.held.len(), 1);
-    directory.pass(|_| ());
+    directory.release(&pod(POD));
     assert!(directory.held.is_empty());
 }
 
@@ -131,14 +130,13 @@ fn who_is_off_or_has_never_answered_is_not_waited_for() {
         format!("pod-{POD}")
     );
     let mut directory = directory();
-    let login = b"/user.slice/user-7.slice/session-3.scope";
-    let verdict = Rules::new(&[], true).classify(login);
-    let found = identity(directory.name(verdict, login, now));
-    assert_eq!(found.session, "session-3");
-    assert_eq!(
-        found.platform,
-        Some(Key::Unit("session-3.scope".to_owned()))
-    );
+    let login = Identity {
+        session: "session-3".to_owned(),
+        platform: Some(Key::Unit("session-3.scope".to_owned())),
+        ..Identity::default()
+    };
+    let verdict = Verdict::Session(login.clone());
+    assert_eq!(identity(directory.name(verdict, now)), login);
 }
 
 #[test]
@@ -167,41 +165,58 @@ fn what_was_said_stands_while_the_platform_is_away_and_a_list_without_it_ends_it
     assert!(known.gone);
     assert_eq!(known.session, facts("desk").session);
     // Its cgroup may be there for a while, under its name.
-    assert_eq!(identity(named(&mut directory, POD, now)).session, "desk");
-    directory.has_changed(now + FORGOTTEN_AFTER);
+    let over = named(&mut directory, POD, now);
+    assert!(matches!(&over, Verdict::Over(identity) if identity.session == "desk"));
+    directory.take_changed(now + FORGOTTEN_AFTER);
     assert_eq!(directory.facts(&pod(POD)), None);
 }
 
 #[test]
-fn two_that_live_under_one_name_are_told_apart() {
+fn a_name_that_no_other_has_comes_with_the_one_that_is_wanted() {
     let mut directory = directory();
-    let now = Instant::now();
-    for uid in [POD, OTHER] {
-        say(&mut directory, Update::Changed(pod(uid), facts("desk")));
-    }
-    assert_eq!(identity(named(&mut directory, POD, now)).session, "desk");
-    let second = identity(named(&mut directory, OTHER, now));
-    assert_eq!(second.session, "pod-of-desk");
-    assert_eq!(second.origins.session.as_deref(), Some("name of the pod"));
-    // Whichever comes again, it keeps its name.
-    assert_eq!(identity(named(&mut directory, POD, now)).session, "desk");
+    say(&mut directory, Update::Changed(pod(POD), facts("desk")));
+    let found = identity(named(&mut directory, POD, Instant::now()));
+    assert_eq!(found.session, "desk");
+    assert_eq!(found.unique.unwrap().name, "pod-of-desk");
 }
 
 #[test]
-fn a_successor_takes_the_name_and_its_predecessor_has_none() {
+fn one_that_its_platform_must_name_is_none_until_it_does() {
     let mut directory = directory();
     let now = Instant::now();
-    say(&mut directory, Update::Changed(pod(POD), facts("desk")));
-    assert_eq!(identity(named(&mut directory, POD, now)).session, "desk");
-    let ending = Facts {
-        phase: Some(PlatformPhase::Terminating),
-        ..facts("desk")
+    let elsewhere = || {
+        Verdict::Session(Identity {
+            must_be_named: true,
+            ..by_rule(POD)
+        })
     };
-    say(&mut directory, Update::Changed(pod(POD), ending));
-    assert_eq!(identity(named(&mut directory, POD, now)).session, "desk");
-    say(&mut directory, Update::Changed(pod(OTHER), facts("desk")));
-    assert_eq!(identity(named(&mut directory, OTHER, now)).session, "desk");
-    assert_eq!(named(&mut directory, POD, now), Verdict::NotASession);
+    assert_eq!(directory.name(elsewhere(), now), Verdict::NotASession);
+    say(&mut directory, Update::Changed(pod(POD), facts("desk")));
+    assert_eq!(directory.take_changed(now), BTreeSet::from([pod(POD)]));
+    let found = identity(directory.name(elsewhere(), now));
+    assert_eq!(found.session, "desk");
+}
+
+#[test]
+fn what_a_user_makes_is_the_users_and_has_no_name_of_a_platform() {
+    let mut directory = directory();
+    let manager = Key::Unit("user@1000.service".to_owned());
+    let login = Facts {
+        user: Named::new("ada", "logind"),
+        ..facts("user-1000")
+    };
+    let source = Source::Logind;
+    let update = Update::Changed(manager.clone(), login);
+    directory.take(Message { source, update }, Instant::now());
+    let made = Identity {
+        session: "6d1f0a7c25b3".to_owned(),
+        within: Some(manager),
+        ..Identity::default()
+    };
+    let found = identity(directory.name(Verdict::Session(made), Instant::now()));
+    assert_eq!(found.session, "6d1f0a7c25b3");
+    assert_eq!(found.user.as_deref(), Some("ada"));
+    assert_eq!(found.source_name(), "cgroup");
 }
 
 #[test]
@@ -214,9 +229,9 @@ fn a_pod_that_came_and_failed_while_the_api_server_was_away_is_not_counted_again
     let mut directory = directory();
     say(&mut directory, Update::All(BTreeMap::new()));
     assert_eq!(named(&mut directory, POD, now), Verdict::Held);
-    directory.has_changed(now + PODS_WAIT);
+    directory.take_changed(now + PODS_WAIT);
     named(&mut directory, POD, now + PODS_WAIT);
-    directory.pass(|_| ());
+    directory.release(&pod(POD));
     say(
         &mut directory,
         Update::All(BTreeMap::from([(pod(POD), failed)])),

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use roxmltree::{Document, Node};
 
-use super::machine_name;
 use crate::discover::platform::{EndReason, Facts, Named, PlatformPhase};
 
 /// Name space of metadata that are for this agent.
@@ -17,10 +16,9 @@ const NOVA: &str = "http://openstack.org/xmlns/libvirt/nova/";
 /// A machine as its file has it.
 #[derive(Debug)]
 pub(super) struct Domain {
-    /// As it is called.
-    pub(super) name: String,
-    /// What its cgroup may be called.
-    pub(super) keys: Vec<String>,
+    /// Driver and id, with which the name of its cgroup begins (`virDomainDriverGenerateMachineName` in libvirt's
+    /// `src/hypervisor/domain_driver.c`): `qemu-3`.
+    pub(super) key: String,
     /// Its first process.
     pub(super) pid: Option<i32>,
     /// All but when it was started, which the file does not say.
@@ -45,7 +43,7 @@ impl Domain {
         let state = status.attribute("state").unwrap_or_default();
         let reason = status.attribute("reason").unwrap_or_default();
         Ok(Self {
-            keys: machine_name::of(driver(domain), id, &name),
+            key: format!("{}-{id}", driver(domain)),
             pid: status.attribute("pid").and_then(|pid| pid.parse().ok()),
             facts: Facts {
                 is_session: true,
@@ -54,7 +52,6 @@ impl Domain {
                 details: details(domain, state, reason),
                 ..names(domain, &name)
             },
-            name,
         })
     }
 }

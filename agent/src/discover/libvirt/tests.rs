@@ -22,8 +22,7 @@ fn details<'a>(facts: &'a Facts, names: [&str; 5]) -> [Option<&'a str>; 5] {
 #[test]
 fn a_recorded_machine_says_its_names_and_state() {
     let domain = Domain::parse(RUNNING).unwrap();
-    assert_eq!(domain.name, "Win 11 (CAD)");
-    assert_eq!(domain.keys, ["Win11CAD"]);
+    assert_eq!(domain.key, "qemu-1");
     assert_eq!(domain.pid, Some(9687));
     let facts = domain.facts;
     assert!(facts.is_session);
@@ -148,6 +147,11 @@ fn put(folder: &Path, name: &str, text: &str) {
     fs::rename(&new, folder.join(name)).unwrap();
 }
 
+/// The recorded machine once more, as the second that was started.
+fn second() -> String {
+    RUNNING.replace("<domain type='qemu' id='1'>", "<domain type='qemu' id='2'>")
+}
+
 fn keys(known: &BTreeMap<Key, Facts>) -> Vec<&str> {
     let names = known.keys().map(|key| match key {
         Key::Machine(name) => name.as_str(),
@@ -168,20 +172,20 @@ fn machines_come_change_and_go_with_their_files() {
 
     put(path, "Win 11 (CAD).xml", RUNNING);
     let known = state.look(false).unwrap().unwrap();
-    assert_eq!(keys(&known), ["Win11CAD"]);
+    assert_eq!(keys(&known), ["qemu-1"]);
     assert_eq!(state.look(false).unwrap(), None);
     assert_eq!(state.look(true).unwrap(), Some(known));
 
     put(path, "Win 11 (CAD).xml", PAUSED);
-    put(path, "other.xml", &RUNNING.replace("Win 11 (CAD)", "other"));
+    put(path, "other.xml", &second());
     let known = state.look(false).unwrap().unwrap();
-    assert_eq!(keys(&known), ["Win11CAD", "other"]);
-    let paused = &known[&Key::Machine("Win11CAD".to_owned())];
+    assert_eq!(keys(&known), ["qemu-1", "qemu-2"]);
+    let paused = &known[&Key::Machine("qemu-1".to_owned())];
     assert_eq!(paused.session, named("ada", "sessionscope metadata"));
 
     fs::remove_file(path.join("other.xml")).unwrap();
     let known = state.look(false).unwrap().unwrap();
-    assert_eq!(keys(&known), ["Win11CAD"]);
+    assert_eq!(keys(&known), ["qemu-1"]);
 
     fs::remove_dir_all(path).unwrap();
     let gone = state.look(false).unwrap_err();
@@ -195,25 +199,31 @@ fn a_file_that_makes_no_sense_costs_its_machine_only() {
     put(folder.path(), "two.xml", "<domstatus>");
     let mut state = State::new(folder.path().to_owned());
     let known = state.look(true).unwrap().unwrap();
-    assert_eq!(keys(&known), ["Win11CAD"]);
+    assert_eq!(keys(&known), ["qemu-1"]);
     // Not read again until it changes.
     assert_eq!(state.look(false).unwrap(), None);
-    put(folder.path(), "two.xml", &RUNNING.replace("(CAD)", "two"));
+    put(folder.path(), "two.xml", &second());
     let known = state.look(false).unwrap().unwrap();
-    assert_eq!(keys(&known), ["Win11CAD", "Win11two"]);
+    assert_eq!(keys(&known), ["qemu-1", "qemu-2"]);
 }
 
 #[test]
-fn machines_that_share_the_name_of_their_cgroups_say_nothing() {
+fn machines_whose_names_libvirt_shortens_alike_are_two() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), "one.xml", RUNNING);
     put(
         folder.path(),
         "two.xml",
-        &RUNNING.replace("Win 11 (CAD)", "Win11CAD"),
+        &second().replace("Win 11 (CAD)", "Win11CAD"),
     );
     let mut state = State::new(folder.path().to_owned());
-    assert_eq!(state.look(true).unwrap(), Some(BTreeMap::new()));
+    let known = state.look(true).unwrap().unwrap();
+    let names: Vec<_> = known.values().map(|facts| facts.session.clone()).collect();
+    let from = "libvirt domain";
+    assert_eq!(
+        names,
+        [named("Win 11 (CAD)", from), named("Win11CAD", from)]
+    );
 }
 
 #[test]

@@ -1,16 +1,16 @@
 //! The built-in rules: where the common runtimes put their cgroups.
 //!
-//! One list (`list.rs`); the examples in it are its test and its documentation. The order matters: a pod is the
-//! session and its containers are parts of it, so the rules about pods come first and end the
-//! search for everything below a pod. That also keeps a container that may write to its own cgroup
-//! tree from inventing pods.
+//! One list (`list.rs`); the examples in it are its test and its documentation. Each pattern is anchored to where
+//! its platform makes cgroups, and its ground says who else may be able to make one there. What is below a
+//! session is a part of it, whatever it is called: a pod's containers, a container within a container, and what
+//! a tenant invents. The exception are containers that users run without root in their own service managers.
 //!
-//! Containers outside pods count only below slices and services, where the service manager puts
-//! them; a container within a container is a part of the outer one.
+//! Containers outside pods count only below slices and services, where the service manager puts them. Where a
+//! runtime is told to put its cgroups elsewhere, a path is believed if the platform names the id in it.
 
 use std::fmt::Write as _;
 
-use super::{Decoding, Effect, Rule, RuleDefinition};
+use super::{Decoding, Effect, Ground, Rule, RuleDefinition, Standing};
 
 /// A rule that needs no configuration.
 #[derive(Debug)]
@@ -29,6 +29,10 @@ pub struct Builtin {
     pub effect: Effect,
     /// How captures are encoded in the path.
     pub decoding: Decoding,
+    /// Where it is believed.
+    pub ground: Ground,
+    /// Who makes cgroups below one that it takes.
+    pub below: Standing,
     /// Paths it is for, and what comes out.
     pub examples: &'static [Example],
 }
@@ -38,12 +42,14 @@ pub struct Builtin {
 pub struct Example {
     /// The cgroup's path.
     pub path: &'static str,
-    /// The session's name; empty for a part of the session above.
+    /// The session's name.
     pub session: &'static str,
     /// The pod's uid, or empty.
     pub pod: &'static str,
     /// The container's id, or empty.
     pub container: &'static str,
+    /// The machine by libvirt's id, or empty.
+    pub machine: &'static str,
 }
 
 /// A container id of the examples.
@@ -78,6 +84,12 @@ macro_rules! pod_directory {
         "/kubepods/(?:burstable/|besteffort/)?pod(?<pod>[0-9a-f-]{32,36})"
     };
 }
+/// A user's service manager, and what may stand between it and a container's cgroup.
+macro_rules! user_units {
+    () => {
+        r"^/user\.slice/user-[0-9]+\.slice/user@[0-9]+\.service(?:/[^/]+\.(?:slice|service))*"
+    };
+}
 
 mod list;
 
@@ -94,7 +106,10 @@ impl Builtin {
             runtime: given(self.runtime),
             ..RuleDefinition::default()
         };
-        Rule::with(definition, self.effect, self.decoding).expect("a test compiles all of them")
+        let mut rule = Rule::with(definition, self.effect, self.decoding)
+            .expect("a test compiles all of them");
+        (rule.ground, rule.below) = (self.ground, self.below);
+        rule
     }
 }
 
@@ -105,18 +120,15 @@ pub fn builtin_markdown() -> String {
     );
     for rule in BUILTIN {
         let example = &rule.examples[0];
-        let session = match example.session {
-            "" => "that of the pod".to_owned(),
-            name => format!("`{name}`"),
-        };
         // Writing to a string cannot fail.
         let _ = writeln!(
             table,
-            "| `{}` | {} | {} | `{}` | {session} |",
+            "| `{}` | {} | {} | `{}` | `{}` |",
             rule.name,
             rule.about,
             rule.runtime,
             example.path.replace(id!(), "6d1f0a7c25b3…"),
+            example.session,
         );
     }
     table
@@ -128,34 +140,54 @@ mod tests {
     use super::*;
 
     fn classify(path: &str) -> Verdict {
-        Rules::new(&[], true).classify(path.as_bytes())
+        at(path, Standing::Platform)
+    }
+
+    fn at(path: &str, standing: Standing) -> Verdict {
+        let rules = Rules::new(&[], true);
+        rules.judge(path.as_bytes(), || standing).verdict
     }
 
     #[test]
     fn every_example_is_recognised_by_its_own_rule() {
-        let rules = Rules::new(&[], true);
         for rule in BUILTIN {
             assert!(!rule.examples.is_empty(), "{} has no example", rule.name);
+            let standing = match rule.ground {
+                Ground::User => Standing::User,
+                _ => Standing::Platform,
+            };
             for Example {
                 path,
                 session,
                 pod,
                 container,
+                machine,
             } in rule.examples
             {
                 let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-                let expected = match some(session) {
-                    None => Verdict::NotASession,
-                    Some(session) => Verdict::Session(Identity {
-                        session,
-                        runtime: some(rule.runtime),
-                        rule: rule.name.to_owned(),
-                        pod: some(pod),
-                        container: some(container),
-                        ..Identity::default()
-                    }),
-                };
-                assert_eq!(rules.classify(path.as_bytes()), expected, "{path}");
+                let expected = Verdict::Session(Identity {
+                    session: (*session).to_owned(),
+                    runtime: some(rule.runtime),
+                    rule: rule.name.to_owned(),
+                    pod: some(pod),
+                    container: some(container),
+                    machine: some(machine),
+                    must_be_named: rule.ground == Ground::Named,
+                    ..Identity::default()
+                });
+                assert_eq!(at(path, standing), expected, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn below_a_tenant_no_builtin_rule_is_believed() {
+        for rule in BUILTIN {
+            for example in rule.examples {
+                let below = format!("/system.slice/docker-{}.scope{}", id!(), example.path);
+                for path in [example.path, &below] {
+                    assert_eq!(at(path, Standing::Tenant), Verdict::NotASession, "{path}");
+                }
             }
         }
     }
@@ -185,27 +217,12 @@ mod tests {
             "/user.slice/user-1000.slice/user@1000.service/app.slice",
             concat!("/system.slice/crio-conmon-", id!(), ".scope"),
             concat!("/machine.slice/libpod-conmon-", id!(), ".scope"),
-            concat!("/machine.slice/libpod-", id!(), ".scope/container"),
             "/lxc.monitor.desk-4",
             "/lxc.monitor/desk-4",
             "/lxc/101/ns",
             "/lxc.payload",
-            r"/machine.slice/machine-qemu\x2d1\x2dwin11.scope/libvirt/vcpu0",
-            "/machine.slice/systemd-nspawn@debian.service/payload/user.slice/user-0.slice/session-1.scope",
-        ] {
-            assert_eq!(classify(path), Verdict::NotASession, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_container_cannot_invent_a_pod_or_a_container_below_itself() {
-        for path in [
-            concat!(
-                "/kubepods/pod0f7c1d9e-5b64-4c7e-9d35-2f1a8e6b7c40/",
-                id!(),
-                "/kubepods/pod11111111-5b64-4c7e-9d35-2f1a8e6b7c40"
-            ),
-            concat!("/system.slice/docker-", id!(), ".scope/docker/", id!()),
+            "/nomad.slice/share.slice",
+            "/system.slice/slurmstepd.scope/system",
         ] {
             assert_eq!(classify(path), Verdict::NotASession, "{path}");
         }

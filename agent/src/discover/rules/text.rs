@@ -25,7 +25,7 @@ pub fn label(bytes: &[u8]) -> String {
         .map_or(text.len(), |(at, _)| at);
     text.truncate(end);
     text.push('…');
-    let _ = write!(text, "{:08x}", fnv1a(bytes));
+    let _ = write!(text, "{:08x}", digest(bytes));
     text
 }
 
@@ -65,9 +65,9 @@ fn looks_like_an_escape(text: &[u8]) -> bool {
     ) || text.starts_with(b"\\x5c")
 }
 
-/// FNV-1a: the digest is part of a series' identity, so it must be the same after an upgrade, which
+/// FNV-1a: a digest is part of a series' identity, so it must be the same after an upgrade, which
 /// the standard library does not promise of its hashers.
-fn fnv1a(bytes: &[u8]) -> u32 {
+pub fn digest(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })

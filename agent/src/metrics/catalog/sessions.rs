@@ -12,7 +12,7 @@ use crate::{
         Samples::{Node, PerSession},
         Source, State, Unit,
     },
-    session::{ended::DURATION_BOUNDS, phase::Phase},
+    session::{budget::Resource, ended::DURATION_BOUNDS, phase::Phase},
 };
 
 /// 0.25 s to 17 min.
@@ -83,6 +83,21 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: PerSession(|s, out| {
             if let Some(since) = s.started.and_then(|t| t.duration_since(UNIX_EPOCH).ok()) {
                 out.number(&[], since.as_secs_f64());
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_budget_exceeded",
+        help: "How often the session wanted more than its share of what the agent keeps for all; what is over it is not measured apart or not logged",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[("resource", "sessions, log_lines")],
+        source: Source::Registry,
+        samples: PerSession(|s, out| {
+            for resource in Resource::ALL {
+                let exceeded = s.counts.exceeded.get(&resource).copied();
+                let labels = [("resource", resource.name())];
+                out.number(&labels, exceeded.unwrap_or_default() as f64);
             }
         }),
     },

@@ -2,14 +2,16 @@
 
 use std::{
     collections::HashSet,
-    time::{Duration, Instant, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use super::Registry;
+use super::{MOST_LINGERING, Registry, SlotTable};
 use crate::{
+    clock,
     discover::{directory::WithoutCgroup, platform::EndReason},
     session::{
         end,
+        gpu::Serial,
         model::Session,
         remembered::{Entry, Remembered},
     },
@@ -22,11 +24,13 @@ const WORD: Duration = Duration::from_secs(30);
 impl Registry {
     /// Counts the sessions that have ended and been read for the last time, and whose platform has spoken.
     pub(super) fn count_ends(&mut self, now: Instant) {
+        let undecided = |s: &&Session| s.ended.is_some() && s.end_reason.is_none();
+        let crowded = self.sessions.values().filter(undecided).count() > MOST_LINGERING;
         for session in self.sessions.values_mut() {
             let Some(ended) = session.ended else { continue };
             let ago = now.duration_since(ended);
             let decided = session.end_reason.is_some() || session.slot.is_some();
-            if decided || !(has_spoken(session) || ago >= WORD) {
+            if decided || !(has_spoken(session) || ago >= WORD || crowded) {
                 continue;
             }
             let reason = end::reason(session);
@@ -41,10 +45,57 @@ impl Registry {
                 continue;
             }
             let (namespace, template) = session.template();
-            let began = session.began();
-            let lasted = began.and_then(|began| began.elapsed().ok()?.checked_sub(ago));
+            let ended_ns = clock::boot_ns().saturating_sub(ago.as_nanos() as u64);
+            let lasted = session.lasted(ended_ns);
             let ended = self.ended.entry((namespace, template, reason));
             ended.or_default().add(lasted);
+        }
+    }
+
+    /// Ends the sessions that are over by the word of their platforms and whose cgroups are still there: on a
+    /// node with both hierarchies a runtime may leave those of version 2 behind. While somebody is in one it goes on
+    /// for a while: whoever has forced a pod's deletion has not ended its processes.
+    pub(super) fn close_those_over(&mut self, table: &mut impl SlotTable, now: Instant) {
+        let mut over = Vec::new();
+        for (serial, session) in &mut self.sessions {
+            let facts = session.platform.as_ref().filter(|_| session.is_live());
+            if !facts.is_some_and(|facts| facts.gone || facts.end.is_some()) {
+                session.over_since = None;
+                continue;
+            }
+            let since = *session.over_since.get_or_insert(now);
+            let is_empty = session.counts.census.is_none_or(|c| c.processes == 0);
+            if is_empty || now.duration_since(since) >= WORD {
+                over.push(*serial);
+            }
+        }
+        for serial in over {
+            self.close(serial, table, now);
+        }
+    }
+
+    fn close(&mut self, serial: Serial, table: &mut impl SlotTable, now: Instant) {
+        let Some(session) = self.sessions.get(&serial) else {
+            return;
+        };
+        self.closed.extend(&session.roots);
+        let cgroups = session.cgroups.clone();
+        for id in cgroups {
+            self.detach(id, table, now);
+            self.ignored.insert(id);
+        }
+    }
+
+    /// Forgets the longest ended sessions beyond those that may linger.
+    pub(super) fn bound_lingering(&mut self) {
+        let lingering = self.sessions.iter().filter(|(_, s)| s.end_reason.is_some());
+        let mut lingering: Vec<_> = lingering
+            .filter_map(|(serial, s)| Some((s.ended?, *serial)))
+            .collect();
+        lingering.sort_unstable();
+        let surplus = lingering.len().saturating_sub(MOST_LINGERING);
+        for (_, serial) in &lingering[..surplus] {
+            self.sessions.remove(serial);
         }
     }
 
@@ -73,15 +124,14 @@ impl Registry {
             let identity = &session.identity;
             let mut roots: Vec<u64> = session.roots.iter().copied().collect();
             roots.sort_unstable();
-            let since = session.started;
-            let since = since.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+            let began = session.started_ns.map(Duration::from_nanos);
             Entry {
                 session: identity.session.clone(),
                 namespace: identity.namespace.clone(),
                 template: identity.template.clone(),
                 platform: identity.source.and(identity.platform.clone()),
                 roots,
-                started: since.map(|since| since.as_secs_f64()),
+                began: began.map(|began| began.as_secs_f64()),
             }
         };
         let waiting = self.recalled.values().cloned();

@@ -20,7 +20,7 @@ pub(super) fn note_milestones(
     net: NetMilestones,
     startup: &mut BTreeMap<StartupKey, Histogram>,
 ) {
-    let Some(began_ns) = session.began_ns() else {
+    let Some(began_ns) = session.watched_ns() else {
         return;
     };
     let NetMilestones {

@@ -5,7 +5,7 @@ use agent_common::{
     process::{LAST_EXIT_KNOWN, LAST_EXIT_OOM_KILLED},
 };
 
-use std::{sync::Arc, time::UNIX_EPOCH};
+use std::sync::Arc;
 
 use super::*;
 use crate::{
@@ -13,11 +13,13 @@ use crate::{
     discover::{
         directory::WithoutCgroup,
         platform::{EndReason, Facts, Key as PlatformKey, PlatformPhase, Source},
+        rules::digest,
     },
-    session::remembered::Remembered,
+    session::{phase::Phase, remembered::Remembered, slots::slots_for},
 };
 
 mod fake_table;
+mod histories;
 
 use fake_table::FakeTable;
 
@@ -34,7 +36,7 @@ fn found(id: u64, parent: u64, path: &str) -> Found {
     Found {
         id,
         parent: Some(parent),
-        path: path.as_bytes().to_vec(),
+        path: Some(path.as_bytes().into()),
     }
 }
 
@@ -60,8 +62,29 @@ fn classify(path: &[u8]) -> Verdict {
 }
 
 fn come(registry: &mut Registry, table: &mut FakeTable, f: &Found, now: Instant) {
-    registry.appear(f, classify(&f.path), || None, table, now);
+    let verdict = classify(f.path.as_deref().unwrap());
+    registry.appear(f, verdict, || None, table, now);
     registry.publish(table);
+}
+
+/// Compares all that is there with all that is known.
+fn reconcile(
+    registry: &mut Registry,
+    table: &mut FakeTable,
+    all: &[Found],
+    classify: impl Fn(&[u8]) -> Verdict,
+    now: Instant,
+) {
+    registry.retain(|id| all.iter().any(|found| found.id == id), now);
+    for found in all {
+        let verdict = classify(found.path.as_deref().unwrap());
+        registry.appear(found, verdict, || None, table, now);
+    }
+    registry.publish(table);
+}
+
+fn has_room_for_waiting(registry: &Registry) -> bool {
+    !registry.waiting_with_room().is_empty()
 }
 
 fn waits(registry: &Registry, name: &str) -> u64 {
@@ -98,16 +121,142 @@ fn a_nested_cgroup_belongs_to_its_nearest_session() {
 }
 
 #[test]
-fn cgroups_of_one_name_are_one_session_until_the_last_is_gone() {
+fn cgroups_of_one_platform_id_are_one_session_until_the_last_is_gone() {
     let (mut r, mut t) = (registry(8), FakeTable::default());
     let now = Instant::now();
-    come(&mut r, &mut t, &found(1, 0, "/a/s-x"), now);
-    come(&mut r, &mut t, &found(2, 0, "/b/s-x"), now);
+    appear(&mut r, &mut t, 1, of_pod("x", "uid"));
+    appear(&mut r, &mut t, 2, of_pod("x", "uid"));
     assert_eq!((r.live(), t.published[&1]), (1, t.published[&2]));
     r.vanish(1, now);
     assert_eq!(r.live(), 1);
     r.vanish(2, now);
     assert_eq!(r.live(), 0);
+}
+
+/// Names of the live sessions, oldest first.
+fn names(registry: &Registry) -> Vec<&str> {
+    let live = registry.sessions().filter(|s| s.is_live());
+    live.map(|s| s.identity.session.as_str()).collect()
+}
+
+#[test]
+fn cgroups_of_one_name_are_sessions_of_their_own_with_labels_that_stay() {
+    let (mut r, mut t) = (registry(8), FakeTable::default());
+    let runtime = |runtime: &str| Identity {
+        runtime: Some(runtime.to_owned()),
+        ..identity("101")
+    };
+    appear(&mut r, &mut t, 1, runtime("proxmox"));
+    appear(&mut r, &mut t, 2, runtime("lxc"));
+    appear(&mut r, &mut t, 3, runtime("lxc"));
+    let digest = format!("101-{:08x}", digest(&3_u64.to_le_bytes()));
+    assert_eq!(names(&r), ["101", "101-lxc", &digest]);
+    let slots: HashSet<_> = [1, 2, 3].iter().map(|id| t.published[id]).collect();
+    assert_eq!(slots.len(), 3);
+    // As often as they are looked at, and when the first is gone.
+    r.vanish(1, Instant::now());
+    for (id, of) in [(2, "lxc"), (3, "lxc")] {
+        appear(&mut r, &mut t, id, runtime(of));
+    }
+    assert_eq!(names(&r), ["101-lxc", &digest]);
+    // Over a restart, whichever comes first.
+    let remembered = Remembered::now(r.living());
+    let (mut r, mut t) = (registry(8), FakeTable::default());
+    r.recall(remembered, &HashSet::from([2, 3]));
+    appear(&mut r, &mut t, 3, runtime("lxc"));
+    appear(&mut r, &mut t, 2, runtime("lxc"));
+    assert_eq!(names(&r), [&*digest, "101-lxc"]);
+}
+
+#[test]
+fn who_takes_the_name_that_another_would_get_changes_nothing_for_the_first() {
+    let (mut r, mut t) = (registry(8), FakeTable::default());
+    appear(&mut r, &mut t, 1, identity("desk"));
+    appear(&mut r, &mut t, 2, of_pod("desk-uid-two", "uid-one"));
+    appear(&mut r, &mut t, 3, of_pod("desk", "uid-two"));
+    let digest = digest(b"uid-two");
+    assert_eq!(
+        names(&r),
+        ["desk", "desk-uid-two", &format!("desk-{digest:08x}")]
+    );
+}
+
+#[test]
+fn a_session_that_its_platform_says_is_over_ends_though_its_cgroups_stay() {
+    let (mut r, mut t) = (registry(8), FakeTable::default());
+    let start = Instant::now();
+    let ended = Arc::new(Facts {
+        is_session: true,
+        end: Some(EndReason::Completed),
+        ..Facts::default()
+    });
+    appear(&mut r, &mut t, 1, of_pod("desk", "x"));
+    come(&mut r, &mut t, &found(2, 1, "/pod/part"), start);
+    let slot = t.published[&1];
+    t.alive.insert(slot, 1);
+    r.sample(&mut t, start);
+    r.take_platforms(|_| Some(Arc::clone(&ended)));
+    r.sample(&mut t, start);
+    assert_eq!(r.live(), 1, "somebody is still in it");
+    t.alive.remove(&slot);
+    r.sample(&mut t, start);
+    r.sample(&mut t, start + REST);
+    let key = (String::new(), "desktop".to_owned(), EndReason::Completed);
+    assert_eq!((r.live(), r.ended()[&key].count), (0, 1));
+    assert!(t.published.is_empty(), "{:?}", t.published);
+    // Whatever is found there later is nobody's, also when the platform has forgotten the id.
+    let over = found(1, 0, "/pod");
+    let verdict = Verdict::Over(of_pod("desk", "x"));
+    r.appear(&over, verdict, || None, &mut t, start);
+    appear(&mut r, &mut t, 1, of_pod("pod-x", "x"));
+    come(&mut r, &mut t, &found(3, 1, "/pod/later"), start);
+    assert_eq!((r.live(), t.published.len()), (0, 0));
+    // It is started again in the same place.
+    let again = Identity {
+        source: Some(Source::Containers),
+        ..of_pod("desk", "x")
+    };
+    appear(&mut r, &mut t, 1, again);
+    come(&mut r, &mut t, &found(3, 1, "/pod/later"), start);
+    assert_eq!((r.live(), t.published.len()), (1, 2));
+}
+
+#[test]
+fn ended_sessions_linger_in_a_number_that_is_bounded() {
+    let (mut r, mut t) = (registry(256), FakeTable::default());
+    let start = Instant::now();
+    for n in 0..1000_u64 {
+        let now = start + Duration::from_millis(n * 17);
+        let id = 100 + n;
+        come(&mut r, &mut t, &found(id, 0, &format!("/s-{n}")), now);
+        r.vanish(id, now);
+        r.sample(&mut t, now);
+    }
+    let kept = r.sessions.len();
+    let with_slot = slots_for(256) as usize;
+    assert!(kept <= MOST_LINGERING + with_slot, "{kept}");
+    let newest = r.sessions.values().next_back().unwrap();
+    assert_eq!(newest.identity.session, "999");
+}
+
+#[test]
+fn how_long_a_session_lasted_is_told_by_the_clock_since_boot() {
+    let (mut r, mut t) = (registry(4), FakeTable::default());
+    appear(&mut r, &mut t, 1, identity("desk"));
+    let session = r.sessions.values_mut().next().unwrap();
+    session.started_ns = Some(5_000_000_000);
+    let minute_ns = 60_000_000_000;
+    assert_eq!(session.lasted(minute_ns), Some(Duration::from_secs(55)));
+    // Converted when it is first said; a time of day that is set later does not change it.
+    let created = SystemTime::now();
+    let facts = Arc::new(Facts {
+        created: Some(created),
+        ..Facts::default()
+    });
+    session.take_facts(Arc::clone(&facts));
+    session.created = Some((created, 3_000_000_000));
+    session.take_facts(facts);
+    assert_eq!(session.lasted(minute_ns), Some(Duration::from_secs(57)));
 }
 
 #[test]
@@ -155,18 +304,18 @@ fn a_second_root_of_a_session_that_waited_waits_no_longer() {
     let (mut r, mut t) = (registry(1), FakeTable::default());
     let start = Instant::now();
     come(&mut r, &mut t, &found(1, 0, "/s-first"), start);
-    let roots = [found(2, 0, "/a/s-x"), found(3, 0, "/b/s-x")];
-    for root in &roots {
-        come(&mut r, &mut t, root, start);
+    let roots = [2, 3];
+    for root in roots {
+        appear(&mut r, &mut t, root, of_pod("x", "uid"));
     }
     r.vanish(1, start);
     r.sample(&mut t, start + REST);
-    assert!(r.has_room_for_waiting());
-    for root in &roots {
-        come(&mut r, &mut t, root, start + REST);
+    assert!(has_room_for_waiting(&r));
+    for root in roots {
+        appear(&mut r, &mut t, root, of_pod("x", "uid"));
     }
     r.max_sessions = 2;
-    assert_eq!((r.live(), r.has_room_for_waiting()), (1, false));
+    assert_eq!((r.live(), has_room_for_waiting(&r)), (1, false));
 }
 
 #[test]
@@ -202,19 +351,19 @@ fn a_session_over_the_cap_is_counted_once_and_adopted_when_there_is_room() {
         found(4, 3, "/s-c/part"),
     ];
     for _ in 0..3 {
-        r.reconcile(&all, classify, |_| None, &mut t, start);
+        reconcile(&mut r, &mut t, &all, classify, start);
     }
     assert_eq!(
-        (r.live(), r.overflowed_total(), r.has_room_for_waiting()),
+        (r.live(), r.overflowed_total(), has_room_for_waiting(&r)),
         (2, 1, false)
     );
     assert!(!t.published.contains_key(&3) && !t.published.contains_key(&4));
     // Its slot rests, and there are others: room at once.
     r.vanish(1, start);
-    assert!(r.has_room_for_waiting());
-    r.reconcile(&all[1..], classify, |_| None, &mut t, start);
+    assert!(has_room_for_waiting(&r));
+    reconcile(&mut r, &mut t, &all[1..], classify, start);
     assert_eq!(
-        (r.live(), r.overflowed_total(), r.has_room_for_waiting()),
+        (r.live(), r.overflowed_total(), has_room_for_waiting(&r)),
         (2, 1, false)
     );
     assert_eq!(t.published[&3], t.published[&4]);
@@ -254,7 +403,7 @@ fn new_rules_move_cgroups_without_a_restart() {
     let (mut r, mut t) = (registry(4), FakeTable::default());
     let now = Instant::now();
     let all = [found(1, 0, "/s-a"), found(2, 1, "/s-a/part")];
-    r.reconcile(&all, classify, |_| None, &mut t, now);
+    reconcile(&mut r, &mut t, &all, classify, now);
     assert_eq!(t.published[&1], t.published[&2]);
     let only_part = |path: &[u8]| {
         if path.ends_with(b"part") {
@@ -263,7 +412,7 @@ fn new_rules_move_cgroups_without_a_restart() {
             Verdict::NotASession
         }
     };
-    r.reconcile(&all, only_part, |_| None, &mut t, now);
+    reconcile(&mut r, &mut t, &all, only_part, now);
     assert!(!t.published.contains_key(&1));
     let live: Vec<_> = r
         .sessions()
@@ -277,8 +426,8 @@ fn new_rules_move_cgroups_without_a_restart() {
 fn what_was_missed_is_made_up_for_by_a_reconcile() {
     let (mut r, mut t) = (registry(4), FakeTable::default());
     let now = Instant::now();
-    r.reconcile(&[found(1, 0, "/s-a")], classify, |_| None, &mut t, now);
-    r.reconcile(&[found(2, 0, "/s-b")], classify, |_| None, &mut t, now);
+    reconcile(&mut r, &mut t, &[found(1, 0, "/s-a")], classify, now);
+    reconcile(&mut r, &mut t, &[found(2, 0, "/s-b")], classify, now);
     let live: Vec<_> = r
         .sessions()
         .filter(|s| s.is_live())
@@ -304,7 +453,7 @@ fn the_first_process_is_timed_once_for_sessions_made_while_watching() {
     assert!(r.startup().is_empty());
     let session = r.sessions().next().unwrap();
     assert_eq!(session.phase, Phase::Pending);
-    let pending_since = session.phase_since.unwrap();
+    let pending_since = session.phase_since_ns.unwrap();
     t.births.insert(
         1,
         CgroupBirth {
@@ -319,7 +468,7 @@ fn the_first_process_is_timed_once_for_sessions_made_while_watching() {
     assert_eq!((histogram.count(), histogram.sum_ns), (1, 500_000_000));
     let session = r.sessions().next().unwrap();
     assert_eq!(session.phase, Phase::Terminating);
-    assert!(session.phase_since.unwrap() > pending_since);
+    assert!(session.phase_since_ns.unwrap() > pending_since);
     let half_a_second = Duration::from_millis(500);
     assert_eq!(
         session.startup(),
@@ -339,17 +488,14 @@ fn what_ended_while_the_agent_was_away_is_counted_once_and_what_lives_keeps_its_
         come(&mut before, &mut t, &found(id, 0, path), now);
     }
     let mut remembered = Remembered::now(before.living());
-    remembered.sessions[0].started = Some(1_000.5);
+    remembered.sessions[0].began = Some(1_000.5);
 
     let (mut after, mut t) = (registry(4), FakeTable::default());
     after.recall(remembered.clone(), &HashSet::from([1, 3]));
     assert_eq!(after.ended()[&unknown()].count, 1);
     come(&mut after, &mut t, &found(1, 0, "/s-a"), now);
-    let began = after.sessions().next().unwrap().started.unwrap();
-    assert_eq!(
-        began.duration_since(UNIX_EPOCH).unwrap().as_millis(),
-        1_000_500
-    );
+    let began_ns = after.sessions().next().unwrap().started_ns;
+    assert_eq!(began_ns, Some(1_000_500_000_000));
     // One that no session has taken up is kept for the next start, and has ended when its cgroup goes.
     assert_eq!(after.living().len(), 2);
     after.vanish(3, now);
@@ -386,25 +532,38 @@ fn a_session_that_its_platform_names_later_goes_on_under_its_name() {
     assert_eq!((r.live(), r.sessions().count()), (1, 1));
     assert_eq!(waits(&r, "desk"), 5);
     assert!(r.ended().is_empty());
-    // Without a platform another name is another session.
+    // New rules give the same cgroup another name; with a platform it is another session.
     appear(&mut r, &mut t, 2, identity("a"));
     appear(&mut r, &mut t, 2, identity("b"));
-    assert_eq!(r.sessions().filter(|s| !s.is_live()).count(), 1);
+    assert_eq!(names(&r), ["desk", "b"]);
+    appear(&mut r, &mut t, 2, of_pod("b", "y"));
+    assert_eq!(r.sessions().filter(|s| !s.is_live()).count(), 0);
+    assert_eq!(r.sessions.values().filter(|s| !s.is_live()).count(), 1);
 }
 
 #[test]
-fn a_pod_made_anew_under_its_name_is_a_session_of_its_own() {
+fn a_pod_made_anew_takes_the_name_of_the_one_that_is_on_its_way_out() {
     let (mut r, mut t) = (registry(4), FakeTable::default());
     appear(&mut r, &mut t, 1, of_pod("desk-0", "x"));
     t.switches(1, 5);
+    let leaving = Arc::new(Facts {
+        is_session: true,
+        phase: Some(PlatformPhase::Terminating),
+        ..Facts::default()
+    });
+    r.take_platforms(|_| Some(Arc::clone(&leaving)));
     appear(&mut r, &mut t, 2, of_pod("desk-0", "y"));
     t.switches(2, 3);
     let start = Instant::now();
     r.sample(&mut t, start);
-    assert_eq!(r.live(), 1);
-    assert_eq!(waits(&r, "desk-0"), 3);
+    assert_eq!((names(&r), waits(&r, "desk-0")), (vec!["desk-0"], 3));
+    // The first is counted to its end, unseen.
+    assert_eq!(r.live(), 2);
+    r.vanish(1, start);
     r.sample(&mut t, start + REST);
+    r.sample(&mut t, start + MINUTE);
     assert_eq!(r.ended()[&unknown()].count, 1);
+    assert_eq!(names(&r), ["desk-0"]);
 }
 
 fn facts_of_living() -> Arc<Facts> {
@@ -427,8 +586,7 @@ fn two_living_pods_under_the_same_labels_are_two_sessions_and_stay_so() {
         r.take_platforms(|_| Some(facts_of_living()));
         r.sample(&mut t, start);
     }
-    let names: Vec<_> = r.sessions().map(|s| s.identity.session.as_str()).collect();
-    assert_eq!(names, ["notebook", "notebook-uid-two"]);
+    assert_eq!(names(&r), ["notebook", "notebook-uid-two"]);
     assert_eq!((r.live(), t.published[&1] == t.published[&2]), (2, false));
     r.sample(&mut t, start + MINUTE);
     assert!(r.ended().is_empty());

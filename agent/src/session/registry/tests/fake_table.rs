@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use agent_common::{cgroup::CgroupBirth, net::ConnectionRecord};
+use agent_common::{Slot, cgroup::CgroupBirth, net::ConnectionRecord};
 
 use crate::{
-    kernel::{Before, Census, Reading},
-    session::registry::{Slot, SlotCounts, SlotTable},
+    kernel::{Before, Census, Reading, SlotCounts},
+    session::registry::SlotTable,
 };
 
 #[derive(Default)]
@@ -41,7 +41,8 @@ impl SlotTable for FakeTable {
         self.counts.remove(&slot);
     }
     fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<Before, String> {
-        if self.full {
+        // One that is there is changed in its place.
+        if self.full && !self.pending.contains_key(&cgroup_id) {
             return Err("no room".to_owned());
         }
         let had_it = self.pending.insert(cgroup_id, slot) == Some(slot);

@@ -1,0 +1,130 @@
+//! How a session begins: with a slot that is cleared, or it waits until there is room.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::{Instant, SystemTime},
+};
+
+use agent_common::histogram::bucket_of;
+
+use super::{Registry, SlotTable, labels_of};
+use crate::{
+    clock,
+    discover::{
+        cgroup::Found,
+        rules::{Identity, printable},
+    },
+    kernel::Before,
+    session::{
+        model::{Counts, Origin, Session},
+        phase::{Activity, Phase},
+        recent::Recent,
+    },
+};
+
+impl Registry {
+    /// Begins the session of a root, or adds the root to the one that it is of.
+    pub(super) fn begin(
+        &mut self,
+        found: &Found,
+        mut identity: Identity,
+        origin: Origin,
+        began: impl FnOnce() -> Option<SystemTime>,
+        table: &mut impl SlotTable,
+        now: Instant,
+    ) {
+        if let Some(&serial) = self.live.get(&origin) {
+            self.overflowed.remove(&found.id);
+            self.recalled.remove(&found.id);
+            self.attach(found.id, serial, true, table);
+            self.rename(serial, identity);
+            return;
+        }
+        let over = self.live() >= self.max_sessions;
+        let slot = if over { None } else { self.slots.take() };
+        let Some(slot) = slot else {
+            self.waiting.insert(found.id);
+            // The kernel may have given it an outer session's slot; until there is room it is nobody's.
+            self.take_out(found.id, table);
+            if over && self.overflowed.insert(found.id) {
+                self.overflowed_total += 1;
+                tracing::warn!(
+                    session = identity.session,
+                    limit = self.max_sessions,
+                    "session not measured: sessions.max_sessions is reached"
+                );
+            }
+            return;
+        };
+        table.zero(slot);
+        // Before there is a session: one without a cgroup would have no end.
+        match table.assign(found.id, slot) {
+            // Here, because it has the slot already when it is attached.
+            Ok(before) => self.adopted |= before == Before::Perhaps,
+            Err(error) => {
+                tracing::error!(session = identity.session, %error, "session not measured");
+                self.slots.put_back(slot);
+                self.take_out(found.id, table);
+                return;
+            }
+        }
+        self.overflowed.remove(&found.id);
+        let birth = table.birth(found.id);
+        let recalled = self.recalled.remove(&found.id);
+        let before = recalled.as_ref().map(|entry| entry.session.as_str());
+        self.choose_name(&mut identity, &origin, None, before);
+        let started = recalled.and_then(|entry| entry.started_ns());
+        let watched = birth.map(|b| b.made_ns);
+        let started = started.or(watched);
+        let started_ns = started.or_else(|| began().map(clock::boot_of_wall));
+        if let Some(birth) = birth {
+            let lag_ns = clock::boot_ns().saturating_sub(birth.made_ns);
+            self.adoption.buckets[bucket_of(lag_ns)] += 1;
+            self.adoption.sum_ns += lag_ns;
+        }
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        tracing::info!(
+            session = identity.session,
+            namespace = identity.namespace,
+            rule = identity.rule,
+            slot,
+            "session found"
+        );
+        let labels = labels_of(&identity);
+        self.supersede(&labels, serial);
+        self.labels.insert(labels, serial);
+        let path = found.path.as_deref().unwrap_or_default();
+        self.sessions.insert(
+            serial,
+            Session {
+                identity,
+                origin: origin.clone(),
+                cgroup: printable(path),
+                roots: HashSet::new(),
+                cgroups: HashSet::new(),
+                slot: Some(slot),
+                started_ns,
+                created: None,
+                made_ns: birth.map(|b| b.made_ns),
+                milestones: BTreeMap::new(),
+                had_process: false,
+                ended: None,
+                end_reason: None,
+                xid_processes: HashMap::new(),
+                gpu_fault: None,
+                platform: None,
+                over_since: None,
+                phase: Phase::Pending,
+                phase_since_ns: birth.and(started_ns),
+                looked: false,
+                activity: Activity::new(now),
+                superseded: false,
+                counts: Counts::default(),
+                recent: Recent::new(now),
+            },
+        );
+        self.live.insert(origin, serial);
+        self.attach(found.id, serial, true, table);
+    }
+}

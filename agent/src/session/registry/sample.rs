@@ -1,0 +1,115 @@
+//! A sample: what has been counted of each session is read, slots are given back, what has lingered is forgotten.
+
+use std::{collections::HashMap, time::Instant};
+
+use agent_common::Slot;
+
+use super::{REST, Registry, SlotTable, startup};
+use crate::{
+    kernel::{SlotCounts, accounts::CgroupAccounts},
+    session::model::{Milestone, OomKill},
+};
+
+impl Registry {
+    /// Reads every session's counts, gives slots back, forgets what has lingered.
+    pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) {
+        if std::mem::take(&mut self.adopted) {
+            table.find_open_connections();
+            self.recount = true;
+        }
+        if std::mem::take(&mut self.recount) {
+            table.processes_moved();
+        }
+        table.settle_running();
+        let slots = self.sessions.values().filter_map(|s| s.slot);
+        let mut counted: HashMap<Slot, SlotCounts> =
+            slots.map(|slot| (slot, table.counts(slot))).collect();
+        // After the counters: a connection closed in between is then missing from both for one sample, where the
+        // other way round it would be counted twice.
+        let census = table.census();
+        let connections = table.connections();
+        let cpus = table.cpus();
+        let measures_udp = table.measures_udp();
+        for session in self.sessions.values_mut() {
+            let Some(slot) = session.slot else { continue };
+            let live = connections.part(|all| {
+                let from = all.partition_point(|c| c.slot < slot);
+                let to = all.partition_point(|c| c.slot <= slot);
+                &all[from..to]
+            });
+            let Some(counted) = counted.remove(&slot) else {
+                continue;
+            };
+            let net_milestones = counted.net.map(|n| n.milestones).unwrap_or_default();
+            session.take_counts(counted, measures_udp, live);
+            session.take_census(
+                census.as_ref().and_then(|c| c.get(slot as usize)).copied(),
+                cpus,
+                now,
+            );
+            startup::note_milestones(session, table, net_milestones, &mut self.startup);
+            if session.milestones.contains_key(&Milestone::FirstListener) {
+                self.listens.insert(session.template());
+            }
+            session.look(&self.listens, self.idle_after, now);
+            if session
+                .ended
+                .is_some_and(|ended| now.duration_since(ended) >= REST)
+            {
+                // Read for the last time just now.
+                session.slot = None;
+                session.counts.census = None;
+                session.counts.gpu.forget_now();
+                // What it holds and may use is known of a living one only.
+                if let Some(accounts) = &mut session.counts.accounts {
+                    accounts.memory = None;
+                }
+                self.slots.give_back(slot, now);
+            }
+        }
+        self.close_those_over(table, now);
+        self.count_ends(now);
+        let expired = |since: &Instant| now.duration_since(*since) >= REST;
+        for (_, id) in self.expiring.extract_if(.., |(since, _)| expired(since)) {
+            self.unpublished |= table.unassign(id);
+        }
+        let linger = self.linger;
+        self.sessions.retain(|_, s| {
+            let lingers = !s.superseded
+                && s.ended
+                    .is_none_or(|ended| now.duration_since(ended) < linger);
+            s.slot.is_some() || s.end_reason.is_none() || lingers
+        });
+        self.bound_lingering();
+        self.publish(table);
+        self.slots.wake(now);
+    }
+
+    /// Reads the kernel's own accounts of the sessions' cgroups: of each session at its first sample and
+    /// then at every `every`th one, a share of them at a time.
+    pub fn read_accounts(&mut self, every: u64, read: impl Fn(u64) -> Option<CgroupAccounts>) {
+        self.samples += 1;
+        for (serial, session) in &mut self.sessions {
+            let due = (self.samples + serial).is_multiple_of(every.max(1));
+            if !session.is_live() || !(due || session.counts.accounts.is_none()) {
+                continue;
+            }
+            let accounts = session.roots.iter().filter_map(|&root| read(root));
+            if let Some(all) = accounts.reduce(CgroupAccounts::with) {
+                session.take_accounts(all);
+            }
+        }
+    }
+
+    /// A process of the session with this slot failed; `oom_kill` if it was killed for want of memory.
+    pub fn process_failed(&mut self, slot: Slot, pid: u32, oom_kill: Option<OomKill>) {
+        let session = self.sessions.values_mut().find(|s| s.slot == Some(slot));
+        let Some(session) = session else { return };
+        if let Some(xid) = session.xid_processes.remove(&pid) {
+            session.gpu_fault = Some(xid);
+        }
+        if oom_kill.is_some() {
+            session.counts.last_oom_kill = oom_kill;
+        }
+    }
+}
