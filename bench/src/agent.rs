@@ -1,7 +1,8 @@
 //! The agent as the demo, the benchmarks and the comparison on a GPU start it.
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -20,17 +21,17 @@ pub(crate) fn start(
     environment: &[(&str, PathBuf)],
     interrupted: &Receiver<()>,
 ) -> Result<Agent> {
-    start_binary(&released(AGENT), configuration, environment, interrupted)
+    let command = agent::command(&released(AGENT));
+    start_by(command, configuration, environment, interrupted)
 }
 
-/// The same with a binary from elsewhere.
-pub(crate) fn start_binary(
-    binary: &Path,
+/// The same by a command that is, or becomes, an agent from elsewhere.
+pub(crate) fn start_by(
+    mut command: Command,
     configuration: &str,
     environment: &[(&str, PathBuf)],
     interrupted: &Receiver<()>,
 ) -> Result<Agent> {
-    let mut command = agent::command(binary);
     // Ctrl-C reaches the whole foreground group, and it is this program that ends the agent.
     command.process_group(0);
     let pause = || pause(POLL, interrupted);

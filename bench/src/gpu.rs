@@ -128,7 +128,7 @@ fn compare(
 ) -> Result<(String, usize)> {
     step(1, STEPS, "what is needed");
     let rehearsal = match &options.rehearse {
-        Some(_) => Some(Rehearsal::prepare()?),
+        Some(library) => Some(Rehearsal::prepare(library)?),
         None => None,
     };
     let found = match &rehearsal {
@@ -140,11 +140,13 @@ fn compare(
     let cgroups = Tree::create::<&str>(PARENT, &[])?;
     let mut configuration = RULES.to_owned();
     let mut environment = Vec::new();
-    if let (Some(rehearsal), Some(library)) = (&rehearsal, &options.rehearse) {
+    let mut command = lab::agent::command(binary);
+    if let Some(rehearsal) = &rehearsal {
         environment.push((SCENARIO, rehearsal.scenario()));
-        configuration.push_str(&rehearsal::configuration(library));
+        configuration.push_str(&rehearsal.configuration());
+        command = rehearsal.command(binary);
     }
-    let mut agent = agent::start_binary(binary, &configuration, &environment, interrupted)?;
+    let mut agent = agent::start_by(command, &configuration, &environment, interrupted)?;
 
     step(3, STEPS, "sessions on the GPU");
     let mut processes = Processes::start(found.work, options.device, &cgroups, interrupted)?;

@@ -10,6 +10,7 @@ pub mod command;
 pub mod cpus;
 pub mod exposition;
 pub mod http;
+pub mod kernel_log;
 pub mod process;
 pub mod programs;
 pub mod wait;

@@ -5,7 +5,7 @@ use std::{
     env, fs,
     net::SocketAddr,
     path::PathBuf,
-    process::ExitStatus,
+    process::{Command, ExitStatus},
     thread,
     time::{Duration, Instant},
 };
@@ -117,11 +117,29 @@ impl Agent {
         Self::try_start_with(configuration, &[])
     }
 
+    /// The same by a command that becomes the agent: the agent's arguments follow its own.
+    pub fn start_by(
+        command: Command,
+        configuration: &Configuration,
+        environment: &[(&str, PathBuf)],
+    ) -> Self {
+        let started = Self::try_start_by(command, configuration, environment);
+        started.unwrap_or_else(|error| panic!("{error}"))
+    }
+
     fn try_start_with(
         configuration: &Configuration,
         environment: &[(&str, PathBuf)],
     ) -> Result<Self, String> {
-        let (command, text) = (command(&binary()), configuration.text());
+        Self::try_start_by(command(&binary()), configuration, environment)
+    }
+
+    fn try_start_by(
+        command: Command,
+        configuration: &Configuration,
+        environment: &[(&str, PathBuf)],
+    ) -> Result<Self, String> {
+        let text = configuration.text();
         let pause = || {
             wait::pause();
             Ok(())

@@ -15,7 +15,7 @@ use integration_tests::{
         CaptureSession, Device, EncoderSession, Event, GIB, Gpus, Kind, Process, Sample,
         Utilization, busy, compute, device, memory,
     },
-    kernel_log,
+    kernel_log::KernelLog,
     prometheus::{self, Prometheus},
     wait,
     workload::{Workload, two_cpus},
@@ -450,7 +450,9 @@ fn a_session_whose_process_the_driver_blames_ends_by_gpu_error() {
     }
     let tree = Tree::new();
     let mut gpus = Gpus::new(vec![device(0)]);
-    let agent = gpus.start(&Configuration::of(&tree));
+    let log = KernelLog::new();
+    let configuration = gpus.configure(Configuration::of(&tree));
+    let agent = log.start(&configuration, &gpus.environment());
     let (desk, lab) = (tree.child("desk"), tree.child("lab"));
     agent.wait_for(&["desk", "lab"]);
     let workload = Workload::start(WORKLOAD, &desk, &["idle"]);
@@ -459,9 +461,9 @@ fn a_session_whose_process_the_driver_blames_ends_by_gpu_error() {
     let up = metrics.value("vdi_agent_kernel_log_up", &[("reason", "")]);
     assert!(up > 0.0, "{up}");
     // A process that fails without an error of the GPU, and one that is blamed and goes on.
-    kernel_log::blame("0000:3b:00", 43, &neighbour.pid().to_string(), "workload");
-    kernel_log::blame("0000:3b:00", 79, "'<unknown>'", "<unknown>");
-    kernel_log::blame("0000:3b:00", 31, &workload.pid().to_string(), "workload");
+    log.blame("0000:3b:00", 43, &neighbour.pid().to_string(), "workload");
+    log.blame("0000:3b:00", 79, "'<unknown>'", "<unknown>");
+    log.blame("0000:3b:00", 31, &workload.pid().to_string(), "workload");
     gpus.change(|s| {
         let event = |sequence, value| Event {
             sequence,

@@ -99,7 +99,10 @@ fn an_agent_without_a_driver_measures_all_but_the_gpus() {
     let before = device_nodes();
     let tree = Tree::new();
     let desk = tree.child("desk");
-    // The library that is named is initialised, and says itself that there is no driver.
+    // The library that is named is initialised, and says itself that there is no driver. The checkout may be
+    // another user's, from whose folders an agent loads nothing.
+    let place = tempfile::tempdir().unwrap();
+    let library = nvml_scenario::library::copy(&library, place.path()).unwrap();
     let named = Configuration::of(&tree).set("gpu.library", &format!("'{}'", library.display()));
     let asked = private_dev::inside(|| Agent::start(&named));
     // One that is searched is not even loaded: as root it would make device nodes.

@@ -2,7 +2,7 @@
 //! the process that it blames in the kernel's.
 //!
 //! No machine of the tests has the driver. Guests of `cargo xtask test --kernels` have a module with the
-//! same tracepoint (`tests/xid-module`), which reports what is written to it.
+//! same tracepoint (`tests/xid-module`), which reports what is written to it, and logs it.
 
 use std::{
     ffi::CStr,
@@ -25,6 +25,8 @@ use serde_json::{Value, json};
 
 const NAME: &CStr = c"nvidia_xid_scenario";
 const REPORT: &str = "/sys/module/nvidia_xid_scenario/parameters/report";
+const LOG: &str = "/sys/module/nvidia_xid_scenario/parameters/log";
+const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const PROBE: &str = "nvidia_dev_xid";
 const LOGGED: &str = "Xid error of a GPU";
 /// What the agent keeps of a message (`agent_common::event::XID_MESSAGE_BYTES` less its end).
@@ -64,6 +66,11 @@ fn module() -> Option<Module> {
 
 fn report(pci: &str, code: u32, message: &str) {
     fs::write(REPORT, format!("{pci} {code} {message}")).expect("the module takes it");
+}
+
+fn blame(pci: &str, code: u32, pid: &str, command: &str) {
+    let line = kernel_log::line(pci, code, pid, command);
+    fs::write(LOG, line).expect("the module takes it");
 }
 
 /// Looks for the driver as often as the agent allows.
@@ -165,11 +172,11 @@ fn a_session_whose_process_fails_after_an_xid_ends_by_gpu_error() {
     let agent = Agent::start(&Configuration::of(&tree));
     let desk = tree.child("desk");
     agent.wait_for(&["desk"]);
-    let workload = Workload::start(env!("CARGO_BIN_EXE_workload"), &desk, &["idle"]);
+    let workload = Workload::start(WORKLOAD, &desk, &["idle"]);
     // As the driver does it: the process is in the log, and not in what is at the tracepoint.
-    kernel_log::blame("0000:3b:00", 31, &workload.pid().to_string(), "workload");
+    blame("0000:3b:00", 31, &workload.pid().to_string(), "workload");
     report("0000:3b:00.0", 31, "channel 0x0000001e, intr 00000000.");
-    kernel_log::blame("0000:3b:00", 79, "'<unknown>'", "<unknown>");
+    blame("0000:3b:00", 79, "'<unknown>'", "<unknown>");
     report("0000:3b:00.0", 79, "GPU has fallen off the bus.");
     let session = [("session", "desk"), ("gpu", "0000:3b:00.0"), ("xid", "31")];
     let charged = "vdi_session_gpu_xid_errors_total";
@@ -192,4 +199,35 @@ fn a_session_whose_process_fails_after_an_xid_ends_by_gpu_error() {
             .count_if_any("vdi_session_ended_total", &labels);
         (ended == 1).then_some(())
     });
+}
+
+#[test]
+fn a_session_that_a_user_blames_in_the_drivers_words_is_charged_nothing() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let desk = tree.child("desk");
+    agent.wait_for(&["desk"]);
+    let workload = Workload::start(WORKLOAD, &desk, &["idle"]);
+    let metrics = agent.fresh_metrics();
+    assert_eq!(
+        metrics.count("vdi_agent_kernel_log_up", &[("reason", "")]),
+        1
+    );
+    kernel_log::blame_as_user("0000:3b:00", 31, &workload.pid().to_string(), "workload");
+    // The log is read before each sample.
+    let metrics = agent.fresh_metrics();
+    let charged = metrics.matching("vdi_session_gpu_xid_errors_total", &[]);
+    assert_eq!(charged.count(), 0);
+    drop(workload);
+    drop(desk);
+    let ended = wait::until("the session has ended", SHOW_LIMIT * 2, || {
+        let metrics = agent.metrics();
+        let mut samples = metrics.matching("vdi_session_ended_total", &[]);
+        samples.next().map(|sample| sample.labels["reason"].clone())
+    });
+    assert_eq!(ended, "signal");
+    assert_eq!(agent.logged("Xid error of a process").len(), 0);
 }

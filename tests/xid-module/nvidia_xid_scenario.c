@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
  * A module with the tracepoint nvidia:nvidia_dev_xid for a machine without a GPU. What is written to
- * /sys/module/nvidia_xid_scenario/parameters/report is reported there: "<PCI name> <Xid> <message>".
+ * /sys/module/nvidia_xid_scenario/parameters/report is reported there: "<PCI name> <Xid> <message>". What is
+ * written to the parameter `log` beside it the kernel logs, as it logs what the driver says.
  */
 #include <linux/kernel.h>
 #include <linux/module.h>
@@ -43,6 +44,16 @@ static int report(const char *value, const struct kernel_param *parameter)
 static const struct kernel_param_ops report_ops = { .set = report };
 module_param_cb(report, &report_ops, NULL, 0200);
 MODULE_PARM_DESC(report, "reports an error: <PCI name> <Xid> <message>");
+
+static int log_line(const char *value, const struct kernel_param *parameter)
+{
+	printk(KERN_ERR "%.*s\n", (int)strcspn(value, "\n"), value);
+	return 0;
+}
+
+static const struct kernel_param_ops log_ops = { .set = log_line };
+module_param_cb(log, &log_ops, NULL, 0200);
+MODULE_PARM_DESC(log, "logs a line");
 
 static int __init begin(void)
 {

@@ -6,13 +6,14 @@
 //! so it is there before the process can fail of it.
 //!
 //! A read of `/dev/kmsg` is one record: `level,number,microseconds,flags;text`, then lines of its dictionary
-//! (`Documentation/ABI/testing/dev-kmsg`).
+//! (`Documentation/ABI/testing/dev-kmsg`). Who may write to it can write what the driver would; but the kernel
+//! marks such a record as not its own, and it is not believed.
 
 use std::{
     fs::{File, OpenOptions},
     future::pending,
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
 };
 
 use tokio::io::{Interest, unix::AsyncFd};
@@ -24,6 +25,13 @@ pub const PATH: &str = "/dev/kmsg";
 const RECORD_BYTES: usize = 8192;
 /// What a line of an error begins with; the place of the GPU follows.
 const XID: &str = "NVRM: Xid (";
+/// The number before a record is its level and, times this, its facility (`LOG_LEVEL` and `LOG_FACILITY`,
+/// `kernel/printk/printk.c`). The kernel's is 0; a record that is written to the device has another, whatever the
+/// writer asks for (`devkmsg_write`).
+const FACILITY: u32 = 8;
+/// The flags of a whole record. One that goes on with another's line may begin with anything, as the name of a
+/// cgroup.
+const WHOLE: &str = "-";
 
 /// An Xid error for which the driver blames a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,8 +104,8 @@ impl KernelLog {
         let mut record = [0; RECORD_BYTES];
         while let Some(file) = &self.file {
             match file.get_ref().read(&mut record) {
-                // Never of the real one.
-                Ok(0) => break,
+                // Never of the real one. A pipe that nobody writes to any more would be ready for ever.
+                Ok(0) => self.fail(&io::ErrorKind::UnexpectedEof.into()),
                 Ok(bytes) => found.extend(blame(&String::from_utf8_lossy(&record[..bytes]))),
                 Err(error) => match error.raw_os_error() {
                     _ if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -127,24 +135,44 @@ fn register(file: File) -> io::Result<AsyncFd<File>> {
 /// Opens it at its end.
 fn try_open() -> io::Result<File> {
     let mut options = OpenOptions::new();
-    let mut file = options
+    let file = options
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(PATH)?;
-    file.seek(SeekFrom::End(0))?;
-    Ok(file)
+    at_its_end(file)
+}
+
+/// Passes over what is in the log. A pipe in its place, as container runtimes put one there, has no past; nor does
+/// anybody mark what is written to it, so nobody but root may be able to.
+fn at_its_end(mut file: File) -> io::Result<File> {
+    let found = file.metadata()?;
+    if !found.file_type().is_char_device() && (found.uid() != 0 || found.mode() & 0o022 != 0) {
+        return Err(io::Error::other(
+            "it is not the kernel's, and others than root may write it",
+        ));
+    }
+    match file.seek(SeekFrom::End(0)) {
+        Err(error) if error.raw_os_error() == Some(libc::ESPIPE) => Ok(file),
+        end => end.map(|_| file),
+    }
 }
 
 /// The error that a record tells of, if it names a process:
 /// `NVRM: Xid (PCI:0000:3b:00): 31, pid=2141, name=python3, channel 0x0000001e, …`. Drivers before 500 have no
 /// name, a MIG instance follows the address (`PCI:0000:3b:00 GPU-I:05`), and `pid='<unknown>'` is nobody.
 fn blame(record: &str) -> Option<Blame> {
-    let (_, text) = record.split_once(';')?;
+    let (prefix, text) = record.split_once(';')?;
+    if !is_of_kernel(prefix) {
+        return None;
+    }
     let rest = text.lines().next()?.strip_prefix(XID)?;
     let (place, rest) = rest.split_once("): ")?;
     let (code, rest) = rest.split_once(", ")?;
     let address = place.split_ascii_whitespace().next()?;
     let address = address.strip_prefix("PCI:").unwrap_or(address);
+    if !is_address(address) {
+        return None;
+    }
     let mut parts = rest.split(", ");
     let pid = parts.next()?.strip_prefix("pid=")?.parse().ok()?;
     let command = parts.next().and_then(|part| part.strip_prefix("name="));
@@ -158,8 +186,27 @@ fn blame(record: &str) -> Option<Blame> {
     })
 }
 
+/// Whether the kernel itself wrote the record, all of it. What precedes a record's text is `level,number,time,flags`
+/// and more where the kernel has more to say.
+fn is_of_kernel(prefix: &str) -> bool {
+    let mut fields = prefix.split(',');
+    let number = fields.next().and_then(|level| level.parse::<u32>().ok());
+    number.is_some_and(|number| number < FACILITY) && fields.nth(2) == Some(WHOLE)
+}
+
+/// Whether it is `0000:3b:00`. Some lines of the kernel begin with the name of a process, which is the user's
+/// choice: it has room for 15 bytes (`TASK_COMM_LEN`), and [`XID`] with an address does not fit.
+fn is_address(address: &str) -> bool {
+    let parts: Vec<&str> = address.split(':').collect();
+    let is_hex = |part: &&str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    parts.iter().all(is_hex) && matches!(lengths[..], [4..=8, 2, 2])
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{io::Write, os::fd::OwnedFd};
+
     use super::*;
 
     #[test]
@@ -215,6 +262,81 @@ mod tests {
         for record in others {
             assert_eq!(blame(record), None, "{record}");
         }
+    }
+
+    #[test]
+    fn what_user_space_writes_is_not_believed() {
+        let line = "NVRM: Xid (PCI:0000:3b:00): 31, pid=3, name=y, channel 0x0000001e";
+        assert!(blame(&format!("3,1,2,-;{line}")).is_some());
+        assert!(blame(&format!("7,1,2,-,caller=T88;{line}")).is_some());
+        // Facilities 1 (`LOG_USER`, given where the writer asks for none), 3 and 255; then a part of a record.
+        for prefix in [
+            "8,1,2,-",
+            "12,1,2,-",
+            "27,1,2,-",
+            "2047,1,2,-",
+            "3,1,2,c",
+            "3,1,2",
+            "3",
+            ",1,2,-",
+            "-3,1,2,-",
+            "x,1,2,-",
+            "",
+        ] {
+            let record = format!("{prefix};{line}");
+            assert_eq!(blame(&record), None, "{record}");
+        }
+        // A line of the dictionary, which begins with a space, is not a record.
+        assert_eq!(blame(&format!(" KEY=3,1,2,-;{line}")), None);
+        assert_eq!(blame(&format!("6,1,2,-;usb\n 3,1,2,-;{line}")), None);
+    }
+
+    #[test]
+    fn a_process_whose_name_looks_like_the_driver_is_not_believed() {
+        // What the kernel says of one that crashes begins with its name and ends with that of its file.
+        let crash =
+            "NVRM: Xid (0000[77]: segfault at 0 ip 0 sp 0 error 4 in x): 31, pid=3, name=y, [1+2]";
+        assert_eq!(blame(&format!("6,1,2,-;{crash}")), None);
+        for address in ["0000:3b", "0000:3b:00:1", "0000:3b:0g", "000:3b:00", "::"] {
+            let record = format!("3,1,2,-;NVRM: Xid (PCI:{address}): 31, pid=3, name=y");
+            assert_eq!(blame(&record), None, "{record}");
+        }
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_log_is_read_if_root_alone_may_write_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kmsg");
+        std::fs::write(&path, "past").unwrap();
+        let set = |mode| {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(&path, mode).unwrap();
+        };
+        set(0o622);
+        assert!(at_its_end(File::open(&path).unwrap()).is_err());
+        set(0o600);
+        let is_root = std::fs::metadata(&path).unwrap().uid() == 0;
+        let opened = at_its_end(File::open(&path).unwrap());
+        assert_eq!(opened.is_ok(), is_root);
+    }
+
+    #[tokio::test]
+    async fn a_pipe_is_read_until_its_end_and_not_asked_again() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&reader, true).unwrap();
+        let file = register(File::from(OwnedFd::from(reader))).unwrap();
+        let mut log = KernelLog {
+            file: Some(file),
+            reason: None,
+        };
+        let record = b"3,1,2,-;NVRM: Xid (PCI:0000:3b:00): 31, pid=3, name=y\n";
+        writer.write_all(record).unwrap();
+        assert_eq!(log.next().await.len(), 1);
+        assert_eq!(log.reason(), None);
+        drop(writer);
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(5), log.next());
+        assert!(waited.await.is_err());
+        assert!(log.reason().is_some());
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use nvml_scenario::scenario::{
     CaptureSession, Clocks, Device, Ecc, ErrorCounts, Kind, Memory, PcieThroughput, Process,
     Sample, Utilization, Violations,
 };
-use nvml_scenario::{CALLS, SCENARIO, Scenario, scenario::EncoderSession};
+use nvml_scenario::{CALLS, SCENARIO, Scenario, library, scenario::EncoderSession};
 
 use lab::programs::{SCENARIO_LIBRARY, released};
 use tempfile::TempDir;
@@ -31,6 +31,11 @@ impl Node {
     /// So many GPUs without a process.
     pub(super) fn create(gpus: usize) -> Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        if gpus > 0 {
+            let built = released(SCENARIO_LIBRARY);
+            library::copy(&built, folder.path())
+                .with_context(|| format!("cannot copy {}", built.display()))?;
+        }
         let node = Self { gpus, folder };
         node.occupy(&[])?;
         Ok(node)
@@ -60,7 +65,7 @@ impl Node {
         format!(
             "[gpu]\nenabled = {}\nlibrary = \"{}\"\n",
             self.gpus > 0,
-            released(SCENARIO_LIBRARY).display()
+            self.folder.path().join(library::NAME).display()
         )
     }
 

@@ -6,9 +6,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
+use lab::kernel_log::KernelLog;
 use lab::programs::repository;
+use nvml_scenario::library;
+use tempfile::TempDir;
 
 use super::fault::Faulty;
 use super::nvidia_smi::NvidiaSmi;
@@ -17,7 +21,6 @@ use super::processes::{Load, Process, Processes};
 const UUID: &str = "GPU-11111111-1111-1111-1111-111111111111";
 /// A page fault of the GPU.
 const XID: u32 = 31;
-const KERNEL_LOG: &str = "/dev/kmsg";
 const TOTAL_MIB: u32 = 24_576;
 /// What the driver would keep for itself.
 const DRIVER_MIB: u32 = 300;
@@ -36,15 +39,25 @@ esac
 /// The files that answer.
 pub(super) struct Rehearsal {
     folder: PathBuf,
+    /// The folder of the library: the agent loads none from where others than root may write.
+    library: TempDir,
+    log: KernelLog,
 }
 
 impl Rehearsal {
-    /// Makes the folder and the script; there is a GPU, and nobody uses it yet.
-    pub(super) fn prepare() -> Result<Self> {
+    /// Makes the folder, the script and a copy of the library; there is a GPU, and nobody uses it yet.
+    pub(super) fn prepare(library: &Path) -> Result<Self> {
         let folder = repository().join("target/gpu-rehearsal");
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
-        let rehearsal = Self { folder };
+        let place = tempfile::tempdir().context("cannot make a temporary folder")?;
+        library::copy(library, place.path())
+            .with_context(|| format!("cannot copy {}", library.display()))?;
+        let rehearsal = Self {
+            folder,
+            library: place,
+            log: KernelLog::create()?,
+        };
         let script = rehearsal.folder.join("nvidia-smi");
         rehearsal.replace("nvidia-smi", SCRIPT)?;
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))
@@ -63,6 +76,17 @@ impl Rehearsal {
         self.folder.join("scenario.toml")
     }
 
+    /// What the agent's configuration says of the library.
+    pub(super) fn configuration(&self) -> String {
+        let library = self.library.path().join(library::NAME);
+        format!("\n[gpu]\nlibrary = \"{}\"\n", library.display())
+    }
+
+    /// What runs an agent to which the kernel's log is this one's.
+    pub(super) fn command(&self, agent: &Path) -> Command {
+        self.log.command(agent)
+    }
+
     /// Says that these processes use the GPU, and no others.
     pub(super) fn write(&self, processes: &Processes) -> Result<()> {
         let of = |process: &Process| (process.pid(), process.load);
@@ -75,12 +99,8 @@ impl Rehearsal {
         let processes: Vec<_> = processes.iter().map(of).collect();
         let event = format!("\n[[devices.events]]\nsequence = 1\nvalue = {XID}\n");
         self.replace("scenario.toml", &(scenario(&processes) + &event))?;
-        // Without the end of the line the kernel keeps the record back.
-        let line = format!(
-            "NVRM: Xid (PCI:0000:3b:00): {XID}, pid={}, name=gpu-load, a rehearsal without a GPU\n",
-            faulty.pid()
-        );
-        fs::write(KERNEL_LOG, line).with_context(|| format!("cannot write {KERNEL_LOG}"))
+        let pid = faulty.pid().to_string();
+        self.log.blame("0000:3b:00", XID, &pid, "gpu-load")
     }
 
     fn answer(&self, processes: &[(u32, Load)]) -> Result<()> {
@@ -98,11 +118,6 @@ impl Rehearsal {
             .and_then(|()| fs::rename(&new, &path))
             .with_context(|| format!("cannot write {}", path.display()))
     }
-}
-
-/// What the agent's configuration says of the library.
-pub(super) fn configuration(library: &Path) -> String {
-    format!("\n[gpu]\nlibrary = \"{}\"\n", library.display())
 }
 
 /// All of them together take no more than the GPU has.

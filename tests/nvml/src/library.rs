@@ -4,8 +4,12 @@
 use std::{
     env, fs, io,
     ops::Range,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
+
+/// What the driver's library is called.
+pub const NAME: &str = "libnvidia-ml.so.1";
 
 /// Functions that a driver of the 470 branch does not have, of those that matter to a sampler: version
 /// 3 of the process lists, version 2 of the memory, and what came after.
@@ -47,8 +51,20 @@ pub fn built() -> io::Result<PathBuf> {
 pub fn install(folder: &Path, missing: &[&str]) -> io::Result<PathBuf> {
     let mut image = fs::read(built()?)?;
     hide(&mut image, missing)?;
-    let path = folder.join("libnvidia-ml.so.1");
+    put(&image, folder)
+}
+
+/// Puts a copy of a library into a folder as `libnvidia-ml.so.1`: an agent loads none that another user has built,
+/// nor one in such a user's folder.
+pub fn copy(library: &Path, folder: &Path) -> io::Result<PathBuf> {
+    put(&fs::read(library)?, folder)
+}
+
+/// Writes it as nobody else may, whatever the mask is.
+fn put(image: &[u8], folder: &Path) -> io::Result<PathBuf> {
+    let path = folder.join(NAME);
     fs::write(&path, image)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
     Ok(path)
 }
 

@@ -69,8 +69,7 @@ const LANES: [(&str, Lane, &str); 33] = [
     (
         "gpu",
         Beside,
-        "counts samples of the driver's clock; the Xid that it puts into the kernel's log blames a \
-         process, which no other agent has",
+        "counts samples of the driver's clock; its Xids are in a kernel's log of its own",
     ),
     ("operations", Beside, "waits for Prometheus to fire"),
     ("restart", Beside, "counts sessions of its own"),
@@ -90,7 +89,11 @@ const LANES: [(&str, Lane, &str); 33] = [
     ("report", Beside, "says what this kernel has"),
     ("locks", Beside, "reads the objects of the kernel programs"),
     ("object", Beside, "reads the objects of the kernel programs"),
-    ("xid", Beside, "is for guests, where nothing runs beside it"),
+    (
+        "xid",
+        Beside,
+        "is for guests, where nothing runs beside it, but for a line of the log that no agent believes",
+    ),
     (
         "lifecycle",
         Alone,
