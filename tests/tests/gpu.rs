@@ -2,6 +2,8 @@
 //! known to the last sample. The processes are real, in real cgroups; only the driver's library is not.
 
 use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -496,6 +498,39 @@ fn a_session_whose_process_the_driver_blames_ends_by_gpu_error() {
     // Its process was blamed, but ended well after that.
     drop(neighbour);
     drop(lab);
+}
+
+/// Whoever can change the library has what the agent may do.
+#[test]
+fn a_library_that_others_can_change_is_not_loaded_until_they_cannot() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let gpus = Gpus::new(vec![device(0)]);
+    let library = gpus.library();
+    let set = |mode| fs::set_permissions(library, Permissions::from_mode(mode)).unwrap();
+    set(0o666);
+    let agent = gpus.start(&Configuration::of(&tree));
+    let up = |m: &Exposition| {
+        let mut samples = m.matching("vdi_agent_gpu_up", &[]);
+        let sample = samples.next().expect("the agent says how the GPUs are");
+        (sample.value > 0.0, sample.labels["reason"].clone())
+    };
+    let named = format!("others than root can change {}", library.display());
+    let m = wait::until("the library is refused", SHOW_LIMIT, || {
+        let m = agent.metrics();
+        up(&m).1.contains(&named).then_some(m)
+    });
+    assert!(!up(&m).0);
+    // Nothing of it has run.
+    assert_eq!(gpus.calls().values().sum::<u64>(), 0);
+    assert_eq!(m.matching("vdi_gpu_up", &[]).count(), 0);
+    set(0o644);
+    wait::until("the library is loaded", Duration::from_secs(20), || {
+        let m = agent.metrics();
+        (up(&m) == (true, String::new())).then_some(())
+    });
 }
 
 /// The question that one agent for both answers: are this session's slow frames the GPU's or the CPU's?

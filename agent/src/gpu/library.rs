@@ -1,9 +1,11 @@
-//! Where `libnvidia-ml.so.1` is looked for.
+//! Where `libnvidia-ml.so.1` is looked for, and which file of that name is loaded.
+//!
+//! The dynamic linker is not asked: it looks where its environment says, and what it has found it runs. Here a file
+//! is found first, then looked at ([`owner`]), then loaded by its path.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+mod owner;
+
+use std::path::{Path, PathBuf};
 
 /// What the driver's library is called.
 pub(super) const LIBRARY: &str = "libnvidia-ml.so.1";
@@ -12,23 +14,26 @@ pub(super) const LIBRARY: &str = "libnvidia-ml.so.1";
 const ARCHITECTURE: &str = std::env::consts::ARCH;
 
 /// Folders below a root, `{arch}` standing for the processor: the driver container of the NVIDIA GPU
-/// operator, GKE's driver installer, Debian and Ubuntu, Fedora and SUSE, and what the NVIDIA container
-/// toolkit and older installers use.
-const FOLDERS: [&str; 9] = [
+/// operator, GKE's driver installer, Debian and Ubuntu, Fedora and SUSE, what the NVIDIA container
+/// toolkit and older installers use, `NixOS`.
+const FOLDERS: [&str; 11] = [
     "run/nvidia/driver/usr/lib/{arch}-linux-gnu",
     "run/nvidia/driver/usr/lib64",
     "home/kubernetes/bin/nvidia/lib64",
     "usr/lib/{arch}-linux-gnu",
     "usr/lib/{arch}-linux-gnu/nvidia/current",
     "usr/lib64",
+    "usr/lib64/nvidia",
     "usr/local/nvidia/lib64",
     "usr/local/cuda/lib64",
     "usr/lib",
+    "run/opengl-driver/lib",
 ];
 
 /// Roots: this one, and in the host's pid namespace that of the host, which a privileged container sees
 /// without any mount.
-const ROOTS: [&str; 2] = ["/", "/proc/1/root"];
+const ROOTS: [&str; 2] = ["/", HOST_ROOT];
+const HOST_ROOT: &str = "/proc/1/root";
 
 /// What shows that the driver is loaded. Without it the library is not initialised: as root it would make
 /// device nodes, and may load the module that somebody has just unloaded.
@@ -43,11 +48,15 @@ pub(super) fn driver_is_loaded() -> bool {
     DRIVER.iter().any(|path| Path::new(path).exists())
 }
 
-/// What to load, most usual first: what the loader finds by itself, then the files that are there.
-pub(super) fn candidates() -> Vec<OsString> {
-    let mut candidates = vec![OsString::from(LIBRARY)];
-    candidates.extend(files_below(&ROOTS.map(Path::new)).map(PathBuf::into_os_string));
-    candidates
+/// The files that are there, the most likely one first.
+pub(super) fn candidates() -> Vec<PathBuf> {
+    files_below(&ROOTS.map(Path::new)).collect()
+}
+
+/// What to load for a path that is configured or found: where the file really is. An error is why it must not be
+/// loaded, and what to do.
+pub(super) fn to_load(path: &Path) -> Result<PathBuf, String> {
+    owner::real_path(path)
 }
 
 fn files_below(roots: &[&Path]) -> impl Iterator<Item = PathBuf> {

@@ -2,7 +2,7 @@
 //!
 //! It knows processes and not sessions: joining the two is the session's part. [`model`] is what it
 //! reports; `sampler` is the thread; `device` and `health` what is asked of one device, `rhythm` how often; `usage` the arithmetic of
-//! utilisation samples; `nvml` the border to the driver; `library` where that is found; `calls` what it is
+//! utilisation samples; `nvml` the border to the driver; `library` where that is found and whether it may be loaded; `calls` what it is
 //! doing now.
 
 mod calls;
@@ -27,7 +27,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use self::{
     calls::CallLog,
     model::{Calls, Report},
-    sampler::{Message, Sampler},
+    sampler::{Message, Reason, Sampler},
 };
 use crate::{config::Gpu, error::Error};
 
@@ -55,7 +55,7 @@ pub struct Monitor {
     log: Arc<CallLog>,
     stale_after: Duration,
     /// Why there is no driver to ask, since the last round.
-    down: Option<&'static str>,
+    down: Option<Reason>,
     taken: Option<Instant>,
 }
 
@@ -68,7 +68,7 @@ impl Monitor {
             messages: None,
             log: Arc::clone(&log),
             stale_after: (settings.period * stale_rounds).max(stale_least),
-            down: Some("gpu.enabled is false"),
+            down: Some("gpu.enabled is false".into()),
             taken: None,
         };
         if settings.enabled {
@@ -86,7 +86,7 @@ impl Monitor {
                 .spawn(move || sampler.run())
                 .map_err(Error::io("GPU sampler thread"))?;
             monitor.messages = Some(receiver);
-            monitor.down = Some(STARTING);
+            monitor.down = Some(STARTING.into());
         }
         Ok(monitor)
     }
@@ -104,13 +104,13 @@ impl Monitor {
                     return *report;
                 }
                 Some(Message::Down(reason)) => {
-                    if self.down != Some(reason) {
-                        tracing::info!(reason, "GPUs are not measured");
+                    if self.down.as_ref() != Some(&reason) {
+                        tracing::info!(%reason, "GPUs are not measured");
                     }
                     self.down = Some(reason);
                 }
                 None => {
-                    self.down = Some("the sampler has ended");
+                    self.down = Some("the sampler has ended".into());
                     self.messages = None;
                 }
             }
@@ -124,7 +124,7 @@ impl Monitor {
             Some(function) => format!("no answer from {function}"),
             None => "the sampler is late".to_owned(),
         };
-        let reason = match (self.down, stale) {
+        let reason = match (self.down.as_deref(), stale) {
             // The first call of all may be the one that hangs.
             (Some(STARTING), _) if self.log.current().is_some() => Some(hangs()),
             (Some(reason), _) => Some(reason.to_owned()),

@@ -5,8 +5,8 @@
 //! initialising the driver anew, which is also what shows new devices and makes lost handles valid.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
-    ffi::OsString,
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -41,15 +41,18 @@ pub(super) enum Message {
     /// A round has been made.
     Round(Box<Report>),
     /// There is no driver to ask, and why.
-    Down(&'static str),
+    Down(Reason),
 }
+
+/// Why there is none.
+pub(super) type Reason = Cow<'static, str>;
 
 /// Why the driver has to be initialised again.
 enum End {
     /// At once: the devices have changed.
     Changed,
     /// Later: it, or one device, has failed.
-    Failed(&'static str),
+    Failed(Reason),
     /// One device has failed; the others go on until it is time to look after it.
     DeviceFailed,
     /// Nobody listens any more.
@@ -121,44 +124,56 @@ impl Sampler {
         }
     }
 
-    /// Loads the first library that can be loaded.
-    fn initialise<'l>(&self, log: &'l CallLog) -> Result<Driver<'l>, &'static str> {
+    /// Loads the first library that can and may be loaded.
+    fn initialise<'l>(&self, log: &'l CallLog) -> Result<Driver<'l>, Reason> {
         let candidates = match &self.settings.library {
-            Some(path) => vec![OsString::from(path)],
-            None if !library::driver_is_loaded() => return Err("the NVIDIA driver is not loaded"),
+            Some(path) => vec![path.clone()],
+            None if !library::driver_is_loaded() => {
+                return Err("the NVIDIA driver is not loaded".into());
+            }
             None => library::candidates(),
         };
-        let mut last = "libnvidia-ml.so.1 is not found";
+        let mut last = "libnvidia-ml.so.1 is not found in the usual places: set gpu.library";
+        let mut refused = None;
         for candidate in candidates {
-            match Driver::initialise(&candidate, log) {
+            let path = match library::to_load(&candidate) {
+                Ok(path) => path,
+                Err(reason) => {
+                    tracing::debug!(reason, "not usable");
+                    refused.get_or_insert(reason);
+                    continue;
+                }
+            };
+            match Driver::initialise(path.as_os_str(), log) {
                 Ok(driver) => {
-                    tracing::info!(library = %candidate.display(), "NVIDIA driver initialised");
+                    tracing::info!(library = %path.display(), "NVIDIA driver initialised");
                     return Ok(driver);
                 }
                 Err(error) => {
-                    tracing::debug!(library = %candidate.display(), %error, "not usable");
+                    tracing::debug!(library = %path.display(), %error, "not usable");
                     last = nvml::reason(&error);
                     if !matches!(error, NvmlError::LibloadingError(_)) {
-                        break;
+                        return Err(last.into());
                     }
                 }
             }
         }
-        Err(last)
+        // It is what can be put right.
+        Err(refused.map_or(last.into(), Reason::Owned))
     }
 
     fn sample_until_it_ends(&mut self, driver: &Driver<'_>, retry: Duration) -> End {
         let version: Arc<str> = driver.version().unwrap_or_default().into();
         let count = match driver.count() {
             Ok(count) => count,
-            Err(error) => return End::Failed(nvml::reason(&error)),
+            Err(error) => return End::Failed(nvml::reason(&error).into()),
         };
         let (mut samplers, missing) = match self.open(driver, count) {
             Ok(opened) => opened,
-            Err(reason) => return End::Failed(reason),
+            Err(reason) => return End::Failed(reason.into()),
         };
         if samplers.is_empty() && missing.is_empty() {
-            return End::Failed("the driver has no device");
+            return End::Failed("the driver has no device".into());
         }
         let handles = samplers
             .iter()
@@ -180,7 +195,7 @@ impl Sampler {
                 }
             }
             if let Some(Failure::Driver(reason) | Failure::Device(reason)) = failure {
-                break End::Failed(reason);
+                break End::Failed(reason.into());
             }
             let report = Report {
                 taken: now,

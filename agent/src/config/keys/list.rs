@@ -280,7 +280,7 @@ pub const KEYS: &[Key] = &[
     Key {
         path: "gpu.library",
         flag: None,
-        doc: "The driver's library libnvidia-ml.so.1. Without it, the usual places are searched, here and in the host's file system: the loader's path, the driver container, GKE's installer, the distributions' folders.",
+        doc: "The driver's library libnvidia-ml.so.1. Without it, the usual places are searched, here and in the host's file system: the driver container, GKE's installer, the distributions' folders. It must be root's, with every folder and link on the way, and nobody else's to write: otherwise it is not loaded.",
         field: Field::Text {
             form: "absolute path",
             get: |config| config.gpu.library.as_ref().map(|path| path_text(path)),
