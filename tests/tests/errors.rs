@@ -6,6 +6,7 @@ use std::{
     fs,
     net::TcpListener,
     os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -16,7 +17,10 @@ use integration_tests::{
     cgroup::{self, Tree},
     process, wait,
 };
-use nix::sys::signal::Signal;
+use nix::{
+    sys::{signal::Signal, stat::Mode},
+    unistd::mkfifo,
+};
 
 /// An agent that cannot start says so at once.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -121,6 +125,58 @@ fn a_file_that_is_no_toml_or_is_not_there_is_refused_by_name() {
     assert_file_refused("listen = \n", CONFIGURATION, &["wrong.toml:1"]);
     let missing = "/nonexistent/sessionscope.toml";
     assert_refused(run().args(["--config", missing]), CONFIGURATION, &[missing]);
+}
+
+#[test]
+fn a_configuration_that_is_not_a_regular_file_is_refused_by_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe.toml");
+    mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    for (path, what) in [
+        (pipe.as_path(), "it is a pipe"),
+        (folder.path(), "it is a folder"),
+        (Path::new("/dev/null"), "it is a device"),
+    ] {
+        let name = path.to_string_lossy();
+        let named = [&*name, what, "--config"];
+        assert_refused(run().arg("--config").arg(path), CONFIGURATION, &named);
+    }
+    let long = "# x\n".repeat(300_000);
+    assert_file_refused(&long, CONFIGURATION, &["wrong.toml", "longer than 1 MiB"]);
+    // What the configuration names is read at the start as well.
+    let text = format!(
+        "[sessions]\nuser = \"hashed\"\nuser_key = \"{}\"\n",
+        pipe.display()
+    );
+    if capability::kernel() {
+        assert_file_refused(
+            &text,
+            1,
+            &["pipe.toml", "sessions.user_key", "it is a pipe"],
+        );
+    }
+}
+
+#[test]
+fn a_configuration_that_became_a_pipe_does_not_hold_up_a_running_agent() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let file = agent.configuration_file();
+    fs::remove_file(&file).unwrap();
+    mkfifo(&file, Mode::S_IRWXU).unwrap();
+    agent.signal(Signal::SIGHUP);
+    let record = wait::until("the reload is refused", LIMIT, || {
+        agent
+            .logged("rules not read again; the old ones stay")
+            .pop()
+    });
+    let error = record["error"].as_str().unwrap_or_default();
+    assert!(error.contains("it is a pipe"), "{error}");
+    let _session = tree.child("desk");
+    agent.wait_for(&["desk"]);
 }
 
 #[test]

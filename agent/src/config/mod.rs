@@ -12,6 +12,7 @@ mod keys;
 mod operators;
 mod print;
 mod reference;
+pub(crate) mod regular;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -402,7 +403,7 @@ impl Config {
     pub fn load(inputs: &Inputs) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         if let Some(path) = &inputs.file {
-            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            let text = regular::text(path).map_err(|source| ConfigError::Unreadable {
                 path: path.clone(),
                 source,
             })?;

@@ -1,12 +1,12 @@
 //! What is told of who uses a session: nothing, a keyed hash, or the name.
 
-use std::{fmt, fmt::Write as _, fs, path::Path};
+use std::{fmt, fmt::Write as _, path::Path};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::{
-    config::{ConfigError, Sessions, UserPolicy},
+    config::{ConfigError, Sessions, UserPolicy, regular},
     error::Error,
 };
 
@@ -70,7 +70,7 @@ impl Users {
 
 fn key(path: &Path) -> Result<Vec<u8>, Error> {
     let context = format!("sessions.user_key {}", path.display());
-    let key = fs::read(path).map_err(Error::io(context.clone()))?;
+    let key = regular::read(path).map_err(Error::io(context.clone()))?;
     if key.len() < LEAST {
         let have = key.len();
         return Err(Error::Other(format!(
@@ -102,7 +102,7 @@ mod tests {
     fn a_short_key_is_refused_with_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
-        fs::write(&path, "short").unwrap();
+        std::fs::write(&path, "short").unwrap();
         let error = key(&path).unwrap_err().to_string();
         assert!(error.contains("/key: 5 bytes are too few"), "{error}");
         assert!(key(&folder.path().join("none")).is_err());
