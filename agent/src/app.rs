@@ -42,6 +42,7 @@ use crate::{
     },
     serve::{self, AppState, listener},
     session::{
+        failures::{Failures, Kind},
         gpu::XidError,
         model::OomKill,
         registry::Registry,
@@ -107,9 +108,6 @@ fn listen_for(kind: SignalKind) -> Result<Signal, Error> {
 /// faster than they are taken, and the samples and signals must have their turn.
 const EVENTS: usize = 4096;
 
-/// Failed processes among them that have a line of their own in the log.
-const FAILURES_LOGGED: usize = 16;
-
 /// Messages of the sources that are taken at once; more wait.
 const MESSAGES: usize = 256;
 
@@ -172,6 +170,7 @@ struct Agent {
     reconciles: Reconciles,
     /// What is in the file of `sessions.state`.
     remembered: Option<Vec<Entry>>,
+    failures: Failures,
     /// Events lost so far; more means that a cgroup may have been missed.
     events_lost: u64,
 }
@@ -223,6 +222,7 @@ impl Agent {
             gpu_report: None,
             reconciles: Reconciles::default(),
             remembered: None,
+            failures: Failures::default(),
             events_lost: 0,
         };
         agent.recall();
@@ -325,7 +325,7 @@ impl Agent {
         // First who is to blame: the failures that come of it are in the ring.
         let blamed = self.kernel_log.pending();
         self.take_blame(&blamed);
-        let (mut missed, mut moved, mut emptied, mut failed) = (false, false, false, 0);
+        let (mut missed, mut moved, mut emptied) = (false, false, false);
         for _ in 0..EVENTS {
             let Some(event) = ring.next_event() else {
                 emptied = true;
@@ -344,10 +344,7 @@ impl Agent {
                     oom_killed,
                     command,
                 } => {
-                    failed += 1;
-                    if failed <= FAILURES_LOGGED {
-                        self.log_failure(slot, pid, status, oom_killed, &command);
-                    }
+                    self.log_failure(slot, pid, status, oom_killed, &command);
                     let at = SystemTime::now();
                     let oom_kill = oom_killed.then_some(OomKill { pid, command, at });
                     self.registry.process_failed(slot, pid, oom_kill);
@@ -359,12 +356,6 @@ impl Agent {
                     at_ns: _,
                 } => self.registry.gpu_error(&XidError { pci, code, message }),
             }
-        }
-        if failed > FAILURES_LOGGED {
-            tracing::info!(
-                processes = failed - FAILURES_LOGGED,
-                "further processes failed"
-            );
         }
         self.registry.publish(&mut self.kernel);
         if moved {
@@ -384,12 +375,20 @@ impl Agent {
         }
     }
 
-    fn log_failure(&self, slot: u32, pid: u32, status: u32, oom_killed: bool, command: &str) {
+    fn log_failure(&mut self, slot: u32, pid: u32, status: u32, oom_killed: bool, command: &str) {
         let session = self
             .registry
             .session_of_slot(slot)
             .map(|s| s.identity.session.as_str());
         let signal = status & 0x7f;
+        let kind = if oom_killed || signal != 0 {
+            Kind::Killed
+        } else {
+            Kind::Exited
+        };
+        if !self.failures.add(slot, session, kind, Instant::now()) {
+            return;
+        }
         if oom_killed {
             tracing::info!(
                 session,
@@ -407,6 +406,17 @@ impl Agent {
                 code = (status >> 8) & 0xff,
                 "process failed"
             );
+        }
+    }
+
+    /// Says how many failed processes have no line of their own.
+    fn log_left_out(&mut self, now: Instant) {
+        for left_out in self.failures.left_out(now) {
+            let (session, processes) = (left_out.session, left_out.processes);
+            match left_out.kind {
+                Kind::Killed => tracing::info!(session, processes, "further processes were killed"),
+                Kind::Exited => tracing::debug!(session, processes, "further processes failed"),
+            }
         }
     }
 
@@ -448,6 +458,7 @@ impl Agent {
             .take_without_cgroup(directory.without_cgroup());
         self.registry.sample(&mut self.kernel, now);
         self.remember();
+        self.log_left_out(now);
         self.read_accounts();
         self.admit_waiting();
         self.snapshot(now)

@@ -1,5 +1,5 @@
-//! What goes wrong at the start is said in one line that names it, with an exit code of its own; and
-//! however the agent ends, nothing of it stays in the kernel.
+//! What goes wrong at the start is said in one line that names it, with an exit code of its own; what goes wrong
+//! in a session without end does not fill the log; and however the agent ends, nothing of it stays in the kernel.
 
 use std::{
     collections::BTreeSet,
@@ -21,6 +21,7 @@ use nix::{
     sys::{signal::Signal, stat::Mode},
     unistd::mkfifo,
 };
+use serde_json::Value;
 
 /// An agent that cannot start says so at once.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -75,6 +76,8 @@ fn assert_file_refused(text: &str, code: i32, named: &[&str]) {
 }
 
 const CONFIGURATION: i32 = 3;
+/// More than may have lines of their own.
+const CRASHES: usize = 300;
 
 #[test]
 fn an_unknown_key_is_refused_by_file_line_and_name() {
@@ -303,6 +306,46 @@ fn check_ends_with_the_code_that_run_would_end_with() {
     let file = folder.path().join("wrong.toml");
     fs::write(&file, "kernel.btf = \"/nonexistent/vmlinux\"\n").unwrap();
     assert_eq!(check(&["--config", file.to_str().unwrap()]), Some(5));
+}
+
+#[test]
+fn a_crash_loop_has_few_lines_in_the_log_and_none_of_its_processes_is_lost() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let desk = tree.child("desk");
+    agent.wait_for(&["desk"]);
+    let script = format!(
+        "read nothing; i=0; while [ $i -lt {CRASHES} ]; do sh -c 'kill -KILL $$'; i=$((i+1)); done"
+    );
+    let mut shell = Command::new("sh")
+        .args(["-c", &script])
+        .stdin(Stdio::piped())
+        // Which names each process that was killed.
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell starts");
+    desk.take(shell.id());
+    drop(shell.stdin.take());
+    process::wait(&mut shell, Duration::from_mins(1)).expect("the loop ends");
+    let alone = || agent.logged("process killed by a signal").len();
+    let left_out = || agent.logged("further processes were killed");
+    let counted = |records: &[Value]| -> u64 {
+        let processes = records.iter().map(|record| record["processes"].as_u64());
+        processes.map(Option::unwrap_or_default).sum()
+    };
+    let records = wait::until("all are told", Duration::from_secs(30), || {
+        let records = left_out();
+        (alone() as u64 + counted(&records) >= CRASHES as u64).then_some(records)
+    });
+    assert_eq!(alone() as u64 + counted(&records), CRASHES as u64);
+    assert_eq!(alone(), 5);
+    assert!(records.len() <= 3, "{records:?}");
+    for record in &records {
+        assert_eq!(record["session"], "desk");
+    }
 }
 
 /// Ids of the programs, maps and links that a process holds, by the kind of id.

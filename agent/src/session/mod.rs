@@ -2,12 +2,13 @@
 //! kernel's maps each has ([`slots`]); [`net`] adds up what its connections
 //! carried, [`utilization`] how much of its CPUs it used; [`recent`] what it waited of late; [`gpu`] joins what its processes do on the GPUs;
 //! [`phase`] is where it is in its life, [`end`] how it ended, [`ended`] how many did,
-//! [`remembered`] what a restart must not forget; [`templates`] bounds what names from outside can do, [`budget`]
-//! what one session may take from the others.
+//! [`remembered`] what a restart must not forget; [`failures`] bounds what is logged of processes that fail,
+//! [`templates`] what names from outside can do, [`budget`] what one session may take from the others.
 
 pub mod budget;
 pub mod end;
 pub mod ended;
+pub mod failures;
 pub mod gpu;
 pub mod model;
 pub mod net;
