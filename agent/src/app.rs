@@ -46,7 +46,7 @@ use crate::{
         gpu::XidError,
         model::OomKill,
         registry::Registry,
-        remembered::{Entry, Remembered},
+        remembered::{Remembered, StateFile},
         slots::slots_for,
     },
     snapshot::{AgentView, GpuView, SessionView, Snapshot},
@@ -168,8 +168,8 @@ struct Agent {
     /// The last round of the GPUs' sampler.
     gpu_report: Option<Arc<Report>>,
     reconciles: Reconciles,
-    /// What is in the file of `sessions.state`.
-    remembered: Option<Vec<Entry>>,
+    /// The file of `sessions.state`.
+    state: StateFile,
     failures: Failures,
     /// Events lost so far; more means that a cgroup may have been missed.
     events_lost: u64,
@@ -205,6 +205,8 @@ impl Agent {
         let (speaker, messages) = mpsc::channel(MESSAGES);
         start_sources(&config, &mut directory, &speaker);
         let mut agent = Self {
+            state: StateFile::new(&config.sessions.state),
+            failures: Failures::default(),
             config,
             inputs,
             kernel_release,
@@ -221,8 +223,6 @@ impl Agent {
             kernel_log,
             gpu_report: None,
             reconciles: Reconciles::default(),
-            remembered: None,
-            failures: Failures::default(),
             events_lost: 0,
         };
         agent.recall();
@@ -261,16 +261,7 @@ impl Agent {
 
     /// Keeps what the next start must know, when it has changed.
     fn remember(&mut self) {
-        let living = self.registry.living();
-        if self.remembered.as_ref() == Some(&living) {
-            return;
-        }
-        let path = &self.config.sessions.state;
-        if let Err(error) = Remembered::now(living.clone()).write(path) {
-            // Once for each change, which is rare: a restart would count wrongly.
-            tracing::warn!(path = %path.display(), %error, "sessions.state not written");
-        }
-        self.remembered = Some(living);
+        self.state.keep(self.registry.living());
     }
 
     async fn work(

@@ -3,7 +3,9 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    fs,
+    os::unix::fs::{MetadataExt, chown},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -130,4 +132,76 @@ fn nothing_is_lost_or_counted_twice_over_a_kill_in_the_midst_of_sessions() {
     let metrics = third.fresh_metrics();
     assert_eq!(starts(&metrics).len(), SESSIONS - 10 + 2 - 5);
     assert_eq!(metrics.matching(ENDED, &[]).count(), 0);
+}
+
+/// Where an agent is told to keep its sessions.
+fn kept_in(path: &Path) -> [(&'static str, PathBuf); 1] {
+    [("SESSIONSCOPE_SESSIONS_STATE", path.to_owned())]
+}
+
+#[test]
+fn a_state_that_cannot_be_written_is_tried_again_until_it_can() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let _desk = tree.child("desk");
+    let folder = tempfile::tempdir().unwrap();
+    // No folder can be made there.
+    let blocker = folder.path().join("state");
+    fs::write(&blocker, "").unwrap();
+    let state = blocker.join("sessions.json");
+    let agent = Agent::start_with(&Configuration::of(&tree), &kept_in(&state));
+    agent.wait_for(&["desk"]);
+    let warned = || {
+        let records = agent.log();
+        records.matches("sessions.state not written").count()
+    };
+    wait::until("it is said", SHOW_LIMIT, || (warned() > 0).then_some(()));
+    // Some samples, which have nothing new to keep.
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(warned(), 1);
+    fs::remove_file(&blocker).unwrap();
+    wait::until("the state is written", SHOW_LIMIT, || {
+        fs::read_to_string(&state)
+            .ok()?
+            .contains("desk")
+            .then_some(())
+    });
+    wait::until("that is said too", SHOW_LIMIT, || {
+        (agent.logged("sessions.state written again").len() == 1).then_some(())
+    });
+    let permissions = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    assert_eq!((permissions(&blocker), permissions(&state)), (0o700, 0o600));
+}
+
+#[test]
+fn a_state_that_another_user_may_have_written_is_not_counted() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let desk = tree.child("desk");
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("sessions.json");
+    let configuration = Configuration::of(&tree);
+    let first = Agent::start_with(&configuration, &kept_in(&state));
+    first.wait_for(&["desk"]);
+    wait::until("the state is written", SHOW_LIMIT, || {
+        fs::read_to_string(&state)
+            .ok()?
+            .contains("desk")
+            .then_some(())
+    });
+    drop(first);
+    drop(desk);
+    chown(&state, Some(1000), None).unwrap();
+    let second = Agent::start_with(&configuration, &kept_in(&state));
+    let metrics = second.fresh_metrics();
+    assert_eq!(ended(&metrics, "unknown"), 0);
+    let log = second.log();
+    assert!(
+        log.contains("others may have written it (owner 1000"),
+        "{log}"
+    );
 }

@@ -2,12 +2,28 @@
 //!
 //! A session that is gone when the agent comes back ended unseen: it is counted once, as `unknown`. One that
 //! is still there keeps its beginning, which the file knows better than the cgroup's directory.
+//!
+//! The file is the agent's alone: it names the sessions, so others do not read it, and what others may have
+//! written is not believed, because it would be counted.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::discover::platform::{Facts, Key, Named};
+
+/// Permissions of the file, and of its folder where there is none yet.
+const PRIVATE: u32 = 0o600;
+const PRIVATE_FOLDER: u32 = 0o700;
+/// Group or others may write.
+const OPEN: u32 = 0o022;
 
 /// The sessions of a moment, as they are kept in a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -65,22 +81,40 @@ impl Remembered {
         }
     }
 
-    /// What the file at `path` says; `None` where there is none.
+    /// What the file at `path` says; `None` where there is none. One that others may have put there is refused.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
-        let text = match fs::read_to_string(path) {
+        let mut file = match open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text?,
+            file => file?,
         };
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
         serde_json::from_str(&text).map(Some).map_err(Into::into)
     }
 
     /// Puts the file in place in one step, so that an end in the middle leaves the old one.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+            let mut private = DirBuilder::new();
+            private
+                .recursive(true)
+                .mode(PRIVATE_FOLDER)
+                .create(folder)?;
         }
         let beside = path.with_extension("new");
-        fs::write(&beside, serde_json::to_vec(self)?)?;
+        // What an end in the middle has left, or somebody else has put there.
+        if let Err(error) = fs::remove_file(&beside)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut options = OpenOptions::new();
+        // A new one follows no link.
+        options.write(true).create_new(true).mode(PRIVATE);
+        let mut file = options.open(&beside)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        // Before the rename, which may reach a disk first.
+        file.sync_all()?;
         fs::rename(&beside, path)
     }
 
@@ -90,28 +124,201 @@ impl Remembered {
     }
 }
 
+/// Opens the file if nobody but the agent's user can have written it.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    // Without waiting: it may be a pipe.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = match options.read(true).custom_flags(flags).open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            return Err(refused("it is a symbolic link; remove it"));
+        }
+        file => file?,
+    };
+    let found = file.metadata()?;
+    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+    if !found.is_file() {
+        return Err(refused("it is not a regular file; remove it"));
+    }
+    if owner != geteuid().as_raw() || mode & OPEN != 0 {
+        return Err(refused(&format!(
+            "others may have written it (owner {owner}, mode {mode:04o}); remove it"
+        )));
+    }
+    Ok(file)
+}
+
+fn refused(reason: &str) -> io::Error {
+    io::Error::other(reason)
+}
+
+/// The file that is kept up to date.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    /// What is in it, as far as the agent has written it.
+    written: Option<Vec<Entry>>,
+    /// Why it could not be written the last time.
+    failure: Option<String>,
+}
+
+impl StateFile {
+    /// The file at a path; nothing is written yet.
+    pub fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            written: None,
+            failure: None,
+        }
+    }
+
+    /// Writes the living sessions, when they are others than before or have not been written. What fails is tried
+    /// again the next time, and logged once for each reason.
+    pub fn keep(&mut self, living: Vec<Entry>) {
+        if self.written.as_ref() == Some(&living) {
+            return;
+        }
+        let now = Remembered::now(living);
+        let path = self.path.display();
+        match now.write(&self.path) {
+            Ok(()) => {
+                if self.failure.take().is_some() {
+                    tracing::info!(%path, "sessions.state written again");
+                }
+                self.written = Some(now.sessions);
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if self.failure.as_ref() != Some(&error) {
+                    tracing::warn!(
+                        %path,
+                        error,
+                        "sessions.state not written: what ends while the agent is away would not be counted; \
+                         it is tried again"
+                    );
+                }
+                self.failure = Some(error);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use tempfile::TempDir;
+
     use super::*;
 
-    #[test]
-    fn what_is_written_is_read_again_and_half_a_file_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("below/sessions.json");
-        assert_eq!(Remembered::read(&path).unwrap(), None);
-        let now = Remembered::now(vec![Entry {
+    fn one() -> Remembered {
+        Remembered::now(vec![Entry {
             session: "s".to_owned(),
             platform: Some(Key::Pod("u".to_owned())),
             namespace: "n".to_owned(),
             template: "t".to_owned(),
             roots: vec![7, 9],
             began: Some(1_700.25),
-        }]);
+        }])
+    }
+
+    /// A folder with a file that has been written.
+    fn written() -> (TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sessions.json");
+        one().write(&path).unwrap();
+        (folder, path)
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    fn refusal(path: &Path) -> String {
+        Remembered::read(path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_half_a_file_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("below/sessions.json");
+        assert_eq!(Remembered::read(&path).unwrap(), None);
+        let now = one();
         now.write(&path).unwrap();
         assert_eq!(Remembered::read(&path).unwrap(), Some(now.clone()));
         assert!(now.is_of_this_boot(&Remembered::now(Vec::new())));
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, &text[..text.len() / 2]).unwrap();
         assert!(Remembered::read(&path).is_err());
+    }
+
+    #[test]
+    fn nobody_else_reads_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/sessions.json");
+        one().write(&path).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        for made in ["a", "a/b"] {
+            assert_eq!(mode(&folder.path().join(made)), 0o700);
+        }
+    }
+
+    #[test]
+    fn a_link_is_neither_written_through_nor_read() {
+        let (folder, path) = written();
+        let (victim, beside) = (folder.path().join("victim"), path.with_extension("new"));
+        fs::write(&victim, "precious").unwrap();
+        // In the place of the temporary file, and of the file.
+        symlink(&victim, &beside).unwrap();
+        fs::remove_file(&path).unwrap();
+        symlink(&victim, &path).unwrap();
+        assert!(refusal(&path).contains("symbolic link"));
+        one().write(&path).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
+        assert!(!beside.exists());
+        // What an end in the middle has left.
+        fs::write(&beside, "half").unwrap();
+        one().write(&path).unwrap();
+        assert_eq!(Remembered::read(&path).unwrap(), Some(one()));
+    }
+
+    #[test]
+    fn what_others_may_have_written_is_not_believed() {
+        let (folder, path) = written();
+        for mode in [0o620, 0o602] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let reason = refusal(&path);
+            assert!(reason.contains(&format!("mode {mode:04o}")), "{reason}");
+        }
+        // As agents of before have left it.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(Remembered::read(&path).unwrap().is_some());
+        assert!(refusal(folder.path()).contains("not a regular file"));
+        if geteuid().is_root() {
+            chown(&path, Some(1000), None).unwrap();
+            assert!(refusal(&path).contains("owner 1000"));
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_later_also_without_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let blocker = folder.path().join("below");
+        fs::write(&blocker, "").unwrap();
+        let path = blocker.join("sessions.json");
+        let mut state = StateFile::new(&path);
+        state.keep(one().sessions);
+        assert!(state.failure.is_some());
+        fs::remove_file(&blocker).unwrap();
+        state.keep(one().sessions);
+        assert_eq!(state.failure, None);
+        assert_eq!(Remembered::read(&path).unwrap(), Some(one()));
+        // And not again for the same.
+        fs::remove_file(&path).unwrap();
+        state.keep(one().sessions);
+        assert!(!path.exists());
+        state.keep(Vec::new());
+        assert!(path.exists());
     }
 }
