@@ -29,6 +29,7 @@ pub mod prometheus;
 pub mod rtnetlink;
 pub mod sockets;
 pub mod stalls;
+pub mod systemd;
 pub mod tools;
 pub mod wait;
 pub mod workload;

@@ -1,18 +1,21 @@
 //! Rules, dashboards and documents: that they name only what there is, that promtool's tests of the rules
-//! pass, and that a real Prometheus that scrapes the agent has an answer to each of their queries.
+//! pass, and that a real Prometheus that scrapes the agent has an answer to each of their queries. And the systemd
+//! unit: that the agent goes on whatever happens, and that what the unit allows it is enough.
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, chown},
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
     time::Duration,
 };
 
 use integration_tests::{
-    agent::{Agent, Configuration, SHOW_LIMIT},
+    agent::{self, Agent, Configuration, SHOW_LIMIT},
     capability,
-    cgroup::{Cgroup, Tree},
+    cgroup::{Cgroup, Tree, v2_mount},
     documents::{document, has_test, numbered_rows, tests_named},
     gpu::{EncoderSession, Event, GIB, Gpus, Sample, Utilization, busy, compute, device, memory},
     operations::{files, known, mentioned, named, panels, rules},
@@ -20,10 +23,13 @@ use integration_tests::{
     prometheus::{self, Prometheus, promtool},
     repository,
     sockets::{inside, listen},
-    wait,
+    systemd, wait,
     workload::{Workload, two_cpus},
 };
-use sessionscope::kernel::programs::{Hook, PROGRAMS};
+use sessionscope::{
+    error::EXIT_CODES,
+    kernel::programs::{Hook, PROGRAMS},
+};
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 /// Some scrapes and evaluations, on a busy machine.
@@ -170,6 +176,72 @@ fn no_alert_asks_for_a_program_that_may_be_off() {
         .expect("programs that are not asked of");
     let list = list.split('"').next().unwrap_or_default();
     assert_eq!(list.split('|').collect::<BTreeSet<_>>(), off);
+}
+
+#[test]
+fn the_unit_starts_the_agent_again_however_often_it_ends() {
+    assert_eq!(systemd::values("Unit", "StartLimitIntervalSec"), ["0"]);
+    assert_eq!(systemd::values("Service", "Restart"), ["on-failure"]);
+    let pause = systemd::values("Service", "RestartSec");
+    let pause: Vec<u32> = pause.iter().filter_map(|text| text.parse().ok()).collect();
+    assert!(matches!(pause[..], [1..=30]), "{pause:?}");
+    // But for what no restart cures, of which a session can bring about nothing: any other error, a port in use,
+    // a program that is not loaded for want of memory.
+    let for_good = systemd::values("Service", "RestartPreventExitStatus").join(" ");
+    for code in for_good.split_ascii_whitespace() {
+        let code: u8 = code.parse().expect("a code");
+        assert!(EXIT_CODES.iter().any(|(known, _)| *known == code), "{code}");
+        assert!(![0, 1, 7, 8].contains(&code), "{code}");
+    }
+}
+
+#[test]
+fn the_capabilities_of_the_unit_are_those_of_the_table() {
+    let page = fs::read_to_string(repository().join("docs/install.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `CAP_"));
+    let mut of_unit = BTreeSet::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        if cells[2] == "yes" {
+            let names = cells[1].split(", ").map(|name| name.trim_matches('`'));
+            of_unit.extend(names.map(str::to_owned));
+        }
+    }
+    let allowed: BTreeSet<String> = systemd::capabilities().into_iter().collect();
+    assert_eq!(of_unit, allowed);
+}
+
+/// Leaves a directory to a user who lets nobody else in.
+fn close(directory: &Path) {
+    chown(directory, Some(1000), Some(1000)).expect("root may");
+    fs::set_permissions(directory, Permissions::from_mode(0o700)).expect("root may");
+}
+
+#[test]
+fn with_the_capabilities_of_the_unit_sessions_that_their_user_has_closed_are_found() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let early = tree.child("early");
+    let below = tree.path();
+    let parent = v2_mount().expect("it is mounted").join(&below[1..]);
+    for directory in [early.path(), &parent] {
+        close(directory);
+    }
+    let configuration = Configuration::of(&tree).set("sampling.rescan", "\"1s\"");
+    let command = systemd::command(&agent::binary());
+    let agent = Agent::start_by(command, &configuration, &[]);
+    agent.wait_for(&["early"]);
+    let late = tree.child("late");
+    close(late.path());
+    agent.wait_for(&["early", "late"]);
+    // Over some scans: one that cannot read a directory says so.
+    thread::sleep(Duration::from_secs(3));
+    agent.wait_for(&["early", "late"]);
+    let log = agent.log();
+    assert!(!log.contains("cgroups not read"), "{log}");
+    assert_eq!(agent.get("/readyz", &[]).status, 200);
 }
 
 /// A session that ends as its shell does.

@@ -12,6 +12,9 @@ pub(super) use agent_common::layout::MEMBERS;
 use super::btf::{Btf, BtfError};
 use crate::error::Error;
 
+/// The first cgroup namespace of all (`PROC_CGROUP_INIT_INO`, `include/linux/proc_ns.h`).
+const INITIAL_NAMESPACE: &str = "cgroup:[4026531835]";
+
 /// Looks every member up; a required one that is missing or ambiguous is an error.
 pub fn resolve(btf: &Btf) -> Result<Layout, Error> {
     let mut layout = Layout::UNRESOLVED;
@@ -145,9 +148,11 @@ pub(super) fn verify(
 fn own_cgroup_inode(cgroup_root: &Path) -> Option<u64> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = own.lines().find_map(|l| l.strip_prefix("0::/"))?;
-    if fs::read_link("/proc/self/ns/cgroup").ok() != fs::read_link("/proc/1/ns/cgroup").ok()
-        || path.starts_with("..")
-    {
+    let namespace = |pid| fs::read_link(format!("/proc/{pid}/ns/cgroup")).ok();
+    // The first process's may be hidden from an agent with few capabilities.
+    let own = namespace("self")?;
+    let is_outside = own.as_os_str() == INITIAL_NAMESPACE || namespace("1").as_ref() == Some(&own);
+    if !is_outside || path.starts_with("..") {
         return None;
     }
     fs::metadata(cgroup_root.join(path)).ok().map(|m| m.ino())
