@@ -153,7 +153,7 @@ fn a_nested_cgroup_belongs_to_its_nearest_session() {
     }
     let tree = Tree::new();
     let nested = format!("^{}/[^/]+/(?<session>inner-[^/]+)$", tree.path());
-    let configuration = Configuration::of(&tree).rule("nested", &nested, "");
+    let configuration = Configuration::of(&tree).rule("nested", &nested, "trust = true");
     let path = |when: &str, rest: &str| format!("outer-{when}/{rest}");
     let make = |when: &str| {
         [
