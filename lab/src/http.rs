@@ -48,10 +48,20 @@ impl Response {
 
 /// Requests a path (with its query, encoded).
 pub fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> io::Result<Response> {
-    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
+    let stream = TcpStream::connect_timeout(&address, LIMIT)?;
+    ask(stream, &address.to_string(), path, headers)
+}
+
+/// The same on a connection of the caller's making, of a host of its choice.
+pub fn ask(
+    mut stream: TcpStream,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Response> {
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n")?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n")?;
     for (name, value) in headers {
         write!(stream, "{name}: {value}\r\n")?;
     }

@@ -23,6 +23,7 @@ pub mod logind;
 pub mod netns;
 pub mod nvml_library;
 pub mod operations;
+pub mod peers;
 pub mod private_dev;
 pub mod process;
 pub mod prometheus;
