@@ -80,7 +80,7 @@ pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
     })?;
 
     let (publish, snapshots) = watch::channel(None);
-    let state = AppState::new(snapshots, config.sampling.period, config.metrics.clone());
+    let state = AppState::new(snapshots, &config);
     tracing::info!(address = %listener.local_addr().unwrap_or(config.listen), "listening");
     // A task of its own: a long sample holds up no scrape.
     let server = tokio::spawn(listener::serve(

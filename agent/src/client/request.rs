@@ -33,6 +33,12 @@ pub(super) fn report(address: &str) -> Result<Value, Error> {
     let body = response.body_mut().with_config().limit(LARGEST);
     let text = body.read_to_string();
     let text = text.map_err(|error| fails(reason(&error)))?;
+    // An agent that says why: it does not go by this name, or is busy.
+    if [421, 503].contains(&status.as_u16())
+        && let Some(why) = text.lines().next().filter(|line| !line.starts_with('<'))
+    {
+        return Err(fails(why.to_owned()));
+    }
     let value: Option<Value> = serde_json::from_str(&text).ok();
     let Some(value) = value.filter(|value| status == 200 && value["sessions"].is_array()) else {
         return Err(fails(format!(

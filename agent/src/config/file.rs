@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(
             refused("[graphics]\nx = 1\n"),
             "config.toml:1: unknown key \"graphics\"; expected one of listen, log, sessions, sampling, \
-             metrics, kernel, gpu, kubernetes, logind, libvirt, containers, rules"
+             metrics, api, kernel, gpu, kubernetes, logind, libvirt, containers, rules"
         );
     }
 

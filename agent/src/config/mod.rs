@@ -39,6 +39,8 @@ pub struct Config {
     pub sampling: Sampling,
     /// The exposition.
     pub metrics: Metrics,
+    /// What tells of sessions over HTTP.
+    pub api: Api,
     /// The kernel border.
     pub kernel: Kernel,
     /// The GPUs.
@@ -186,6 +188,13 @@ pub struct Metrics {
     pub max_templates: u32,
 }
 
+/// What tells of sessions over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// Names to which it answers besides addresses, `localhost` and the node's own.
+    pub hosts: Vec<String>,
+}
+
 /// How many classic buckets the histograms of sessions have. Native histograms have all of them always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClassicBuckets {
@@ -331,6 +340,7 @@ impl Default for Config {
                 max_series: 50_000,
                 max_templates: 200,
             },
+            api: Api { hosts: Vec::new() },
             kernel: Kernel {
                 btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
                 cgroup_root: None,
@@ -537,6 +547,20 @@ mod tests {
             error.ends_with("expected true or false, found \"yes\""),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_host_with_a_port_or_a_scheme_is_refused() {
+        for wrong in ["desks.example:80", "http://desks.example", "*.example"] {
+            let hosts = format!("desks.example; {wrong}");
+            assert_eq!(
+                refused(&environment(&[("SESSIONSCOPE_API_HOSTS", &hosts)])),
+                format!(
+                    "environment variable SESSIONSCOPE_API_HOSTS: api.hosts: expected a host name \
+                     without a port such as \"desks.example\", found \"{wrong}\""
+                )
+            );
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        ClassicBuckets, Containers, Gpu, Kernel, Kubernetes, Libvirt, Log, LogFormat, Logind,
+        Api, ClassicBuckets, Containers, Gpu, Kernel, Kubernetes, Libvirt, Log, LogFormat, Logind,
         Metrics, Sampling, Sessions, TaskState, UserPolicy, Watch, file,
     };
 
@@ -123,6 +123,9 @@ mod tests {
                 classic_buckets: ClassicBuckets::Full,
                 max_series: 7_000,
                 max_templates: 9,
+            },
+            api: Api {
+                hosts: vec!["desks.example".to_owned()],
             },
             kernel: Kernel {
                 btf: "/x/\"btf\"".into(),

@@ -9,7 +9,7 @@
 use std::{
     fmt::{self, Write},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -34,7 +34,7 @@ use super::{
 use crate::{config::ClassicBuckets, snapshot::Snapshot};
 
 /// An exposition format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Prometheus text 0.0.4.
     Text,
@@ -72,9 +72,12 @@ pub struct Request {
     pub max_series: u64,
 }
 
-/// Writes an exposition. What its budget leaves out is added to `dropped`, which is in it.
-pub fn encode(request: &Request, dropped: &mut Dropped) -> Result<Vec<u8>, String> {
-    let (body, series) = Exposition::write(request, dropped.clone(), Cut::default())?;
+/// Writes an exposition. What its budget leaves out is added to `dropped`, which is in it: added and read in one, so
+/// that no exposition tells of less than one that was written before.
+pub fn encode(request: &Request, dropped: &Mutex<Dropped>) -> Result<Vec<u8>, String> {
+    let lock = || dropped.lock().unwrap_or_else(PoisonError::into_inner);
+    let so_far = lock().clone();
+    let (body, series) = Exposition::write(request, so_far, Cut::default())?;
     if series <= request.max_series {
         return Ok(body);
     }
@@ -84,8 +87,12 @@ pub fn encode(request: &Request, dropped: &mut Dropped) -> Result<Vec<u8>, Strin
     let told = sizes.iter().filter(|size| !size.of_sessions.is_empty());
     let most = request.max_series.saturating_sub(told.count() as u64);
     let cut = Cut::choose(&request.snapshot, &sizes, most);
-    cut.count(&sizes, dropped);
-    Exposition::write(request, dropped.clone(), cut).map(|(body, _)| body)
+    let so_far = {
+        let mut so_far = lock();
+        cut.count(&sizes, &mut so_far);
+        so_far.clone()
+    };
+    Exposition::write(request, so_far, cut).map(|(body, _)| body)
 }
 
 /// How many series each family has.

@@ -1,53 +1,83 @@
 //! `GET /metrics`
 
-use std::{sync::PoisonError, time::Instant};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
-use agent_common::histogram::bucket_of;
+use agent_common::histogram::{Histogram, bucket_of};
 use axum::{
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-use super::{AppState, negotiate};
-use crate::metrics::encode::{Request, encode};
+use super::{
+    AppState, negotiate,
+    rendering::{Wanted, What},
+};
+use crate::{
+    config::Metrics,
+    metrics::{
+        encode::{Format, Request, encode},
+        family::Dropped,
+    },
+    snapshot::Snapshot,
+};
+
+/// The expositions that there have been, and how they are to be.
+#[derive(Debug)]
+pub(super) struct Expositions {
+    settings: Metrics,
+    /// How long scrapes took.
+    scrapes: Mutex<Histogram>,
+    /// Series that the budget has left out so far.
+    dropped: Mutex<Dropped>,
+}
+
+impl Expositions {
+    /// None yet.
+    pub(super) fn new(settings: Metrics) -> Self {
+        Self {
+            settings,
+            scrapes: Mutex::default(),
+            dropped: Mutex::default(),
+        }
+    }
+
+    /// Writes the exposition of a sample.
+    pub(super) fn write(&self, snapshot: Arc<Snapshot>, format: Format) -> Result<Vec<u8>, String> {
+        let scrapes = *self.scrapes.lock().unwrap_or_else(PoisonError::into_inner);
+        let request = Request {
+            snapshot,
+            scrapes,
+            format,
+            classic: self.settings.classic_buckets,
+            max_series: self.settings.max_series.into(),
+        };
+        encode(&request, &self.dropped)
+    }
+
+    fn took(&self, time: Duration) {
+        let took_ns = time.as_nanos() as u64;
+        let mut scrapes = self.scrapes.lock().unwrap_or_else(PoisonError::into_inner);
+        scrapes.buckets[bucket_of(took_ns)] += 1;
+        scrapes.sum_ns += took_ns;
+    }
+}
 
 pub(super) async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let began = Instant::now();
-    let Some(snapshot) = state.snapshot() else {
+    if state.snapshot().is_none() {
         return (StatusCode::SERVICE_UNAVAILABLE, "no sample yet\n").into_response();
+    }
+    let format = negotiate::format(&negotiate::list(&headers, header::ACCEPT));
+    let encoding = negotiate::encoding(&negotiate::list(&headers, header::ACCEPT_ENCODING));
+    let wanted = Wanted {
+        what: What::Metrics(format),
+        encoding,
     };
-    let accept: Vec<&str> = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .collect();
-    let format = negotiate::format(&accept.join(","));
-    let scrapes = *state.scrapes.lock().unwrap_or_else(PoisonError::into_inner);
-    let request = Request {
-        snapshot,
-        scrapes,
-        format,
-        classic: state.settings.classic_buckets,
-        max_series: state.settings.max_series.into(),
-    };
-    let mut dropped = state
-        .dropped
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    let encoded = encode(&request, &mut dropped);
-    *state.dropped.lock().unwrap_or_else(PoisonError::into_inner) = dropped;
-    let response = match encoded {
-        Ok(body) => ([(header::CONTENT_TYPE, format.content_type())], body).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "exposition failed");
-            (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
-        }
-    };
-    let took_ns = began.elapsed().as_nanos() as u64;
-    let mut scrapes = state.scrapes.lock().unwrap_or_else(PoisonError::into_inner);
-    scrapes.buckets[bucket_of(took_ns)] += 1;
-    scrapes.sum_ns += took_ns;
+    let response = state.renderings.get(wanted).await.into_response();
+    state.expositions.took(began.elapsed());
     response
 }

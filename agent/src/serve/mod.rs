@@ -7,50 +7,73 @@
 //! | `GET /readyz` | 200 when the required programs run and a sample is there, else 503 with the reason |
 //! | `GET /api/v1/sessions` | the sessions as JSON, with quantiles |
 //! | `GET /` | where to look |
+//!
+//! ```text
+//!  listener ─► connections ─► hosts ─► places ─► renderings ─► wire
+//!  accepts     which stay     names    how many  made once     until it has been taken
+//! ```
+//!
+//! What health checks ask for is answered at once, whatever else is going on: it takes no place and no rendering.
 
+mod activity;
+mod client;
+mod compress;
+mod connections;
 mod health;
+mod hosts;
 pub mod listener;
 mod metrics;
 mod negotiate;
+mod places;
+mod rendering;
 mod sessions;
+mod wire;
 
-use std::sync::{Arc, Mutex};
+use std::{sync::Arc, time::Duration};
 
-use agent_common::histogram::Histogram;
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::get,
+};
 use tokio::sync::watch;
-use tower_http::{CompressionLevel, compression::CompressionLayer};
 
-use crate::{config::Metrics, metrics::family::Dropped, snapshot::Snapshot};
+use self::{
+    client::with_place,
+    hosts::Hosts,
+    metrics::Expositions,
+    rendering::{Renderings, What},
+};
+use crate::{config::Config, snapshot::Snapshot};
 
 /// What the endpoints read.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct AppState {
     /// The last sample; `None` before the first.
-    pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
-    /// How long scrapes took.
-    pub scrapes: Arc<Mutex<Histogram>>,
+    snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     /// Sampling period, to tell whether the agent still samples.
-    pub period: std::time::Duration,
-    /// How the exposition is to be.
-    pub settings: Metrics,
-    /// Series that the budget has left out so far.
-    pub dropped: Arc<Mutex<Dropped>>,
+    period: Duration,
+    expositions: Arc<Expositions>,
+    renderings: Arc<Renderings<Snapshot>>,
+    hosts: Arc<Hosts>,
 }
 
 impl AppState {
     /// State around the receiving end of the snapshots.
-    pub fn new(
-        snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
-        period: std::time::Duration,
-        settings: Metrics,
-    ) -> Self {
+    pub fn new(snapshots: watch::Receiver<Option<Arc<Snapshot>>>, config: &Config) -> Self {
+        let expositions = Arc::new(Expositions::new(config.metrics.clone()));
+        let written = Arc::clone(&expositions);
+        let users = config.sessions.user;
+        let write = move |snapshot: Arc<Snapshot>, what| match what {
+            What::Metrics(format) => written.write(snapshot, format),
+            What::Sessions => sessions::write(&snapshot, users),
+        };
         Self {
+            renderings: Arc::new(Renderings::new(snapshots.clone(), write)),
             snapshots,
-            scrapes: Arc::new(Mutex::new(Histogram::default())),
-            period,
-            settings,
-            dropped: Arc::default(),
+            period: config.sampling.period,
+            expositions,
+            hosts: Arc::new(Hosts::new(config)),
         }
     }
 
@@ -61,13 +84,20 @@ impl AppState {
 
 /// The router.
 pub fn app(state: AppState) -> Router {
-    Router::new()
+    // Each layer is around what is above it.
+    let of_sessions = Router::new()
+        .route("/api/v1/sessions", get(sessions::sessions))
+        .route_layer(from_fn(with_place))
         .route("/", get(health::index))
+        .route_layer(from_fn_with_state(Arc::clone(&state.hosts), hosts::check));
+    // A scraper knows the agent by whatever name a Service or a proxy has.
+    let of_scrapers = Router::new()
         .route("/metrics", get(metrics::metrics))
+        .route_layer(from_fn(with_place));
+    Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .route("/api/v1/sessions", get(sessions::sessions))
-        // The default level takes 60 % more time for 10 % fewer bytes.
-        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .merge(of_sessions)
+        .merge(of_scrapers)
         .with_state(state)
 }

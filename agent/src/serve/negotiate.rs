@@ -1,9 +1,58 @@
-//! Which exposition format a scraper wants, from its `Accept` header.
+//! Which exposition format a scraper wants, from its `Accept` header, and how it is to be compressed, from its
+//! `Accept-Encoding`.
 //!
 //! Prometheus sends what it can read with weights, protobuf first when native histograms are on:
 //! `application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,…`
 
+use axum::http::{HeaderMap, HeaderName};
+
 use crate::metrics::encode::Format;
+
+/// How a body is compressed; of equally welcome ones the last is the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Encoding {
+    /// Not at all.
+    Identity,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
+
+impl Encoding {
+    /// As headers spell it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// A header whose value is a list, in which it may come more than once.
+pub(super) fn list(headers: &HeaderMap, name: HeaderName) -> String {
+    let values = headers.get_all(name).iter();
+    let texts: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    texts.join(",")
+}
+
+/// The acceptable encoding of greatest weight; none when nothing else is asked for.
+pub(super) fn encoding(accept: &str) -> Encoding {
+    let wished = accept.split(',').filter_map(|wish| {
+        let (name, weight) = wish.split_once(';').unwrap_or((wish, "q=1"));
+        let encoding = match name.trim().to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => Encoding::Gzip,
+            "zstd" => Encoding::Zstd,
+            "identity" => Encoding::Identity,
+            _ => return None,
+        };
+        let weight: f64 = weight.trim().strip_prefix("q=")?.trim().parse().ok()?;
+        (weight > 0.0).then_some((weight, encoding))
+    });
+    let best = wished.max_by(|(a, first), (b, second)| a.total_cmp(b).then(first.cmp(second)));
+    best.map_or(Encoding::Identity, |(_, encoding)| encoding)
+}
 
 /// The acceptable format of greatest weight; of equal ones the first. Text 0.0.4 when nothing else is
 /// asked for, as every client library does.
@@ -77,5 +126,17 @@ mod tests {
             Format::Text
         );
         assert_eq!(format("text/plain;q=0"), Format::Text);
+    }
+
+    #[test]
+    fn the_heaviest_encoding_wins_and_of_equal_ones_zstd() {
+        // Prometheus, curl --compressed, a browser, and some that are particular.
+        assert_eq!(encoding("gzip"), Encoding::Gzip);
+        assert_eq!(encoding("deflate, gzip, br, zstd"), Encoding::Zstd);
+        assert_eq!(encoding("GZIP;q=0.8, zstd; q=0.5"), Encoding::Gzip);
+        assert_eq!(encoding("gzip;q=0.5,identity"), Encoding::Identity);
+        for none in ["", "br", "*", "gzip;q=0", "zstd;q=much"] {
+            assert_eq!(encoding(none), Encoding::Identity, "{none}");
+        }
     }
 }

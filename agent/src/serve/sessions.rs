@@ -1,6 +1,7 @@
 //! `GET /api/v1/sessions`: the sessions for people and scripts, with quantiles. A value that is not known is
 //! null.
 
+mod details;
 mod figures;
 mod gpus;
 
@@ -9,11 +10,20 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
 
-use super::AppState;
+use super::{
+    AppState, negotiate,
+    rendering::{Wanted, What},
+};
 use crate::{
     api,
+    config::UserPolicy,
     discover::{
         directory::{Peer, Status},
         platform::Source,
@@ -27,12 +37,26 @@ use crate::{
     snapshot::{SessionView, Snapshot},
 };
 
-pub(super) async fn sessions(State(state): State<AppState>) -> Json<api::Report> {
-    let snapshot = state.snapshot();
-    Json(snapshot.map_or_else(api::Report::default, |s| report(&s)))
+pub(super) async fn sessions(State(state): State<AppState>, headers: HeaderMap) -> Response {
+    if state.snapshot().is_none() {
+        return Json(api::Report::default()).into_response();
+    }
+    let encoding = negotiate::encoding(&negotiate::list(&headers, header::ACCEPT_ENCODING));
+    let wanted = Wanted {
+        what: What::Sessions,
+        encoding,
+    };
+    state.renderings.get(wanted).await.into_response()
 }
 
-fn report(snapshot: &Snapshot) -> api::Report {
+/// Writes the sessions of a sample.
+pub(super) fn write(snapshot: &Snapshot, users: UserPolicy) -> Result<Vec<u8>, String> {
+    let report = report(snapshot, users);
+    serde_json::to_vec(&report).map_err(|error| error.to_string())
+}
+
+fn report(snapshot: &Snapshot, users: UserPolicy) -> api::Report {
+    let sessions = snapshot.sessions.iter();
     let agent = &snapshot.agent;
     api::Report {
         agent: Some(api::Agent {
@@ -46,7 +70,7 @@ fn report(snapshot: &Snapshot) -> api::Report {
             sources: agent.peers.iter().map(source).collect(),
         }),
         gpus: gpus::of_node(&snapshot.gpu),
-        sessions: snapshot.sessions.iter().map(session).collect(),
+        sessions: sessions.map(|view| session(view, users)).collect(),
     }
 }
 
@@ -76,15 +100,7 @@ fn source((source, peer): (&Source, &Peer)) -> api::Source {
     }
 }
 
-/// What its platform says besides.
-fn details(view: &SessionView) -> BTreeMap<String, String> {
-    let details = view.platform.iter().flat_map(|facts| &facts.details);
-    details
-        .map(|(name, text)| ((*name).to_owned(), text.clone()))
-        .collect()
-}
-
-fn session(view: &SessionView) -> api::Session {
+fn session(view: &SessionView, users: UserPolicy) -> api::Session {
     let (identity, counts) = (&view.identity, &view.counts);
     let (sched, process) = (&counts.sched, &counts.process);
     let accounts = counts.accounts.as_ref();
@@ -111,7 +127,7 @@ fn session(view: &SessionView) -> api::Session {
             template: identity.origins.template.clone(),
             user: identity.origins.user.clone(),
         },
-        details: details(view),
+        details: details::shown(view.platform.as_deref(), users),
         start_time: view.started.and_then(seconds_since_epoch),
         startup_seconds: startup(&view.startup),
         idle_seconds: view.idle_for.map(|idle| idle.as_secs_f64()),

@@ -206,6 +206,24 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        path: "api.hosts",
+        flag: None,
+        doc: "Names by which the sessions may be asked for over HTTP (/api and the page /) besides addresses, localhost and the node's own name: of a proxy, say. A request for another name is refused, so that no web page has its own name point here and reads them. /metrics and the health checks answer to every name.",
+        field: Field::List {
+            form: "host names",
+            get: |config| config.api.hosts.clone(),
+            set: |config, hosts| {
+                if let Some(wrong) = hosts.iter().find(|host| !is_host_name(host)) {
+                    return Err(format!(
+                        "expected a host name without a port such as \"desks.example\", found \"{wrong}\""
+                    ));
+                }
+                config.api.hosts = hosts;
+                Ok(())
+            },
+        },
+    },
+    Key {
         path: "kernel.btf",
         flag: None,
         doc: "The kernel's type information.",
@@ -563,6 +581,11 @@ fn choose<T: Copy>(text: &str, choices: &[T], name: fn(T) -> &'static str) -> Re
                 .collect();
             format!("expected {}, found \"{text}\"", names.join(" or "))
         })
+}
+
+fn is_host_name(text: &str) -> bool {
+    let is_named = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_named)
 }
 
 fn absolute(text: &str) -> Result<PathBuf, String> {

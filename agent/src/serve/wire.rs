@@ -1,0 +1,123 @@
+//! The two ends of an answer, watched: its body until it has been written, its socket until that has been taken.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use hyper::{
+    body::{Frame, SizeHint},
+    rt::{Read, ReadBufCursor, Write},
+};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::activity::Activity;
+
+/// A socket that says when nothing is left to write.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TokioIo<TcpStream>,
+    activity: Arc<Activity>,
+}
+
+impl Socket {
+    /// Around the stream of a connection.
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
+        Self {
+            stream: TokioIo::new(stream),
+            activity,
+        }
+    }
+
+    fn stream(&mut self) -> Pin<&mut TokioIo<TcpStream>> {
+        Pin::new(&mut self.stream)
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream().poll_read(context, buffer)
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream().poll_write(context, bytes)
+    }
+
+    /// hyper asks for this whenever it has handed over all that it has.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = ready!(self.stream().poll_flush(context));
+        self.activity.flushed();
+        Poll::Ready(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream().poll_write_vectored(context, bytes)
+    }
+}
+
+/// A body that says when hyper has all of it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    body: Body,
+    activity: Arc<Activity>,
+}
+
+impl Answer {
+    /// Around the body of a response.
+    pub(super) fn new(body: Body, activity: Arc<Activity>) -> Self {
+        Self { body, activity }
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.activity.answered();
+    }
+}
