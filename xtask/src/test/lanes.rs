@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 33] = [
+const LANES: [(&str, Lane, &str); 34] = [
     ("budget", Beside, "waits for samples"),
     (
         "crowd",
@@ -124,6 +124,7 @@ const LANES: [(&str, Lane, &str); 33] = [
     ("netem", Alone, "delays and losses"),
     ("milestones", Alone, "promises 20 ms"),
     ("block", Alone, "how long a disk takes"),
+    ("clients", Alone, "health checks are answered within 50 ms"),
     (
         "memory_pressure",
         Alone,
