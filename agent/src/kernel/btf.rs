@@ -6,7 +6,10 @@
 //!
 //! Format: include/uapi/linux/btf.h, the same from 5.10 to 7.x.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 pub(super) const MAGIC: u16 = 0xeb9f;
 const HEADER_BYTES: usize = 24;
@@ -30,6 +33,8 @@ const KIND_ENUM64: u32 = 19;
 
 /// Anonymous structures nest a few levels deep; more means that the file is damaged.
 const MAX_DEPTH: usize = 16;
+/// No name is longer (`KSYM_NAME_LEN` in include/linux/kallsyms.h, 7.x): the rest is not read of one that does not end.
+const LONGEST_NAME: usize = 512;
 
 /// Why a member's offset is not known.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -159,7 +164,7 @@ impl Btf {
             .structures
             .get(structure.as_bytes())
             .ok_or_else(|| BtfError::NoStructure(structure.to_owned()))?;
-        let mut found = Vec::new();
+        let mut found = None;
         for &id in ids {
             let bits = self
                 .bits_of_path(id, path)
@@ -167,22 +172,19 @@ impl Btf {
                     structure: structure.to_owned(),
                     member: path.to_owned(),
                 })?;
-            if !found.contains(&bits) {
-                found.push(bits);
+            if *found.get_or_insert(bits) != bits {
+                return Err(BtfError::Ambiguous {
+                    structure: structure.to_owned(),
+                    member: path.to_owned(),
+                    count: ids.len(),
+                });
             }
         }
-        match found[..] {
-            [Some(bits)] => Ok(bits / 8),
-            [None] => Err(BtfError::NoMember {
-                structure: structure.to_owned(),
-                member: path.to_owned(),
-            }),
-            _ => Err(BtfError::Ambiguous {
-                structure: structure.to_owned(),
-                member: path.to_owned(),
-                count: ids.len(),
-            }),
-        }
+        let bits = found.flatten().ok_or_else(|| BtfError::NoMember {
+            structure: structure.to_owned(),
+            member: path.to_owned(),
+        })?;
+        Ok(bits / 8)
     }
 
     /// Whether a structure has a member, given as a dotted path.
@@ -216,25 +218,35 @@ impl Btf {
 
     fn bits_of_path(&self, id: u32, path: &str) -> Result<Option<u32>, ()> {
         let mut id = id;
-        let mut bits = 0;
+        let mut bits = 0_u32;
         for name in path.split('.') {
-            match self.find(id, name.as_bytes(), MAX_DEPTH)? {
-                Some((more, member_type)) => {
-                    bits += more;
-                    id = member_type;
-                }
-                None => return Ok(None),
-            }
+            let found = self.find(id, name.as_bytes(), MAX_DEPTH, &mut HashSet::new())?;
+            let Some((more, member_type)) = found else {
+                return Ok(None);
+            };
+            // A place beyond all structures is a damaged file's.
+            let Some(sum) = bits.checked_add(more) else {
+                return Ok(None);
+            };
+            (bits, id) = (sum, member_type);
         }
         Ok(Some(bits))
     }
 
-    /// Bit offset and type of a direct member, or of one inside anonymous members.
-    fn find(&self, id: u32, name: &[u8], depth: usize) -> Result<Option<(u32, u32)>, ()> {
+    /// Bit offset and type of a direct member, or of one inside anonymous members. `seen` has the structures that
+    /// were looked through in vain: in a damaged file each may be many times in the next.
+    fn find(
+        &self,
+        id: u32,
+        name: &[u8],
+        depth: usize,
+        seen: &mut HashSet<usize>,
+    ) -> Result<Option<(u32, u32)>, ()> {
         let Some(ty) = self.resolve(id) else {
             return Ok(None);
         };
-        if depth == 0 || !matches!(ty.kind, KIND_STRUCT | KIND_UNION) {
+        let is_composite = matches!(ty.kind, KIND_STRUCT | KIND_UNION);
+        if depth == 0 || !is_composite || !seen.insert(ty.offset) {
             return Ok(None);
         }
         for index in 0..ty.vlen {
@@ -252,8 +264,8 @@ impl Btf {
                 (offset, 0)
             };
             if member_name == 0 {
-                if let Some((inner, found)) = self.find(member_type, name, depth - 1)? {
-                    return Ok(Some((bits + inner, found)));
+                if let Some((inner, found)) = self.find(member_type, name, depth - 1, seen)? {
+                    return Ok(bits.checked_add(inner).map(|sum| (sum, found)));
                 }
             } else if self.string(member_name) == name {
                 return if width == 0 && bits % 8 == 0 {
@@ -295,6 +307,7 @@ impl Btf {
     fn string(&self, offset: u32) -> &[u8] {
         let strings = &self.bytes[self.strings.clone()];
         let tail = strings.get(offset as usize..).unwrap_or_default();
+        let tail = &tail[..tail.len().min(LONGEST_NAME)];
         tail.split(|&b| b == 0).next().unwrap_or_default()
     }
 }
@@ -398,5 +411,41 @@ mod tests {
             let _either = Btf::parse(bytes[..length].to_vec()).map(|b| b.offset_of("task", "pid"));
         }
         assert!(Btf::parse(b"ELF, not BTF, and long enough to hold a header".to_vec()).is_err());
+    }
+
+    #[test]
+    fn a_place_beyond_all_structures_is_none() {
+        let mut b = Builder::new();
+        b.int("int", 4); // 1
+        b.composite(KIND_UNION, "", false, &[("x", 1, 8)]); // 2
+        let members = [("", 2, u32::MAX - 7), ("far", 2, u32::MAX - 7)];
+        b.composite(KIND_STRUCT, "task", false, &members);
+        let btf = Btf::parse(b.build()).unwrap();
+        for path in ["x", "far.x"] {
+            let found = btf.offset_of("task", path);
+            assert!(
+                matches!(found, Err(BtfError::NoMember { .. })),
+                "{path}: {found:?}"
+            );
+        }
+    }
+
+    /// Looked through again at each place, they would be looked through 8^15 times.
+    #[test]
+    fn a_structure_within_itself_is_looked_through_once() {
+        let mut b = Builder::new();
+        b.composite(KIND_UNION, "", false, &[("", 1, 0); 8]); // 1
+        b.composite(KIND_STRUCT, "task", false, &[("", 1, 0)]);
+        let btf = Btf::parse(b.build()).unwrap();
+        assert!(!btf.has_member("task", "x"));
+    }
+
+    #[test]
+    fn a_name_that_does_not_end_is_not_kept_whole() {
+        let mut b = Builder::new();
+        b.composite(KIND_STRUCT, &"x".repeat(1 << 16), false, &[]);
+        let btf = Btf::parse(b.build()).unwrap();
+        let longest = btf.structures.keys().map(Vec::len).max();
+        assert_eq!(longest, Some(LONGEST_NAME));
     }
 }
