@@ -154,8 +154,9 @@ fn read(path: &Path, written: Option<SystemTime>) -> Result<Machine, String> {
         mut facts,
     } = Domain::parse(&text)?;
     facts.created = pid.and_then(started).filter(|started| {
+        let later = |written| started.duration_since(written).unwrap_or_default();
         // A pid of another namespace, or one that is another's by now.
-        written.is_some_and(|written| *started <= written + CLOCKS_DIFFER)
+        written.is_some_and(|written| later(written) <= CLOCKS_DIFFER)
     });
     Ok(Machine { key, pid, facts })
 }

@@ -12,6 +12,10 @@ const OWN: &str = "urn:sessionscope";
 const LIBOSINFO: &str = "http://libosinfo.org/xmlns/libvirt/domain/1.0";
 /// Those of `OpenStack`, followed by a version.
 const NOVA: &str = "http://openstack.org/xmlns/libvirt/nova/";
+/// What roxmltree compares one by one, attributes with all of their element and name spaces with all around them.
+/// libvirt writes some hundred of the first, for the largest machines some thousand, and a few of the second.
+const MOST_ATTRIBUTES: usize = 1 << 14;
+const MOST_NAME_SPACES: usize = 256;
 
 /// A machine as its file has it.
 #[derive(Debug)]
@@ -28,8 +32,18 @@ pub(super) struct Domain {
 impl Domain {
     /// The machine of a file; an error says what is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
+        for (what, sign, most) in [
+            ("attributes", "=", MOST_ATTRIBUTES),
+            ("name spaces", "xmlns", MOST_NAME_SPACES),
+        ] {
+            if text.matches(sign).count() > most {
+                return Err(format!("it has more than {most} {what}"));
+            }
+        }
         // Neither libvirt nor its users have a use for a document type, which could make a short text long.
-        let document = Document::parse(text).map_err(|error| error.to_string())?;
+        let document = Document::parse(text)
+            // It may repeat the end of a line.
+            .map_err(|error| error.to_string().replace(char::is_control, " "))?;
         let status = document.root_element();
         if !status.has_tag_name("domstatus") {
             return Err("its root is no <domstatus>".to_owned());

@@ -119,6 +119,7 @@ fn what_is_no_status_says_why() {
     let no_id = RUNNING.replace("<domain type='qemu' id='1'>", "<domain type='qemu'>");
     let no_name = RUNNING.replace("<name>Win 11 (CAD)</name>", "");
     let bomb = format!("<!DOCTYPE x [<!ENTITY a 'aaaa'>]>{RUNNING}");
+    let broken = RUNNING.replacen("/>", "/\n>", 1);
     for (text, reason) in [
         ("", "root"),
         ("<domstatus>", "root"),
@@ -127,9 +128,11 @@ fn what_is_no_status_says_why() {
         (&no_id, "no id"),
         (&no_name, "no <name>"),
         (&bomb, "DTD"),
+        (&broken, "not ' '"),
     ] {
         let error = Domain::parse(text).unwrap_err();
         assert!(error.contains(reason), "{error}");
+        assert!(!error.contains('\n'), "{error}");
     }
 }
 
@@ -138,6 +141,22 @@ fn what_is_no_status_says_why() {
 fn depth_is_no_danger() {
     let deep = "<a>".repeat(300_000);
     assert!(Domain::parse(&deep).is_err());
+}
+
+/// With as many as fit into a file they would be compared for minutes.
+#[test]
+fn what_is_compared_one_by_one_has_a_bound() {
+    let attributes: Vec<_> = (0..20_000).map(|number| format!(" a{number}=''")).collect();
+    let wide = RUNNING.replace("<vcpus>", &format!("<vcpus{}>", attributes.concat()));
+    let spaces: Vec<_> = (0..300)
+        .map(|number| format!("<a xmlns:b{number}='c'>"))
+        .collect();
+    let deep = spaces.concat() + &"</a>".repeat(300);
+    let deep = RUNNING.replace("<metadata>", &format!("<metadata>{deep}"));
+    for (text, reason) in [(wide, "attributes"), (deep, "name spaces")] {
+        let error = Domain::parse(&text).unwrap_err();
+        assert!(error.contains(reason), "{error}");
+    }
 }
 
 fn put(folder: &Path, name: &str, text: &str) {
@@ -249,6 +268,10 @@ fn a_machine_began_when_its_process_did() {
     // The file is older than the process that now has the pid.
     let older = Some(created - Duration::from_mins(1));
     assert_eq!(read(&path, older).unwrap().facts.created, None);
+    // Its time is the last that there is.
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(i64::MAX as u64);
+    let again = read(&path, Some(last)).unwrap().facts.created;
+    assert!(again.is_some());
     // Nobody's pid.
     let text = RUNNING.replace("pid='9687'", "pid='-1'");
     put(folder.path(), "one.xml", &text);
