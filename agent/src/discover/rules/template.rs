@@ -101,6 +101,8 @@ fn capture_index(name: &str, pattern: &Regex) -> Result<usize, String> {
         } else {
             names.join(", ")
         };
+        // Whatever it is, the reason is one line.
+        let name = name.escape_debug();
         format!("refers to ${{{name}}}, which the pattern does not capture (it has {has})")
     })
 }
@@ -162,5 +164,7 @@ mod tests {
             "refers to ${desk_x}, which the pattern does not capture (it has ${user}, ${desk})"
         );
         assert!(Template::parse("$3", &pattern()).is_err());
+        let reason = Template::parse("${desk\n}", &pattern()).unwrap_err();
+        assert!(reason.starts_with("refers to ${desk\\n}, "), "{reason}");
     }
 }
