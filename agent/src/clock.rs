@@ -32,8 +32,9 @@ pub fn wall_of_boot(ns: u64) -> Option<SystemTime> {
 /// Nanoseconds since boot of a time of day; 0 for one before.
 pub fn boot_of_wall(time: SystemTime) -> u64 {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let ns = since_epoch.as_nanos() as i64 - booted_ns();
-    u64::try_from(ns).unwrap_or(0)
+    // What a platform says may be beyond what these count, which is the year 2262.
+    let since_epoch = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
+    u64::try_from(since_epoch.saturating_sub(booted_ns())).unwrap_or(0)
 }
 
 fn booted_ns() -> i64 {
@@ -64,5 +65,13 @@ mod tests {
     #[test]
     fn what_was_before_boot_is_at_boot() {
         assert_eq!(boot_of_wall(UNIX_EPOCH), 0);
+    }
+
+    #[test]
+    fn what_is_further_than_can_be_counted_is_still_to_come() {
+        let years = Duration::from_hours(24 * 365);
+        for years in [300, 400, 600, 8_000].map(|number| years * number) {
+            assert!(boot_of_wall(UNIX_EPOCH + years) > boot_ns());
+        }
     }
 }
