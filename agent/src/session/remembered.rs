@@ -24,6 +24,8 @@ const PRIVATE: u32 = 0o600;
 const PRIVATE_FOLDER: u32 = 0o700;
 /// Group or others may write.
 const OPEN: u32 = 0o022;
+/// The longest file that is read, bytes: 8 KB for each of the most sessions that can be measured.
+const LONGEST: u64 = 32 << 20;
 
 /// The sessions of a moment, as they are kept in a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -83,13 +85,17 @@ impl Remembered {
 
     /// What the file at `path` says; `None` where there is none. One that others may have put there is refused.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
-        let mut file = match open(path) {
+        let file = match open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        let mut text = String::new();
-        file.read_to_string(&mut text)?;
-        serde_json::from_str(&text).map(Some).map_err(Into::into)
+        let mut text = Vec::new();
+        file.take(LONGEST + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > LONGEST {
+            let reason = "it is longer than 32 MiB, which the agent never writes; remove it";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        serde_json::from_slice(&text).map(Some).map_err(Into::into)
     }
 
     /// Puts the file in place in one step, so that an end in the middle leaves the old one.
@@ -320,5 +326,14 @@ mod tests {
         assert!(!path.exists());
         state.keep(Vec::new());
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_far_too_long_is_not_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sessions.json");
+        File::create(&path).unwrap().set_len(LONGEST + 1).unwrap();
+        let error = Remembered::read(&path).unwrap_err().to_string();
+        assert!(error.contains("32 MiB"), "{error}");
     }
 }
