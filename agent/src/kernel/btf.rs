@@ -335,9 +335,12 @@ fn trailing_bytes(ty: &Type) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::btf_builder::Builder, *};
+    use proptest::prelude::*;
 
-    fn sample() -> Btf {
+    use super::{super::btf_builder::Builder, *};
+    use crate::fuzz::{self, bytes_like};
+
+    fn sample() -> Vec<u8> {
         let mut b = Builder::new();
         b.int("int", 4); // 1
         b.composite(KIND_UNION, "", false, &[("inner", 1, 0), ("other", 1, 32)]); // 2
@@ -357,12 +360,16 @@ mod tests {
             &[("bit", 1, 1 << 24 | 3), ("whole", 1, 32)],
         ); // 7
         b.function("update", &["owner", "flags"]); // 8 and 9
-        Btf::parse(b.build()).unwrap()
+        b.build()
+    }
+
+    fn parsed() -> Btf {
+        Btf::parse(sample()).unwrap()
     }
 
     #[test]
     fn members_are_found_directly_nested_and_inside_anonymous_unions() {
-        let btf = sample();
+        let btf = parsed();
         assert_eq!(btf.offset_of("task", "pid"), Ok(4));
         assert_eq!(btf.offset_of("task", "other"), Ok(20));
         assert_eq!(btf.offset_of("task", "info.delay"), Ok(40));
@@ -371,7 +378,7 @@ mod tests {
 
     #[test]
     fn functions_are_found_with_their_parameters() {
-        let btf = sample();
+        let btf = parsed();
         assert_eq!(
             btf.parameters_of("update"),
             Some(vec![b"owner".as_slice(), b"flags"])
@@ -383,7 +390,7 @@ mod tests {
 
     #[test]
     fn what_would_be_a_guess_is_refused() {
-        let btf = sample();
+        let btf = parsed();
         assert!(matches!(
             btf.offset_of("twin", "x"),
             Err(BtfError::Ambiguous { count: 2, .. })
@@ -447,5 +454,62 @@ mod tests {
         let btf = Btf::parse(b.build()).unwrap();
         let longest = btf.structures.keys().map(Vec::len).max();
         assert_eq!(longest, Some(LONGEST_NAME));
+    }
+
+    /// Asks for everything that the sample has, and for what it has not.
+    fn ask(btf: &Btf) -> Result<(), TestCaseError> {
+        for structure in ["task", "info", "twin", "flags", "gone"] {
+            for path in [
+                "pid",
+                "inner",
+                "info.delay",
+                "info.gone.x",
+                "x",
+                "bit",
+                "",
+                ".",
+            ] {
+                let found = btf.offset_of(structure, path);
+                prop_assert!(found.is_err() || btf.has_member(structure, path));
+            }
+        }
+        for function in ["update", "inlined", ""] {
+            let names = btf.parameters_of(function).unwrap_or_default();
+            prop_assert!(names.iter().all(|name| name.len() <= LONGEST_NAME));
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(fuzz::config())]
+
+        #[test]
+        fn whatever_a_file_has_is_an_answer_or_an_error(bytes in bytes_like(&[&sample()])) {
+            if let Ok(btf) = Btf::parse(bytes) {
+                ask(&btf)?;
+            }
+        }
+    }
+
+    #[test]
+    fn no_byte_of_a_file_makes_it_more_than_an_answer_or_an_error() {
+        let bytes = sample();
+        for at in 0..bytes.len() {
+            for byte in [
+                0,
+                1,
+                0x7f,
+                0x80,
+                0xff,
+                bytes[at] ^ 1,
+                bytes[at].wrapping_add(1),
+            ] {
+                let mut changed = bytes.clone();
+                changed[at] = byte;
+                if let Ok(btf) = Btf::parse(changed) {
+                    ask(&btf).unwrap();
+                }
+            }
+        }
     }
 }

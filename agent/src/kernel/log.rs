@@ -207,18 +207,20 @@ fn is_address(address: &str) -> bool {
 mod tests {
     use std::{io::Write, os::fd::OwnedFd};
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::fuzz::{self, text_like};
+
+    /// Of an H100 with 580.159.04.
+    const RECORD: &str = "3,881,141132341,-;NVRM: Xid (PCI:0000:00:06): 31, pid=1459, name=python3, channel \
+        0x0000001e, intr 00000000. MMU Fault: ENGINE GRAPHICS GPC0 GPCCLIENT_T1_8 faulted @ 0x7dea_d0000000.\n \
+        SUBSYSTEM=pci\n DEVICE=+pci:0000:00:06.0\n";
 
     #[test]
     fn a_line_of_the_driver_names_gpu_number_and_process() {
         let known = [
-            // Of an H100 with 580.159.04.
-            (
-                "3,881,141132341,-;NVRM: Xid (PCI:0000:00:06): 31, pid=1459, name=python3, channel \
-                 0x0000001e, intr 00000000. MMU Fault: ENGINE GRAPHICS GPC0 GPCCLIENT_T1_8 faulted @ \
-                 0x7dea_d0000000.\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:06.0\n",
-                ("0000:00:06.0", 31, 1459, "python3"),
-            ),
+            (RECORD, ("0000:00:06.0", 31, 1459, "python3")),
             (
                 "4,1,2,-,caller=T88;NVRM: Xid (PCI:0000:3b:00 GPU-I:05): 43, pid=7, name=a b, Ch 8",
                 ("0000:3b:00.0", 43, 7, "a b"),
@@ -346,5 +348,18 @@ mod tests {
         assert!(log.pending().is_empty());
         let waited = tokio::time::timeout(std::time::Duration::from_millis(5), log.next());
         assert!(waited.await.is_err());
+    }
+
+    proptest! {
+        #![proptest_config(fuzz::config())]
+
+        #[test]
+        fn whatever_is_in_the_log_blames_nobody_or_in_its_own_words(record in text_like(&[RECORD])) {
+            if let Some(blame) = blame(&record) {
+                let address = blame.pci.strip_suffix(".0").unwrap();
+                prop_assert!(record.contains(address) && record.contains(&blame.command));
+                prop_assert_ne!(blame.pid, 0);
+            }
+        }
     }
 }

@@ -163,7 +163,11 @@ pub(super) fn record<T: Pod>(bytes: &[u8]) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use agent_common::event::{COMM_BYTES, NAME_BYTES, XID_MESSAGE_BYTES, XID_PCI_BYTES};
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::fuzz::{self, bytes_like};
 
     fn bytes_of<T: Pod>(value: &T) -> Vec<u8> {
         // SAFETY: `T` is plain bytes.
@@ -227,5 +231,72 @@ mod tests {
                 at_ns: 5,
             })
         );
+    }
+
+    fn header(kind: u32) -> EventHeader {
+        EventHeader {
+            kind,
+            slot: 3,
+            at_ns: 5,
+        }
+    }
+
+    /// One of each kind.
+    fn samples() -> [Vec<u8>; 4] {
+        let cgroup = CgroupEvent {
+            header: header(CGROUP_MADE),
+            cgroup_id: 7,
+            parent_id: 1,
+            name: [b'n'; NAME_BYTES],
+        };
+        let exit = ExitEvent {
+            header: header(PROCESS_FAILED),
+            pid: 9,
+            status: 256,
+            oom_killed: 1,
+            reserved: 0,
+            comm: [b'c'; COMM_BYTES],
+        };
+        let xid = GpuXidEvent {
+            header: header(GPU_XID),
+            error_code: 31,
+            reserved: 0,
+            pci: [b'p'; XID_PCI_BYTES],
+            message: [b'm'; XID_MESSAGE_BYTES],
+        };
+        let moved = header(PROCESS_MOVED);
+        [
+            bytes_of(&cgroup),
+            bytes_of(&exit),
+            bytes_of(&xid),
+            bytes_of(&moved),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(fuzz::config())]
+
+        #[test]
+        fn whatever_is_in_the_ring_is_an_event_with_short_texts_or_none(
+            record in bytes_like(&samples().each_ref().map(Vec::as_slice))
+        ) {
+            let event = decode(&record);
+            // As long as three bytes in the place of each that is not UTF-8.
+            let fits = |text: &str, bytes: usize| text.len() <= 3 * bytes;
+            let is_short = match &event {
+                Some(Event::CgroupMade { name, .. }) => name.len() <= NAME_BYTES,
+                Some(Event::ProcessFailed { command, .. }) => fits(command, COMM_BYTES),
+                Some(Event::GpuXid { pci, message, .. }) => {
+                    fits(pci, XID_PCI_BYTES) && fits(message, XID_MESSAGE_BYTES)
+                }
+                Some(Event::CgroupRemoved { .. } | Event::ProcessMoved) | None => true,
+            };
+            prop_assert!(is_short, "{event:?}");
+            // What follows a record is not part of it.
+            if event.is_some() {
+                let longer = [&record[..], b"more"].concat();
+                prop_assert_eq!(decode(&longer), event);
+            }
+        }
     }
 }

@@ -108,7 +108,10 @@ fn offset(format: &str, name: &str, is_string: bool) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::fuzz::{self, text_like};
 
     const FORMAT: &str = "name: nvidia_dev_xid\nID: 2101\nformat:\n\
         \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
@@ -136,5 +139,17 @@ mod tests {
         assert!(fields(&other).unwrap_err().contains("msg"));
         let longer = FORMAT.replace("offset:12;\tsize:4", "offset:12;\tsize:8");
         assert!(fields(&longer).unwrap_err().contains("error_code"));
+    }
+
+    proptest! {
+        #![proptest_config(fuzz::config())]
+
+        #[test]
+        fn whatever_a_format_file_says_has_its_fields_or_lacks_one(format in text_like(&[FORMAT])) {
+            let lacking = ["dev", "error_code", "msg"].map(|name| format!("no field {name} that"));
+            if let Err(reason) = fields(&format) {
+                prop_assert!(lacking.iter().any(|field| reason.starts_with(field)), "{reason}");
+            }
+        }
     }
 }

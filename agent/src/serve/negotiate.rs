@@ -102,15 +102,23 @@ pub(super) fn format(accept: &str) -> Format {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::fuzz::{self, text_like};
+
+    // Prometheus 2.42 and 3.5, without and with native histograms.
+    const CLASSIC: &str = "application/openmetrics-text;version=1.0.0,\
+        application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    const NATIVE: &str = "application/vnd.google.protobuf;\
+        proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,\
+        application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+        text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
 
     #[test]
     fn the_heaviest_readable_format_wins() {
-        // Prometheus 2.42 and 3.5, without and with native histograms.
-        let classic = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-        assert_eq!(format(classic), Format::OpenMetrics);
-        let native = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
-        assert_eq!(format(native), Format::Protobuf);
+        assert_eq!(format(CLASSIC), Format::OpenMetrics);
+        assert_eq!(format(NATIVE), Format::Protobuf);
     }
 
     #[test]
@@ -137,6 +145,34 @@ mod tests {
         assert_eq!(encoding("gzip;q=0.5,identity"), Encoding::Identity);
         for none in ["", "br", "*", "gzip;q=0", "zstd;q=much"] {
             assert_eq!(encoding(none), Encoding::Identity, "{none}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(fuzz::config())]
+
+        #[test]
+        fn whatever_is_accepted_the_format_is_text_or_one_that_is_named(
+            accept in text_like(&[CLASSIC, NATIVE])
+        ) {
+            let named = match format(&accept) {
+                Format::Text => "",
+                Format::OpenMetrics => "application/openmetrics-text",
+                Format::Protobuf => "application/vnd.google.protobuf",
+            };
+            prop_assert!(accept.to_ascii_lowercase().contains(named));
+        }
+
+        #[test]
+        fn whatever_encoding_is_accepted_the_body_is_plain_or_in_one_that_is_named(
+            accept in text_like(&["gzip, deflate, br, zstd;q=0.5", "*;q=0.1, identity;q=0"])
+        ) {
+            let named = match encoding(&accept) {
+                Encoding::Identity => "",
+                Encoding::Gzip => "gzip",
+                Encoding::Zstd => "zstd",
+            };
+            prop_assert!(accept.to_ascii_lowercase().contains(named));
         }
     }
 }

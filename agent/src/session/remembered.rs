@@ -213,9 +213,11 @@ impl StateFile {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
+    use proptest::prelude::*;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::fuzz::{self, bytes_like, in_proportion};
 
     fn one() -> Remembered {
         Remembered::now(vec![Entry {
@@ -335,5 +337,24 @@ mod tests {
         File::create(&path).unwrap().set_len(LONGEST + 1).unwrap();
         let error = Remembered::read(&path).unwrap_err().to_string();
         assert!(error.contains("32 MiB"), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(fuzz::config())]
+
+        #[test]
+        fn whatever_the_file_says_is_an_error_or_in_proportion(
+            bytes in bytes_like(&[&serde_json::to_vec(&one()).unwrap()])
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("sessions.json");
+            fs::write(&path, &bytes).unwrap();
+            if let Ok(before) = Remembered::read(&path) {
+                let sessions = before.unwrap().sessions;
+                let all = sessions.iter().map(|entry| (entry.facts(), entry.started_ns()));
+                let all: Vec<_> = all.collect();
+                prop_assert!(in_proportion(&(&all, &sessions), bytes.len()), "{all:?}");
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use anyhow::Result;
 use super::sources;
 
 /// A top-level module and what it may use besides itself and [`EVERYWHERE`].
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("allocator", &[]),
     ("limits", &[]),
     ("error", &[]),
@@ -24,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ),
     ("logging", &[]),
     ("clock", &[]),
+    ("fuzz", &[]),
     ("kernel", &["allocator"]),
     ("discover", &["kernel"]),
     ("gpu", &[]),
@@ -62,8 +63,8 @@ const LAYERS: [(&str, &[&str]); 15] = [
 /// The top, which puts the layers together and may use them all.
 const UNRESTRICTED: [&str; 4] = ["app", "cli", "main", "lib"];
 
-/// What any module may use: plain data, and what the system says to anybody.
-const EVERYWHERE: [&str; 4] = ["error", "config", "clock", "metrics::catalog"];
+/// What any module may use: plain data, what the system says to anybody, and what tests share.
+const EVERYWHERE: [&str; 5] = ["error", "config", "clock", "metrics::catalog", "fuzz"];
 
 /// Checks every file below a source folder and returns one line per finding.
 pub(crate) fn check(source: &Path) -> Result<Vec<String>> {

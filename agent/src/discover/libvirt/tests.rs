@@ -3,8 +3,13 @@
 
 use std::{fs, path::Path};
 
+use proptest::prelude::*;
+
 use super::*;
-use crate::discover::platform::{EndReason, Named, PlatformPhase};
+use crate::{
+    discover::platform::{EndReason, Named, PlatformPhase},
+    fuzz::{self, in_proportion, text_like},
+};
 
 const RUNNING: &str = include_str!("recorded/running.xml");
 /// After `virsh suspend`, with metadata that `virsh metadata` has set.
@@ -156,6 +161,21 @@ fn what_is_compared_one_by_one_has_a_bound() {
     for (text, reason) in [(wide, "attributes"), (deep, "name spaces")] {
         let error = Domain::parse(&text).unwrap_err();
         assert!(error.contains(reason), "{error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(fuzz::config())]
+
+    #[test]
+    fn whatever_a_file_says_is_a_reason_or_in_proportion(text in text_like(&[RUNNING, PAUSED])) {
+        match Domain::parse(&text) {
+            Ok(domain) => prop_assert!(in_proportion(&domain, text.len()), "{domain:?}"),
+            Err(reason) => prop_assert!(
+                !reason.contains('\n') && in_proportion(&reason, text.len()),
+                "{reason}"
+            ),
+        }
     }
 }
 

@@ -101,7 +101,10 @@ fn hex_digit(byte: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prelude::*, sample::Index};
+
     use super::*;
+    use crate::fuzz::{self, bytes_like};
 
     #[test]
     fn different_names_never_become_the_same_text() {
@@ -153,5 +156,61 @@ mod tests {
         assert_eq!(&*systemd_unescape(br"qemu\x2d1\x2dwin11"), b"qemu-1-win11");
         assert_eq!(&*systemd_unescape(br"a\b\x2"), br"a\b\x2");
         assert_eq!(&*systemd_unescape(br"a\xzz\xC3\xa9"), b"a\\xzz\xc3\xa9");
+    }
+
+    /// Names as users choose them: with what is not UTF-8, with what looks like an escape, and too long.
+    fn names() -> impl Strategy<Value = Vec<u8>> {
+        let long = "é".repeat(300);
+        let odd: [&[u8]; 2] = [
+            b"a\xff\\x5cxffb\\x\xff",
+            br"app-gnome\x2dterminal\xC3\xa9\x5c\x8",
+        ];
+        bytes_like(&[odd[0], odd[1], long.as_bytes()])
+    }
+
+    /// The bytes of which [`printable`] has made a text.
+    fn bytes_of(text: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut rest = text.as_bytes();
+        while let Some((&first, after)) = rest.split_first() {
+            if looks_like_an_escape(rest) {
+                let digits = str::from_utf8(&rest[2..4]).unwrap();
+                bytes.push(u8::from_str_radix(digits, 16).unwrap());
+                rest = &rest[4..];
+            } else {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+        bytes
+    }
+
+    proptest! {
+        #![proptest_config(fuzz::config())]
+
+        #[test]
+        fn whatever_a_name_is_no_other_has_its_text(name in names()) {
+            prop_assert_eq!(bytes_of(&printable(&name)), name);
+        }
+
+        #[test]
+        fn whatever_a_name_is_its_label_is_short_and_its_own(name in names(), at: Index, byte: u8) {
+            let text = label(&name);
+            prop_assert!(text.chars().count() <= LONGEST);
+            if !name.is_empty() {
+                let mut other = name.clone();
+                *at.get_mut(&mut other) = byte;
+                prop_assert_eq!(other == name, label(&other) == text);
+            }
+        }
+
+        #[test]
+        fn whatever_systemd_escapes_is_what_it_was(name in names()) {
+            let escaped: Vec<_> = name.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+            let escaped = escaped.concat();
+            let undone = systemd_unescape(escaped.as_bytes());
+            prop_assert_eq!(&*undone, &name[..]);
+            prop_assert!(systemd_unescape(&name).len() <= name.len());
+        }
     }
 }

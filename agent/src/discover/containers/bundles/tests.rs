@@ -3,7 +3,10 @@
 
 use std::fs::File;
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::fuzz::{self, in_proportion, text_like};
 
 const CONTAINER: &str = include_str!("recorded/containerd-container.json");
 const SANDBOX: &str = include_str!("recorded/containerd-sandbox.json");
@@ -167,4 +170,25 @@ fn a_folder_that_is_not_there_is_an_error() {
     let mut bundles = Bundles::new(folder.path().join("absent"));
     let error = bundles.look(true).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+proptest! {
+    #![proptest_config(fuzz::config())]
+
+    #[test]
+    fn whatever_a_bundle_says_is_an_error_or_in_proportion(
+        text in text_like(&[CONTAINER, SANDBOX, &annotated(&[
+            (MANAGER, "cri-o"),
+            (CREATED, "1970-01-01T01:00:01+01:00"),
+            ("io.kubernetes.cri-o.ImageName", "registry.example:5000/desks/blender:4.2@sha256:00"),
+            ("io.kubernetes.pod.name", "desk-ada"),
+            ("io.kubernetes.container.name", "desktop"),
+            ("sessionscope/user", "ada"),
+        ])])
+    ) {
+        if let Ok(config) = serde_json::from_str::<Config>(&text) {
+            let facts = config.facts(ID, SystemTime::UNIX_EPOCH);
+            prop_assert!(in_proportion(&facts, text.len()), "{facts:?}");
+        }
+    }
 }

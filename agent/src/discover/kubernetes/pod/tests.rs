@@ -1,9 +1,13 @@
 //! Tests of what a pod says, from objects as an API server writes them.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::Config;
+use crate::{
+    config::Config,
+    fuzz::{self, in_proportion, text_like},
+};
 
 const UID: &str = "0f7c1d9e-5b64-4c7e-9d35-2f1a8e6b7c40";
 
@@ -298,4 +302,36 @@ fn a_pod_of_which_little_is_known_is_no_error() {
     let bare: Pod = serde_json::from_value(json!({"metadata": {"uid": "u"}})).unwrap();
     let (_, bare) = facts(&bare, &settings).unwrap();
     assert_eq!((bare.session, bare.phase, bare.end), (None, None, None));
+}
+
+/// A notebook that runs, one whose image is not there, and one that was deleted after it had failed.
+fn samples() -> [String; 3] {
+    let waits = notebook(|pod| {
+        pod["status"]["phase"] = json!("Pending");
+        main_is(pod, &json!({"waiting": {"reason": "ImagePullBackOff"}}));
+    });
+    let deleted = notebook(|pod| {
+        pod["metadata"]["deletionTimestamp"] = json!("2026-11-25T10:30:30Z");
+        pod["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+        pod["status"]["phase"] = json!("Failed");
+        main_is(pod, &terminated(137, OOM_KILLED));
+        pod["status"]["containerStatuses"][1]["lastState"] = terminated(1, "Error");
+        pod["status"]["containerStatuses"][1]["restartCount"] = json!(2);
+    });
+    [notebook(|_| ()), waits, deleted].map(|pod| serde_json::to_string(&pod).unwrap())
+}
+
+proptest! {
+    #![proptest_config(fuzz::config())]
+
+    #[test]
+    fn whatever_an_api_server_says_is_an_error_or_in_proportion(
+        text in text_like(&samples().each_ref().map(String::as_str))
+    ) {
+        let settings = Config::default().kubernetes;
+        if let Ok(pod) = serde_json::from_str::<Pod>(&text) {
+            let said = [facts(&pod, &settings), facts_of_deleted(&pod, &settings)];
+            prop_assert!(in_proportion(&said, text.len()), "{said:?}");
+        }
+    }
 }

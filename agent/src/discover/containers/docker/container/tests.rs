@@ -1,7 +1,10 @@
 //! What Docker 20.10.24 and Podman 4.3.1 answered; of what was recorded, the parts that concern host and
 //! network are left away.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::fuzz::{self, bytes_like, in_proportion};
 
 const DOCKER_RUNNING: &str = include_str!("../recorded/docker-running.json");
 const DOCKER_STOPPED: &str = include_str!("../recorded/docker-stopped.json");
@@ -162,4 +165,27 @@ fn an_image_that_is_named_by_its_id_is_no_template() {
 fn desktops_of_kasm_say_their_id() {
     let facts = docker(&DOCKER_RUNNING.replace("sessionscope/user", KASM));
     assert_eq!(facts.details["kasm id"], "ada");
+}
+
+proptest! {
+    #![proptest_config(fuzz::config())]
+
+    #[test]
+    fn whatever_an_engine_answers_is_an_error_or_in_proportion(
+        answer in bytes_like(
+            &[DOCKER_RUNNING, DOCKER_STOPPED, DOCKER_OOM, PODMAN_EXITED].map(str::as_bytes)
+        ),
+        code in any::<i64>(),
+    ) {
+        let Ok(container) = serde_json::from_slice::<Container>(&answer) else {
+            return Ok(());
+        };
+        for engine in [Engine::Docker, Engine::Podman] {
+            for code in [None, Some(code)] {
+                let heard = Heard { code, ..Heard::default() };
+                let facts = container.facts(engine, heard);
+                prop_assert!(in_proportion(&facts, answer.len()), "{facts:?}");
+            }
+        }
+    }
 }
