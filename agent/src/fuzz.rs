@@ -16,9 +16,9 @@ use proptest::{
 };
 
 /// So many cases of each property, unless `PROPTEST_CASES` says otherwise: all of them take some seconds.
-const CASES: u32 = 2048;
+const CASES: u32 = 4096;
 /// Edits of a sample are fewer.
-const EDITS: usize = 6;
+const EDITS: usize = 4;
 /// What one edit repeats is not longer, bytes.
 const ROOM: usize = 1 << 16;
 

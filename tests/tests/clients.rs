@@ -57,7 +57,7 @@ impl Told {
         match answer.status {
             // The last of all families.
             200 if is_whole && contains_last(&answer.body, "\nvdi_agent_series ") => {
-                self.whole += 1
+                self.whole += 1;
             }
             503 if is_whole && answer.header("retry-after").is_some() => {
                 self.refused += 1;
@@ -127,7 +127,7 @@ fn a_hundred_scrapers_get_whole_answers_or_are_told_to_come_back() {
         });
         // From an address of the crowd, too.
         let checks = [2, 5].map(|last| scope.spawn(move || health_checks(loopback(last), address)));
-        let took = checks.map(|check| check.join());
+        let took = checks.map(thread::ScopedJoinHandle::join);
         stop.store(true, Ordering::Relaxed);
         let [first, second, third] = scrapers;
         for scraper in first.into_iter().chain(second) {

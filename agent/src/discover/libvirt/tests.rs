@@ -148,7 +148,7 @@ fn depth_is_no_danger() {
     assert!(Domain::parse(&deep).is_err());
 }
 
-/// With as many as fit into a file they would be compared for minutes.
+/// As many as fit into a file would be compared for long.
 #[test]
 fn what_is_compared_one_by_one_has_a_bound() {
     let attributes: Vec<_> = (0..20_000).map(|number| format!(" a{number}=''")).collect();
