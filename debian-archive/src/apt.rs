@@ -105,6 +105,25 @@ impl Archive {
             .with_context(|| format!("cannot remove {}", download.display()))
     }
 
+    /// Fetches packages with all that they depend on, and unpacks them in the place of `into`.
+    pub fn unpack_with_dependencies(&self, packages: &[&str], into: &Path) -> Result<()> {
+        let fetched = self.folder.join("cache/archives");
+        let _absent = fs::remove_dir_all(&fetched);
+        create(&fetched.join("partial"))?;
+        let mut apt = self.apt("apt-get");
+        apt.args([
+            "install",
+            "--yes",
+            "--download-only",
+            "--no-install-recommends",
+        ])
+        .args(["-o", "Debug::NoLocking=1"])
+        .args(packages);
+        self.get(&mut apt)?;
+        unpack::all(&fetched, into)?;
+        fs::remove_dir_all(&fetched).with_context(|| format!("cannot remove {}", fetched.display()))
+    }
+
     fn apt(&self, program: &str) -> Command {
         apt(program, &self.options)
     }

@@ -18,7 +18,7 @@ use std::{
 use lab::command::{find_program, is_root};
 use sessionscope::kernel::{allocation::Allocation, btf::Btf};
 
-use crate::{cgroup, logind};
+use crate::{cgroup, logind, runtimes};
 
 /// Whether programs can be loaded into this kernel and cgroups made; says why not.
 pub fn kernel() -> bool {
@@ -85,6 +85,17 @@ pub fn logind() -> bool {
         skip("systemd-logind is not installed")
     } else {
         true
+    }
+}
+
+/// Whether Docker and Podman can be run apart from this machine's; says why not.
+pub fn runtimes() -> bool {
+    if !kernel() {
+        return false;
+    }
+    match runtimes::root() {
+        Ok(_) => true,
+        Err(error) => skip(&format!("Docker and Podman cannot be fetched: {error:#}")),
     }
 }
 

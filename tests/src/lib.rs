@@ -28,6 +28,7 @@ pub mod private_dev;
 pub mod process;
 pub mod prometheus;
 pub mod rtnetlink;
+pub mod runtimes;
 pub mod sockets;
 pub mod stalls;
 pub mod systemd;

@@ -2,6 +2,8 @@
 //! into `target/tools` on first use.
 
 use std::{
+    fs, io,
+    os::unix::fs::symlink,
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
@@ -46,4 +48,32 @@ pub fn file(folder: &str, package: &Package<'_>, file: &str) -> anyhow::Result<P
         );
     }
     Ok(file)
+}
+
+/// The root of a machine that has these packages of Debian's `main` and all that they depend on: unpacked, and no more.
+/// It is a folder of `target/tools`; an error says why it cannot be had.
+pub fn root(folder: &str, suite: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let _one = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = target_directory().join("tools").join(folder);
+    if !folder.is_dir() {
+        let selection = Selection {
+            suite,
+            component: "main",
+            architecture: &own_architecture()?,
+        };
+        let scratch = tempfile::tempdir()?;
+        let archive = Archive::open(scratch.path(), &selection)?;
+        archive.unpack_with_dependencies(packages, &folder)?;
+    }
+    // What comes with no package, or with the scripts of some.
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        match symlink(format!("usr/{name}"), folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
+    }
+    for name in ["dev", "etc", "mnt", "proc", "run", "sys", "tmp", "var"] {
+        fs::create_dir_all(folder.join(name))?;
+    }
+    Ok(folder)
 }

@@ -23,5 +23,6 @@ pub mod selector;
 pub mod users;
 
 mod backoff;
+mod bounded;
 mod file;
 mod poll;

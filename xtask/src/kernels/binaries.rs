@@ -28,7 +28,6 @@ const TEST_PACKAGE: &str = "integration-tests";
 const NOT_IN_GUEST: [&str; 13] = [
     "budget",
     "clients",
-    "containers",
     "crowd",
     "errors",
     "exposition",
@@ -38,6 +37,7 @@ const NOT_IN_GUEST: [&str; 13] = [
     "nvml_real",
     "operations",
     "prometheus",
+    "runtimes",
     "tenants",
 ];
 

@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 34] = [
+const LANES: [(&str, Lane, &str); 35] = [
     ("budget", Beside, "waits for samples"),
     (
         "crowd",
@@ -66,6 +66,11 @@ const LANES: [(&str, Lane, &str); 34] = [
         "exact to a sample of each process, of the driver's clock",
     ),
     ("gpu_layout", Beside, "as gpu_faults"),
+    (
+        "runtimes",
+        Beside,
+        "counts containers of its own; waits for Docker and Podman",
+    ),
     (
         "gpu",
         Beside,

@@ -22,7 +22,7 @@ enum Work {
 }
 
 /// CONTRIBUTING.md says what each is.
-const LONG: [Long; 4] = [
+const LONG: [Long; 5] = [
     Long {
         name: "churn",
         work: Work::Program(
@@ -45,6 +45,14 @@ const LONG: [Long; 4] = [
             "crowd",
             ("SESSIONSCOPE_TEST_CROWD", "10000"),
             Duration::from_mins(30),
+        ),
+    },
+    Long {
+        name: "runtimes",
+        work: Work::Program(
+            "runtimes",
+            ("SESSIONSCOPE_TEST_RUNTIMES", "20"),
+            Duration::from_mins(20),
         ),
     },
     Long {

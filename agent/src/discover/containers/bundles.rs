@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use super::names::{self, Labels};
 use crate::discover::{
+    bounded::bounded,
     file,
     platform::{Facts, Key, Named},
     poll::Folder,
@@ -238,7 +239,7 @@ impl Config {
             ("image", dialect.image),
         ] {
             if let Some(value) = labels.get(annotation) {
-                facts.details.insert(detail, value.to_owned());
+                facts.details.insert(detail, bounded(value));
             }
         }
         Some(facts)
@@ -258,7 +259,7 @@ impl Dialect {
         };
         let name = format!("{pod}/{}", container.name);
         Named::new(
-            name,
+            bounded(&name),
             format!("annotations {} and {}", self.pod, self.container),
         )
     }

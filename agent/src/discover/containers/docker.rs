@@ -4,10 +4,15 @@
 //! missed is found at the next comparison. Containers that had ended before are nobody's session and are not
 //! asked for, however many lie about.
 //!
+//! An answer that is of no use is about the container that was asked for: it may be gone, or being removed, and is
+//! then what its events say of it. Only where no answer comes is the engine away.
+//!
 //! To follow the events keeps a Podman that systemd starts by its socket from ending when it is idle.
 
 mod api;
 mod container;
+mod events;
+mod heard;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,8 +20,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, de::IgnoredAny};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -24,14 +28,17 @@ use tokio::{
 };
 
 use self::{
-    api::{Api, Engine, Event, Failure},
-    container::{Asked, Container, Heard},
+    api::{Api, Engine, Failure, LONGEST, LONGEST_LIST, filters},
+    container::Container,
+    events::{Event, Said, pump},
+    heard::{Asked, Heard},
 };
 use super::names;
 use crate::{
     config::Watch,
     discover::{
         backoff::Backoff,
+        bounded::bounded,
         platform::{Closed, ErrorType, Facts, Key, Outcome, Update},
         poll::{ABSENT, Listener},
     },
@@ -43,25 +50,12 @@ const COMPARE_EVERY: Duration = Duration::from_mins(1);
 const STEADY: Duration = Duration::from_secs(30);
 /// Events that wait to be looked at.
 const QUEUE: usize = 64;
+/// What Podman says of a container that it is removing (`ErrCtrRemoved`, `libpod/define/errors.go`), with the
+/// status 500.
+const REMOVED: &str = "container has already been removed";
 /// Containers that live: states that both engines know. One between two restarts has none of them, and is asked
 /// for because it was known.
 const LIST: [&str; 3] = ["created", "running", "paused"];
-/// Events that are looked at: as Docker calls them, and as Podman does.
-const EVENTS: [&str; 13] = [
-    "create",
-    "start",
-    "pause",
-    "unpause",
-    "rename",
-    "health_status",
-    "kill",
-    "oom",
-    "die",
-    "died",
-    "stop",
-    "destroy",
-    "remove",
-];
 
 /// Tells of an engine's containers until nobody listens any more.
 pub(super) async fn run(
@@ -71,10 +65,12 @@ pub(super) async fn run(
 ) -> Result<(), Closed> {
     let mut runtime = Runtime {
         api: Api::new(socket),
+        engine: Engine::Docker,
         listener,
         known: BTreeMap::new(),
         refused: BTreeSet::new(),
         was_up: false,
+        followed_until: None,
     };
     let mut backoff = Backoff::new();
     let mut said = None;
@@ -130,12 +126,16 @@ impl From<Closed> for Stop {
 /// An engine and what it has said.
 struct Runtime<'a, L> {
     api: Api,
+    /// Who has answered last.
+    engine: Engine,
     listener: &'a L,
     known: BTreeMap<String, Known>,
     /// Containers whose description makes no sense, of which the log has been told.
     refused: BTreeSet<String>,
     /// It has answered once.
     was_up: bool,
+    /// When the last stream of events ended, in seconds since the epoch.
+    followed_until: Option<u64>,
 }
 
 /// A container.
@@ -143,8 +143,18 @@ struct Known {
     /// As the list had it when it was asked for.
     listed: Option<Listed>,
     heard: Heard,
-    /// `None` for a part of a pod.
+    /// As it was described last.
+    container: Container,
+    /// What that makes of it; `None` for a part of a pod.
     facts: Option<Facts>,
+}
+
+/// A member of the list. Its labels, which may be long, are gone before the next is read.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Member {
+    Container(Listed),
+    Other(IgnoredAny),
 }
 
 /// A container of the list, as far as it is looked at.
@@ -158,11 +168,26 @@ struct Listed {
     state: String,
 }
 
+/// What came of a question for a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// It is described.
+    Described,
+    /// There is none, or it is being removed.
+    Absent,
+    /// It is not described, or of no use is how.
+    Refused,
+}
+
 impl<L: Listener> Runtime<'_, L> {
     /// Until it fails.
     async fn follow(&mut self) -> Result<End, Closed> {
         let mut compared = false;
-        match self.try_follow(&mut compared).await {
+        let followed = self.try_follow(&mut compared).await;
+        if compared {
+            self.followed_until = Some(seconds_since_epoch());
+        }
+        match followed {
             Ok(()) | Err(Stop::Closed) => Err(Closed),
             Err(Stop::Failed(failure)) => Ok(End { failure, compared }),
         }
@@ -170,9 +195,9 @@ impl<L: Listener> Runtime<'_, L> {
 
     async fn try_follow(&mut self, compared: &mut bool) -> Result<(), Stop> {
         // Events are asked for from here on, so that none is missed between them and the list; and not waited
-        // for, because Podman answers only when there is one.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let since = since.unwrap_or_default().as_secs();
+        // for, because Podman answers only when there is one. What happened while nobody followed them is told
+        // again: somebody may have stopped a container before the agent asked anew.
+        let since = self.followed_until.unwrap_or_else(seconds_since_epoch);
         self.compare(true, compared).await?;
         let (sender, mut events) = mpsc::channel(QUEUE);
         let mut stream = JoinSet::new();
@@ -182,7 +207,13 @@ impl<L: Listener> Runtime<'_, L> {
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(event) => self.take(event?).await?,
+                    Some(said) => match said? {
+                        Said::Event(event) => self.take(&event).await?,
+                        Said::TooLong => {
+                            self.refuse("of an event", "it is longer than 4 MiB: shorten the labels");
+                            self.compare(false, &mut true).await?;
+                        }
+                    },
                     // It sends why it ends, so it does not get here.
                     None => return Err(Stop::Closed),
                 },
@@ -203,7 +234,12 @@ impl<L: Listener> Runtime<'_, L> {
                 let took = began.elapsed();
                 let reconciled = Update::Reconciled { took, outcome };
                 self.listener.send(reconciled).await?;
-                return Err(failure.into());
+                // One container that is being removed makes Podman refuse the whole list. The events go on.
+                return if failure.answered {
+                    Ok(())
+                } else {
+                    Err(failure.into())
+                };
             }
         };
         if !*compared {
@@ -225,11 +261,16 @@ impl<L: Listener> Runtime<'_, L> {
     async fn list_and_ask(&mut self, anew: bool) -> Result<(), Failure> {
         let filters = filters(&[("status", &LIST)]);
         let path = format!("/containers/json?filters={filters}");
-        let (_, listed): (Engine, Vec<Value>) = self.api.get(&path).await?;
+        let (engine, listed): (Engine, Vec<Member>) = self.api.get(&path, LONGEST_LIST).await?;
+        self.engine = engine;
         let mut present = BTreeSet::new();
         for one in listed {
-            match Listed::deserialize(&one) {
-                Ok(listed) if names::is_id(&listed.id) => {
+            match one {
+                Member::Container(mut listed) if names::is_id(&listed.id) => {
+                    // They are kept.
+                    for name in listed.names.iter_mut().flatten() {
+                        *name = bounded(name);
+                    }
                     present.insert(listed.id.clone());
                     let known = self.known.get(&listed.id);
                     if known.is_none_or(|known| known.listed.as_ref() != Some(&listed)) {
@@ -237,8 +278,8 @@ impl<L: Listener> Runtime<'_, L> {
                         self.ask(&id, Some(listed), None).await?;
                     }
                 }
-                Ok(listed) => self.refuse(&listed.id, "its id is none"),
-                Err(error) => self.refuse("of the list", error),
+                Member::Container(listed) => self.refuse(&listed.id, "its id is none"),
+                Member::Other(_) => self.refuse("of the list", "it has no id"),
             }
         }
         let gone = |(id, known): (&String, &Known)| {
@@ -247,29 +288,49 @@ impl<L: Listener> Runtime<'_, L> {
         };
         let gone: Vec<String> = self.known.iter().filter_map(gone).collect();
         for id in gone {
-            if !self.ask(&id, None, None).await? {
+            if self.ask(&id, None, None).await? == Answer::Absent {
                 self.known.remove(&id);
             }
         }
         Ok(())
     }
 
-    /// Asks for a container, and whether there is one. `code` is the status with which it has just ended.
+    /// Asks for a container. `code` is the status with which it has just ended.
     async fn ask(
         &mut self,
         id: &str,
         listed: Option<Listed>,
         code: Option<i64>,
-    ) -> Result<bool, Failure> {
-        let answer = self.api.get(&format!("/containers/{id}/json")).await;
-        let (engine, container): (Engine, Container) = match answer {
-            Ok(answer) => answer,
-            Err(failure) if failure.kind == ErrorType::NotFound && !failure.absent => {
-                return Ok(false);
+    ) -> Result<Answer, Failure> {
+        let path = match self.engine {
+            Engine::Docker => format!("/containers/{id}/json"),
+            // Its own API says more, in the same words. Every Podman since 4 has this version of it.
+            Engine::Podman => format!("/v4.0.0/libpod/containers/{id}/json"),
+        };
+        let container: Container = match self.api.get(&path, LONGEST).await {
+            Ok((engine, container)) => {
+                self.engine = engine;
+                container
             }
-            Err(failure) if failure.kind == ErrorType::Validation => {
+            Err(failure) if failure.answered => {
+                return Ok(match failure.kind {
+                    ErrorType::NotFound => Answer::Absent,
+                    _ if failure.reason.contains(REMOVED) => Answer::Absent,
+                    ErrorType::Validation => {
+                        self.refuse(id, failure);
+                        Answer::Refused
+                    }
+                    _ => {
+                        tracing::debug!(reason = %failure, "a container is not described");
+                        Answer::Refused
+                    }
+                });
+            }
+            // Somebody else may do something with it that takes long, while all others are well.
+            Err(failure) if failure.kind == ErrorType::Timeout => {
+                self.api.ping().await?;
                 self.refuse(id, failure);
-                return Ok(true);
+                return Ok(Answer::Refused);
             }
             Err(failure) => return Err(failure),
         };
@@ -280,9 +341,16 @@ impl<L: Listener> Runtime<'_, L> {
             heard = Heard::default();
         }
         heard.code = code.or(heard.code);
-        let mut facts = container.facts(engine, heard);
+        self.know(id, listed, heard, container);
+        Ok(Answer::Described)
+    }
+
+    /// Keeps what is known of a container now.
+    fn know(&mut self, id: &str, listed: Option<Listed>, heard: Heard, container: Container) {
+        let mut facts = container.facts(self.engine, heard);
+        let before = self.known.get(id).and_then(|known| known.facts.as_ref());
         // While it is removed it does not say how it ended.
-        if let (Some(now), Some(before)) = (&mut facts, before.and_then(|it| it.facts.as_ref()))
+        if let (Some(now), Some(before)) = (&mut facts, before)
             && now.phase == before.phase
         {
             now.end = now.end.or(before.end);
@@ -290,10 +358,45 @@ impl<L: Listener> Runtime<'_, L> {
         let known = Known {
             listed,
             heard,
+            container,
             facts,
         };
         self.known.insert(id.to_owned(), known);
-        Ok(true)
+    }
+
+    /// Asks for a container to which something has happened. One that is not described is what the event says
+    /// of it.
+    async fn ask_after(&mut self, event: &Event, code: Option<i64>) -> Result<Answer, Failure> {
+        let id = event.id();
+        let answer = self.ask(id, None, code).await?;
+        if answer != Answer::Described {
+            let known = self.known.get(id);
+            let mut container =
+                known.map_or_else(|| Container::unknown(id), |known| known.container.clone());
+            let mut heard = known.map(|known| known.heard).unwrap_or_default();
+            heard.code = code.or(heard.code);
+            container.take(event);
+            self.know(id, None, heard, container);
+        }
+        Ok(answer)
+    }
+
+    /// Its first process has ended.
+    async fn died(&mut self, event: &Event) -> Result<(), Failure> {
+        let answer = self.ask_after(event, event.exit_code()).await?;
+        // Of a removal by force Docker tells before it ends the container; Podman does not, and nobody else removes
+        // one so soon but itself.
+        if answer == Answer::Absent && self.engine == Engine::Podman {
+            let known = self.known.get(event.id());
+            let by_itself = known.is_none_or(|known| known.container.may_remove_itself());
+            let asked = if by_itself {
+                Asked::Perhaps
+            } else {
+                Asked::Yes
+            };
+            self.hear(event.id(), |heard| heard.asked = heard.asked.max(asked));
+        }
+        Ok(())
     }
 
     /// Costs the container, and not the others.
@@ -309,54 +412,54 @@ impl<L: Listener> Runtime<'_, L> {
     }
 
     /// Takes an event.
-    async fn take(&mut self, event: Event) -> Result<(), Stop> {
-        let Event { action, actor } = event;
-        let id = actor.id;
-        if !names::is_id(&id) {
+    async fn take(&mut self, event: &Event) -> Result<(), Stop> {
+        let id = event.id();
+        if !names::is_id(id) {
             return Ok(());
         }
-        let attribute = |name: &str| actor.attributes.get(name).map(String::as_str);
-        // Some have more to say behind a colon.
-        let action = action.split(':').next().unwrap_or_default();
-        let before = self.known.get(&id).and_then(|known| known.facts.clone());
-        match action {
+        let before = self.known.get(id).and_then(|known| known.facts.clone());
+        let is_new = !self.known.contains_key(id);
+        match event.kind() {
+            // What is heard of a container is kept with it.
+            "kill" | "stop" | "oom" if is_new => {
+                self.ask_after(event, None).await?;
+            }
+            _ => {}
+        }
+        match event.kind() {
             "destroy" | "remove" => {
-                let known = self.known.remove(&id);
+                self.refused.remove(id);
+                let known = self.known.remove(id);
                 if known.is_some_and(|known| known.facts.is_some()) {
-                    self.listener.send(Update::Gone(Key::Container(id))).await?;
+                    let gone = Update::Gone(Key::Container(id.to_owned()));
+                    self.listener.send(gone).await?;
                 }
                 return Ok(());
             }
-            "kill" => self.hear(&id, |heard| {
-                heard.asked = heard.asked.max(Asked::by_signal(attribute("signal")));
-            }),
-            // Docker tells of it when the container has ended.
-            "stop" => self.hear(&id, |heard| heard.asked = Asked::Yes),
-            "oom" => self.hear(&id, |heard| heard.oom = true),
-            "die" | "died" => {
-                let code = attribute("exitCode").or_else(|| attribute("containerExitCode"));
-                let code = code.and_then(|code| code.parse().ok()).unwrap_or(0);
-                // One that removes itself may be gone already.
-                if !self.ask(&id, None, Some(code)).await? {
-                    self.hear(&id, |heard| heard.code = Some(code));
-                }
+            "kill" => {
+                let asked = Asked::by_signal(event.attribute("signal"));
+                self.hear(id, |heard| heard.asked = heard.asked.max(asked));
             }
+            // Docker tells of it when the container has ended, and Podman seldom.
+            "stop" => self.hear(id, |heard| heard.asked = Asked::Yes),
+            "oom" => self.hear(id, |heard| heard.oom = true),
+            "die" | "died" => self.died(event).await?,
             "start" => {
-                if let Some(known) = self.known.get_mut(&id) {
+                if let Some(known) = self.known.get_mut(id) {
                     known.heard = Heard::default();
                 }
-                self.ask(&id, None, None).await?;
+                self.ask_after(event, None).await?;
             }
             "create" | "pause" | "unpause" | "rename" | "health_status" => {
-                self.ask(&id, None, None).await?;
+                self.ask_after(event, None).await?;
             }
             _ => return Ok(()),
         }
-        let now = self.known.get(&id).and_then(|known| known.facts.as_ref());
+        let now = self.known.get(id).and_then(|known| known.facts.as_ref());
         if let Some(now) = now
             && before.as_ref() != Some(now)
         {
-            let changed = Update::Changed(Key::Container(id), now.clone());
+            let changed = Update::Changed(Key::Container(id.to_owned()), now.clone());
             self.listener.send(changed).await?;
         }
         Ok(())
@@ -364,46 +467,18 @@ impl<L: Listener> Runtime<'_, L> {
 
     /// Keeps what an event says, and what follows of it.
     fn hear(&mut self, id: &str, hear: impl FnOnce(&mut Heard)) {
-        let Some(known) = self.known.get_mut(id) else {
-            return;
-        };
-        hear(&mut known.heard);
-        if let Some(facts) = &mut known.facts {
-            known.heard.apply(facts);
+        if let Some(known) = self.known.get_mut(id) {
+            hear(&mut known.heard);
+            let (listed, heard) = (known.listed.clone(), known.heard);
+            let container = known.container.clone();
+            self.know(id, listed, heard, container);
         }
     }
 }
 
-/// Sends events until there are none, and then why.
-async fn pump(api: Api, since: u64, sender: mpsc::Sender<Result<Event, Failure>>) {
-    let filters = filters(&[("type", &["container"]), ("event", &EVENTS)]);
-    let path = format!("/events?since={since}&filters={filters}");
-    let end = async {
-        let mut events = api.events(&path).await?;
-        loop {
-            let event = events.next().await?;
-            if sender.send(Ok(event)).await.is_err() {
-                return Ok::<(), Failure>(());
-            }
-        }
-    };
-    if let Err(failure) = end.await {
-        // Nobody may listen any more.
-        let _closed = sender.send(Err(failure)).await;
-    }
-}
-
-/// Filters as a query has them: JSON, encoded.
-fn filters(filters: &[(&str, &[&str])]) -> String {
-    let json: serde_json::Map<String, Value> = filters
-        .iter()
-        .map(|(name, values)| ((*name).to_owned(), Value::from(values.to_vec())))
-        .collect();
-    let encode = |byte: u8| match byte {
-        b'a'..=b'z' | b'_' => char::from(byte).to_string(),
-        other => format!("%{other:02X}"),
-    };
-    Value::from(json).to_string().bytes().map(encode).collect()
+fn seconds_since_epoch() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

@@ -2,12 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use crate::discover::platform::Named;
+use crate::discover::{bounded::bounded, platform::Named};
 
 /// Labels for this agent.
 const SESSION: &str = "sessionscope/session";
 const TEMPLATE: &str = "sessionscope/template";
 const USER: &str = "sessionscope/user";
+/// Written by Compose of either engine.
+pub(super) const PROJECT: &str = "com.docker.compose.project";
+/// On containers that a kubelet had Docker make: they are parts of pods.
+pub(super) const POD: &str = "io.kubernetes.pod.uid";
+/// On the desktops of Kasm Workspaces: the id by which their users and operators know them.
+pub(super) const KASM: &str = "kasm.kasmid";
+/// All labels of engines' containers that are looked at: nothing else is kept of a container's labels.
+const LOOKED_AT: [&str; 6] = [SESSION, TEMPLATE, USER, PROJECT, POD, KASM];
+/// The longest image that is kept as it is written: a repository has 255 characters at most, a tag 128, a digest
+/// and its kind 72.
+const LONGEST_IMAGE: usize = 512;
 /// Digits of an id that the runtimes' own tools print, and the rules take for a name.
 const SHORT_ID: usize = 12;
 /// Images of containers that only hold the namespaces of a pod.
@@ -36,7 +47,7 @@ impl Labels<'_> {
 
     /// A name by a label.
     pub(super) fn named(&self, label: &str) -> Option<Named> {
-        Named::new(self.get(label)?, format!("{} {label}", self.kind))
+        Named::new(bounded(self.get(label)?), format!("{} {label}", self.kind))
     }
 
     /// The session's name that a label gives.
@@ -52,7 +63,24 @@ impl Labels<'_> {
     /// The template that a label gives, or else the image.
     pub(super) fn template(&self, image: Option<&str>) -> Option<Named> {
         self.named(TEMPLATE)
-            .or_else(|| Named::new(short_image(image?)?, "image"))
+            .or_else(|| Named::new(bounded(short_image(image?)?), "image"))
+    }
+}
+
+/// The labels that are looked at, and none of them longer than it may be.
+pub(super) fn kept(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let kept = LOOKED_AT
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), bounded(labels.get(*name)?.trim()))));
+    kept.collect()
+}
+
+/// An image as it is written, unless it is longer than any image.
+pub(super) fn image(reference: &str) -> String {
+    if reference.len() <= LONGEST_IMAGE {
+        reference.to_owned()
+    } else {
+        bounded(reference)
     }
 }
 
@@ -90,6 +118,7 @@ fn short_image(reference: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discover::rules::LONGEST;
 
     #[test]
     fn an_image_is_a_template_without_registry_tag_and_digest() {
@@ -129,6 +158,28 @@ mod tests {
         let values = &BTreeMap::new();
         let image = Named::new("blender", "image");
         assert_eq!(Labels { kind, values }.template(Some("blender")), image);
+    }
+
+    #[test]
+    fn of_labels_only_what_is_looked_at_is_kept_and_no_more_than_a_name() {
+        let megabyte = "x".repeat(1 << 20);
+        let mut labels: BTreeMap<String, String> = (0..10_000)
+            .map(|number| (format!("label-{number}"), "x".to_owned()))
+            .collect();
+        labels.extend([USER, KASM].map(|name| (name.to_owned(), megabyte.clone())));
+        let kept = kept(&labels);
+        let names: Vec<&str> = kept.keys().map(String::as_str).collect();
+        assert_eq!(names, [KASM, USER]);
+        assert!(kept.values().all(|value| value.chars().count() == LONGEST));
+        // Annotations of bundles are not kept: names by them are bounded when they are made.
+        let annotations = Labels {
+            kind: "annotation",
+            values: &labels,
+        };
+        assert_eq!(annotations.user().unwrap().name.chars().count(), LONGEST);
+        assert_eq!(image(&megabyte).chars().count(), LONGEST);
+        let template = annotations.template(Some(megabyte.as_str())).unwrap();
+        assert_eq!(template.name.chars().count(), LONGEST);
     }
 
     #[test]

@@ -12,7 +12,10 @@ use k8s_openapi::{
 
 use crate::{
     config::Kubernetes,
-    discover::platform::{EndReason, Facts, Key, Named, PlatformPhase},
+    discover::{
+        bounded::bounded,
+        platform::{EndReason, Facts, Key, Named, PlatformPhase},
+    },
 };
 
 /// Says which container is the one that people mean.
@@ -53,13 +56,13 @@ pub(super) fn facts(pod: &Pod, settings: &Kubernetes) -> Option<(Key, Facts)> {
     let sessions = &settings.sessions;
     let is_session = sessions.is_empty() || sessions.iter().any(|one| one.selects(labels));
     let name = pod.metadata.name.clone().unwrap_or_default();
-    let own_name = Named::new(name, "name of the pod");
+    let own_name = Named::new(bounded(&name), "name of the pod");
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
     let facts = Facts {
         is_session,
         session: view.named(&settings.names).or_else(|| own_name.clone()),
         unique: own_name,
-        namespace: Named::new(namespace, "namespace of the pod"),
+        namespace: Named::new(bounded(&namespace), "namespace of the pod"),
         template: view.named(&settings.templates).or_else(|| view.image()),
         user: view.named(&settings.users),
         phase: view.phase(),
@@ -74,7 +77,7 @@ pub(super) fn facts(pod: &Pod, settings: &Kubernetes) -> Option<(Key, Facts)> {
         gone: false,
         details: view.details(),
     };
-    Some((Key::Pod(uid.clone()), facts))
+    Some((Key::Pod(bounded(uid)), facts))
 }
 
 /// The same of one that is gone. Deleted as somebody wished, it has ended well, unless something else is known.
@@ -150,7 +153,7 @@ impl<'p> View<'p> {
     fn named(&self, names: &[String]) -> Option<Named> {
         let value = |of: &BTreeMap<String, String>, kind: &str, name: &String| {
             let value = of.get(name).filter(|value| *value != MARK)?;
-            Named::new(value, format!("{kind} {name}"))
+            Named::new(bounded(value), format!("{kind} {name}"))
         };
         names.iter().find_map(|name| {
             value(self.annotations, "annotation", name)
@@ -164,7 +167,7 @@ impl<'p> View<'p> {
         let main = self.annotations.get(DEFAULT_CONTAINER);
         let chosen = containers.iter().find(|one| Some(&one.name) == main);
         let image = chosen.or(containers.first())?.image.as_ref()?;
-        Named::new(short_image(image), "image of the main container")
+        Named::new(bounded(short_image(image)), "image of the main container")
     }
 
     /// Scheduled but nothing started is Pending; then Starting until the main container has been ready once.
@@ -267,7 +270,7 @@ impl<'p> View<'p> {
         let mut details = BTreeMap::new();
         let mut add = |name, value: Option<String>| {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
-                details.insert(name, value);
+                details.insert(name, bounded(&value));
             }
         };
         add("pod", self.pod.metadata.name.clone());

@@ -6,7 +6,10 @@ use std::fs::File;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fuzz::{self, in_proportion, text_like};
+use crate::{
+    discover::rules::LONGEST,
+    fuzz::{self, in_proportion, text_like},
+};
 
 const CONTAINER: &str = include_str!("recorded/containerd-container.json");
 const SANDBOX: &str = include_str!("recorded/containerd-sandbox.json");
@@ -94,6 +97,31 @@ fn every_runtime_has_its_annotations() {
     // One that nobody has named need not wait for a name.
     let unnamed = facts(r#"{"ociVersion": "1.0.2"}"#).unwrap();
     assert_eq!((unnamed.is_session, unnamed.session), (true, None));
+}
+
+#[test]
+fn nothing_that_is_kept_of_an_annotation_is_longer_than_a_name() {
+    let long = "x".repeat(1 << 18);
+    let long = long.as_str();
+    let facts = facts(&annotated(&[
+        ("io.kubernetes.cri.sandbox-name", long),
+        ("io.kubernetes.cri.container-name", long),
+        ("io.kubernetes.cri.image-name", long),
+        ("io.kubernetes.cri.sandbox-namespace", long),
+        ("sessionscope/user", long),
+    ]));
+    let facts = facts.unwrap();
+    let names = [
+        &facts.session,
+        &facts.namespace,
+        &facts.template,
+        &facts.user,
+    ];
+    let names = names.map(|named| named.as_ref().unwrap().name.as_str());
+    let details = facts.details.values().map(String::as_str);
+    let mut kept = names.into_iter().chain(details);
+    assert!(kept.all(|text| text.chars().count() <= LONGEST));
+    assert_eq!(facts.details.len(), 3);
 }
 
 /// Writes a configuration that is as old as wanted.

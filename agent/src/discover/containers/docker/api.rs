@@ -1,4 +1,5 @@
-//! Docker's API as far as it is asked: two questions and the stream of events, by HTTP/1.1 over a socket.
+//! Docker's API as far as it is asked: two questions, and the stream of [`super::events`], by HTTP/1.1 over a
+//! socket.
 //!
 //! Made of hyper and a few types, both in the tree already, and not of bollard: that brings 25 more crates
 //! (for addresses of the web, most of them), and refuses what Podman answers otherwise than Docker.
@@ -7,8 +8,8 @@
 //! since 1.24, while Docker 29 refuses everything before 1.44.
 
 use std::{
-    collections::BTreeMap,
     error::Error as _,
+    fmt::Display,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -24,16 +25,17 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::{net::UnixStream, time::timeout};
 
 use crate::discover::{file, platform::ErrorType};
 
 /// How long an answer may take: an engine under load is slow, and one that hangs must not hang the agent.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest answer: the list of a thousand containers has 1 MB.
-const LONGEST: usize = 16 << 20;
-/// The longest event.
-const LONGEST_EVENT: usize = 1 << 20;
+/// The longest description of one container: some tens of kilobytes, unless somebody has put a file into a label.
+pub(super) const LONGEST: usize = 4 << 20;
+/// The longest list: that of a thousand containers has 1 MB. It has all their labels.
+pub(super) const LONGEST_LIST: usize = 16 << 20;
 /// The longest part of what an engine says that is passed on, bytes.
 const LONGEST_MESSAGE: usize = 200;
 
@@ -52,6 +54,8 @@ pub(super) struct Failure {
     pub(super) reason: String,
     /// There is no socket.
     pub(super) absent: bool,
+    /// The engine has answered: this is about what was asked for, and about nothing else.
+    pub(super) answered: bool,
 }
 
 /// The socket of an engine.
@@ -70,17 +74,18 @@ impl Api {
         &self.socket
     }
 
-    /// Asks; `what` is the path with its query, encoded.
+    /// Asks; `what` is the path with its query, encoded, and no more than `longest` bytes of the answer are read.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         what: &str,
+        longest: usize,
     ) -> Result<(Engine, T), Failure> {
         let whole = async {
             let response = self.request(what).await?;
             let engine = engine(&response);
-            let body = self.body(response).await?;
+            let body = self.body(what, response, longest).await?;
             let parsed = serde_json::from_slice(&body).map_err(|error| {
-                self.failure(ErrorType::Validation, format_args!("{what}: {error}"))
+                self.refused(ErrorType::Validation, format_args!("{what}: {error}"))
             })?;
             Ok((engine, parsed))
         };
@@ -91,14 +96,18 @@ impl Api {
         timeout(PATIENCE, whole).await.unwrap_or_else(late)
     }
 
-    /// Opens the stream of events. It is answered when there is one, so it has no limit of time.
-    pub(super) async fn events(&self, what: &str) -> Result<Events, Failure> {
-        let body = self.request(what).await?.into_body();
-        Ok(Events {
-            api: self.clone(),
-            body,
-            read: Vec::new(),
-        })
+    /// Fails unless it answers anything at all.
+    pub(super) async fn ping(&self) -> Result<(), Failure> {
+        let asked: Result<(Engine, Value), Failure> = self.get("/_ping", LONGEST).await;
+        match asked {
+            Err(failure) if !failure.answered => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens a stream. Podman answers when there is something to send, so this has no limit of time.
+    pub(super) async fn stream(&self, what: &str) -> Result<Incoming, Failure> {
+        Ok(self.request(what).await?.into_body())
     }
 
     async fn request(&self, what: &str) -> Result<Response<Incoming>, Failure> {
@@ -118,27 +127,45 @@ impl Api {
             return Ok(response);
         }
         let status = response.status();
-        let body = self.body(response).await.unwrap_or_default();
+        let body = self.body(what, response, LONGEST).await.unwrap_or_default();
         let message = message(&body);
-        Err(self.failure(refusal(status), format_args!("{what}: {status} {message}")))
+        Err(self.refused(refusal(status), format_args!("{what}: {status} {message}")))
     }
 
-    async fn body(&self, response: Response<Incoming>) -> Result<Bytes, Failure> {
-        let limited = Limited::new(response.into_body(), LONGEST).collect().await;
-        match limited {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) => match error.downcast_ref::<hyper::Error>() {
-                Some(error) => Err(self.broken(error)),
-                None => Err(self.failure(ErrorType::Validation, error)),
-            },
+    async fn body(
+        &self,
+        what: &str,
+        response: Response<Incoming>,
+        longest: usize,
+    ) -> Result<Bytes, Failure> {
+        let limited = Limited::new(response.into_body(), longest).collect().await;
+        let error = match limited {
+            Ok(body) => return Ok(body.to_bytes()),
+            Err(error) => error,
+        };
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            return Err(self.broken(error));
         }
+        let mib = longest >> 20;
+        let reason = format!("{what}: longer than {mib} MiB: shorten the labels");
+        Err(self.refused(ErrorType::Validation, reason))
     }
 
-    fn failure(&self, kind: ErrorType, reason: impl std::fmt::Display) -> Failure {
+    /// What is no fault of a single answer.
+    pub(super) fn failure(&self, kind: ErrorType, reason: impl Display) -> Failure {
         Failure {
             kind,
             reason: format!("{}: {reason}", self.socket.display()),
             absent: false,
+            answered: false,
+        }
+    }
+
+    /// What the engine has answered and is of no use.
+    fn refused(&self, kind: ErrorType, reason: impl Display) -> Failure {
+        Failure {
+            answered: true,
+            ..self.failure(kind, reason)
         }
     }
 
@@ -157,7 +184,8 @@ impl Api {
         }
     }
 
-    fn broken(&self, error: &hyper::Error) -> Failure {
+    /// What is wrong with a connection.
+    pub(super) fn broken(&self, error: &hyper::Error) -> Failure {
         let io = error
             .source()
             .and_then(|source| source.downcast_ref::<io::Error>());
@@ -206,64 +234,28 @@ fn message(body: &[u8]) -> String {
     said
 }
 
-/// The stream of events.
-#[derive(Debug)]
-pub(super) struct Events {
-    api: Api,
-    body: Incoming,
-    read: Vec<u8>,
+/// Filters as a query has them: JSON, encoded.
+pub(super) fn filters(filters: &[(&str, &[&str])]) -> String {
+    let json: serde_json::Map<String, Value> = filters
+        .iter()
+        .map(|(name, values)| ((*name).to_owned(), Value::from(values.to_vec())))
+        .collect();
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'_' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    Value::from(json).to_string().bytes().map(encode).collect()
 }
 
-/// Something that happened to a container.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Event {
-    /// What: `die`, `health_status: healthy`, …
-    #[serde(rename = "Action")]
-    pub(super) action: String,
-    /// To whom.
-    #[serde(rename = "Actor")]
-    pub(super) actor: Actor,
-}
+#[cfg(test)]
+mod tests {
+    use super::filters;
 
-/// A container of an event.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Actor {
-    /// Its id.
-    #[serde(rename = "ID")]
-    pub(super) id: String,
-    /// More of it: its labels, `exitCode`, `signal`.
-    #[serde(default, rename = "Attributes")]
-    pub(super) attributes: BTreeMap<String, String>,
-}
-
-impl Events {
-    /// The next event. They never end by themselves.
-    pub(super) async fn next(&mut self) -> Result<Event, Failure> {
-        loop {
-            while let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.read.drain(..=end).collect();
-                match serde_json::from_slice(&line) {
-                    Ok(event) => return Ok(event),
-                    // An empty line keeps the connection open. Of anything else the next comparison makes up.
-                    Err(error) => tracing::debug!(%error, "an event that makes no sense"),
-                }
-            }
-            if self.read.len() > LONGEST_EVENT {
-                let reason = "an event is longer than 1 MiB";
-                return Err(self.api.failure(ErrorType::Validation, reason));
-            }
-            match self.body.frame().await {
-                Some(Ok(frame)) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        self.read.extend_from_slice(&bytes);
-                    }
-                }
-                Some(Err(error)) => return Err(self.api.broken(&error)),
-                None => {
-                    let reason = "the stream of events has ended";
-                    return Err(self.api.failure(ErrorType::Unavailable, reason));
-                }
-            }
-        }
+    #[test]
+    fn filters_are_json_in_a_query() {
+        assert_eq!(
+            filters(&[("status", &["paused"])]),
+            "%7B%22status%22%3A%5B%22paused%22%5D%7D"
+        );
     }
 }

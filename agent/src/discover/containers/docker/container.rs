@@ -1,58 +1,61 @@
-//! A container as Docker's API describes it, as a session.
+//! A container as Docker's API, Podman's own and their events describe it, as a session.
 
 use std::{
     collections::BTreeMap,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{
     super::names::{self, Labels},
     api::Engine,
+    events::Event,
+    heard::{Asked, Heard},
 };
-use crate::discover::platform::{EndReason, Facts, Named, PlatformPhase};
+use crate::discover::{
+    bounded::bounded,
+    platform::{Facts, Named, PlatformPhase},
+};
 
-/// Written by Compose of either engine.
-const PROJECT: &str = "com.docker.compose.project";
-/// On containers that a kubelet had Docker make: they are parts of pods.
-const POD: &str = "io.kubernetes.pod.uid";
-/// On the desktops of Kasm Workspaces: the id by which their users and operators know them.
-const KASM: &str = "kasm.kasmid";
 /// The detail with the status of the first process.
 const EXIT_CODE: &str = "exit code";
-/// A shell's and a runtime's way to say that a signal ended the process: the number is above this.
-const SIGNALLED: i64 = 128;
-/// The highest number of a signal.
-const SIGNALS: i64 = 64;
 
-/// The answer to a container's id, as far as it is looked at.
-#[derive(Clone, Debug, Deserialize)]
+/// The answer to a container's id, as far as it is looked at; or what an event says of it. It is kept, so nothing in
+/// it is longer than a name.
+#[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Container {
-    #[serde(rename = "Id")]
+    #[serde(rename = "Id", deserialize_with = "text")]
     id: String,
-    #[serde(rename = "Name")]
+    #[serde(rename = "Name", deserialize_with = "text")]
     name: String,
-    #[serde(default, rename = "Created")]
+    #[serde(default, rename = "Created", deserialize_with = "text")]
     created: String,
     /// The id of its image.
-    #[serde(default, rename = "Image")]
+    #[serde(default, rename = "Image", deserialize_with = "text")]
     image: String,
     #[serde(rename = "State")]
     state: State,
     #[serde(rename = "Config")]
     config: Config,
+    /// Absent of one that only events have told of.
+    #[serde(default, rename = "HostConfig")]
+    host: Option<HostConfig>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 struct State {
-    #[serde(rename = "Status")]
+    #[serde(rename = "Status", deserialize_with = "text")]
     status: String,
     #[serde(default, rename = "OOMKilled")]
     oom_killed: bool,
+    /// Somebody wanted it to end: Podman has this since 4.7, and sets it before it sends the signal. After
+    /// `podman kill` it is set as well, whatever the signal was.
+    #[serde(default, rename = "StoppedByUser")]
+    stopped_by_user: bool,
     #[serde(default, rename = "ExitCode")]
     exit_code: i64,
-    #[serde(default, rename = "StartedAt")]
+    #[serde(default, rename = "StartedAt", deserialize_with = "text")]
     started_at: String,
     #[serde(default, rename = "Health")]
     health: Option<Health>,
@@ -60,90 +63,84 @@ struct State {
 
 #[derive(Clone, Debug, Deserialize)]
 struct Health {
-    #[serde(default, rename = "Status")]
+    #[serde(default, rename = "Status", deserialize_with = "text")]
     status: String,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 struct Config {
     /// The image as whoever made the container wrote it.
-    #[serde(default, rename = "Image")]
+    #[serde(default, rename = "Image", deserialize_with = "image")]
     image: String,
-    #[serde(default, rename = "Labels")]
-    labels: Option<BTreeMap<String, String>>,
+    #[serde(default, rename = "Labels", deserialize_with = "labels")]
+    labels: BTreeMap<String, String>,
 }
 
-/// What its events have told of a container since it was started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Heard {
-    /// Somebody wanted it to end.
-    pub(super) asked: Asked,
-    /// A process of it was killed for memory.
-    pub(super) oom: bool,
-    /// The status with which its first process ended.
-    pub(super) code: Option<i64>,
+#[derive(Clone, Debug, Default, Deserialize)]
+struct HostConfig {
+    #[serde(default, rename = "AutoRemove")]
+    removes_itself: bool,
 }
 
-/// Whether somebody wanted a container to end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Asked {
-    /// No.
-    #[default]
-    No,
-    /// A signal was sent, and Podman does not say which.
-    Perhaps,
-    /// Yes.
-    Yes,
+fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(bounded(&String::deserialize(from)?))
 }
 
-impl Asked {
-    /// By the signal of an event `kill`. What a stop sends otherwise, as systemd wants it, the event `stop`
-    /// makes up for.
-    pub(super) fn by_signal(signal: Option<&str>) -> Self {
-        match signal {
-            None => Self::Perhaps,
-            Some("2" | "3" | "9" | "15" | "SIGINT" | "SIGQUIT" | "SIGKILL" | "SIGTERM") => {
-                Self::Yes
-            }
-            Some(_) => Self::No,
-        }
-    }
+fn image<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(names::image(&String::deserialize(from)?))
 }
 
-impl Heard {
-    /// What follows of it without asking again.
-    pub(super) fn apply(self, facts: &mut Facts) {
-        if let Some(code) = self.code {
-            facts.phase = Some(PlatformPhase::Terminating);
-            facts.end = Some(self.end(code));
-            facts.details.insert(EXIT_CODE, code.to_string());
-        }
-    }
-
-    /// Why it ended with a status, once it has.
-    pub(super) fn end(self, code: i64) -> EndReason {
-        let signal = (SIGNALLED + 1..=SIGNALLED + SIGNALS).contains(&code);
-        match self.asked {
-            Asked::Yes => EndReason::Completed,
-            Asked::Perhaps if signal => EndReason::Completed,
-            // One of its processes was killed for memory, and it ended well all the same.
-            _ if code == 0 => EndReason::Completed,
-            _ if self.oom => EndReason::OomKilled,
-            _ if signal => EndReason::Signal,
-            _ => EndReason::Error,
-        }
-    }
+fn labels<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let all: Option<BTreeMap<String, String>> = Option::deserialize(from)?;
+    Ok(names::kept(&all.unwrap_or_default()))
 }
 
 impl Container {
+    /// One of which no more is known than its id.
+    pub(super) fn unknown(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is removed when it ends, or may be.
+    pub(super) fn may_remove_itself(&self) -> bool {
+        self.host.as_ref().is_none_or(|host| host.removes_itself)
+    }
+
+    /// Takes what an event tells, for one that cannot be asked any more.
+    pub(super) fn take(&mut self, event: &Event) {
+        if let Some(name) = event.attribute("name") {
+            self.name = bounded(name);
+        }
+        if self.config.image.is_empty() {
+            let image = event.attribute("image").unwrap_or_default();
+            image.clone_into(&mut self.config.image);
+            self.config.labels = event.labels();
+        }
+        let status = match event.kind() {
+            "create" => "created",
+            "start" => {
+                // When this life of it began, the event does not say, nor anything of its end.
+                self.created.clear();
+                self.state = State::default();
+                "running"
+            }
+            "unpause" => "running",
+            "pause" => "paused",
+            _ => return,
+        };
+        status.clone_into(&mut self.state.status);
+    }
+
     /// What is known of it; `None` for a part of a pod.
     pub(super) fn facts(&self, engine: Engine, heard: Heard) -> Option<Facts> {
-        let nothing = BTreeMap::new();
         let labels = Labels {
             kind: "label",
-            values: self.config.labels.as_ref().unwrap_or(&nothing),
+            values: &self.config.labels,
         };
-        if labels.get(POD).is_some() {
+        if labels.get(names::POD).is_some() {
             return None;
         }
         let name = self.name.trim_start_matches('/');
@@ -153,6 +150,11 @@ impl Container {
         };
         let heard = Heard {
             oom: heard.oom || self.state.oom_killed,
+            // Of a signal that was heard of it says nothing more.
+            asked: match heard.asked {
+                Asked::No if self.state.stopped_by_user => Asked::Yes,
+                asked => asked,
+            },
             ..heard
         };
         let own_name = Named::new(name, from);
@@ -160,7 +162,7 @@ impl Container {
             is_session: !self.is_pause(),
             session: labels.session().or_else(|| own_name.clone()),
             unique: own_name.or_else(|| names::unique(&self.id)),
-            namespace: labels.named(PROJECT),
+            namespace: labels.named(names::PROJECT),
             template: labels.template(self.image()),
             user: labels.user(),
             phase: self.phase(heard),
@@ -237,14 +239,14 @@ impl Container {
         let health = health.filter(|status| running && !matches!(*status, "" | "none"));
         let found = [
             ("container", Some(name.to_owned())),
-            ("image", Some(self.config.image.clone())),
+            ("image", Some(bounded(&self.config.image))),
             ("health", health.map(str::to_owned)),
             (
                 "state",
                 (state.status == "paused").then(|| "paused".to_owned()),
             ),
             (EXIT_CODE, self.code(heard).map(|code| code.to_string())),
-            ("kasm id", labels.get(KASM).map(str::to_owned)),
+            ("kasm id", labels.get(names::KASM).map(str::to_owned)),
         ];
         let found = found
             .into_iter()

@@ -1,4 +1,4 @@
-//! An engine that answers what it is told to: what real ones do is in `tests/tests/containers.rs`.
+//! An engine that answers what it is told to: what real ones do is in `tests/tests/runtimes.rs`.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::discover::platform::EndReason;
+use crate::discover::platform::{EndReason, PlatformPhase};
 
 const DOCKER_RUNNING: &str = include_str!("recorded/docker-running.json");
 const ID: &str = "352ae2d01b1d3778307e7b129d60a1a58700122da520ff2f48274b21269a266d";
@@ -23,7 +23,16 @@ const LIMIT: Duration = Duration::from_secs(10);
 struct Script {
     list: String,
     containers: BTreeMap<&'static str, String>,
+    /// Status and message instead of the description.
+    refused: BTreeMap<&'static str, (u16, &'static str)>,
+    /// The list, too, is refused.
+    refuses_list: bool,
+    /// How long a description takes.
+    delay: Duration,
+    is_podman: bool,
     asked: Vec<String>,
+    /// By which paths the events were followed.
+    streams: Vec<String>,
 }
 
 struct Engine {
@@ -50,8 +59,10 @@ impl Engine {
         {
             let mut script = engine.script.lock().unwrap();
             script.list = format!("[{}]", listed.join(","));
-            script.containers.insert(ID, DOCKER_RUNNING.to_owned());
-            let other = DOCKER_RUNNING.replace(ID, OTHER).replace("-ada", "-bob");
+            let stays = r#"{"HostConfig":{"AutoRemove":false},"#;
+            let one = DOCKER_RUNNING.replacen('{', stays, 1);
+            let other = one.replace(ID, OTHER).replace("-ada", "-bob");
+            script.containers.insert(ID, one);
             script.containers.insert(OTHER, other);
         }
         engine.listen();
@@ -103,6 +114,7 @@ async fn answer(
     let request = String::from_utf8_lossy(&request[..length]);
     let path = request.split(' ').nth(1).unwrap().to_owned();
     if path.starts_with("/events") {
+        script.lock().unwrap().streams.push(path);
         let mut events = events.subscribe();
         // As Podman: nothing before the first event.
         let mut first = true;
@@ -122,26 +134,48 @@ async fn answer(
         }
         return;
     }
-    let (status, body) = {
+    let (status, body, server, delay) = {
         let mut script = script.lock().unwrap();
-        let mut parts = path.split('/').skip(2);
-        let id = parts.next().unwrap_or_default().to_owned();
-        if path.starts_with("/containers/json") {
-            (200, script.list.clone())
+        let refusal = |message: &str| format!(r#"{{"message":"{message}"}}"#);
+        let own = if script.is_podman {
+            "/v4.0.0/libpod"
         } else {
-            script.asked.push(id.clone());
-            match script.containers.get(id.as_str()) {
-                Some(container) => (200, container.clone()),
-                None => (404, r#"{"message":"No such container"}"#.to_owned()),
+            ""
+        };
+        let server = if script.is_podman {
+            "Libpod/5.4.2"
+        } else {
+            "Docker/20.10"
+        };
+        let delay = script.delay;
+        let (status, body) = if path.starts_with("/containers/json") {
+            if script.refuses_list {
+                (500, refusal("container has already been removed"))
+            } else {
+                (200, script.list.clone())
             }
-        }
+        } else if let Some(rest) = path.strip_prefix(&format!("{own}/containers/")) {
+            let id = rest.strip_suffix("/json").unwrap().to_owned();
+            script.asked.push(id.clone());
+            let id = id.as_str();
+            match (script.refused.get(id), script.containers.get(id)) {
+                (Some((status, message)), _) => (*status, refusal(message)),
+                (None, Some(container)) => (200, container.clone()),
+                (None, None) => (404, refusal("No such container")),
+            }
+        } else {
+            panic!("{path}")
+        };
+        (status, body, server, delay)
     };
+    sleep(delay).await;
     let head = format!(
-        "HTTP/1.1 {status} OK\r\nServer: Docker/20.10 (linux)\r\nContent-Length: {}\r\n\r\n",
+        "HTTP/1.1 {status} OK\r\nServer: {server} (linux)\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(body.as_bytes()).await.unwrap();
+    // Who finds it too long does not read all of it.
+    let _closed = stream.write_all(body.as_bytes()).await;
 }
 
 struct Ear(mpsc::UnboundedSender<Update>);
@@ -181,6 +215,11 @@ impl Told {
             }
         );
         assert!(success, "{update:?}");
+    }
+
+    async fn gone(&mut self, id: &str) {
+        let gone = Update::Gone(Key::Container(id.to_owned()));
+        assert_eq!(self.next().await, gone);
     }
 
     async fn changed(&mut self) -> Facts {
@@ -236,8 +275,222 @@ async fn events_change_what_is_known() {
     engine.say("stop", OTHER, "");
     assert_eq!(told.changed().await.end, Some(EndReason::Completed));
     engine.say("destroy", OTHER, "");
-    let gone = Update::Gone(Key::Container(OTHER.to_owned()));
-    assert_eq!(told.next().await, gone);
+    told.gone(OTHER).await;
+}
+
+/// An engine whose events are followed, and which has the container [`ID`].
+async fn followed(is_podman: bool) -> (Engine, Told) {
+    let engine = Engine::start(&[ID]);
+    engine.script.lock().unwrap().is_podman = is_podman;
+    let mut told = watch(engine.socket(), Watch::Auto);
+    assert_eq!(told.next().await, Update::Up);
+    assert_eq!(told.names().await, ["desk-ada"]);
+    told.success().await;
+    connected(&engine).await;
+    (engine, told)
+}
+
+#[tokio::test]
+async fn a_container_that_is_being_removed_costs_neither_the_stream_nor_its_end() {
+    for (is_podman, refusal) in [
+        (
+            true,
+            (500, "inspecting: container has already been removed"),
+        ),
+        (true, (500, "database is locked")),
+        (false, (404, "No such container")),
+        (false, (409, "removal in progress")),
+        (false, (500, "driver failed to get layer")),
+    ] {
+        let (engine, mut told) = followed(is_podman).await;
+        engine.script.lock().unwrap().refused.insert(ID, refusal);
+        engine.say("die", ID, r#""exitCode":"7","name":"desk-ada""#);
+        let ended = told.changed().await;
+        assert_eq!(ended.details["exit code"], "7", "{refusal:?}");
+        let by_force = refusal.1.contains("already been removed");
+        let end = if by_force {
+            EndReason::Completed
+        } else {
+            EndReason::Error
+        };
+        assert_eq!(ended.end, Some(end), "{refusal:?}");
+        assert_eq!(ended.session.unwrap().name, "desk-ada");
+        engine.say("destroy", ID, "");
+        told.gone(ID).await;
+        engine.say("create", OTHER, "");
+        assert_eq!(told.changed().await.session.unwrap().name, "desk-bob");
+        let streams = engine.script.lock().unwrap().streams.len();
+        assert_eq!(streams, 1, "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_was_never_described_is_what_its_events_say() {
+    for is_podman in [false, true] {
+        let (engine, mut told) = followed(is_podman).await;
+        engine.script.lock().unwrap().containers.remove(OTHER);
+        let known = r#""name":"desk-eve","image":"desks/blender:4.2","sessionscope/user":"eve""#;
+        engine.say("create", OTHER, known);
+        let made = told.changed().await;
+        assert_eq!(made.session.unwrap().name, "desk-eve");
+        assert_eq!(made.template.unwrap().name, "desks/blender");
+        assert_eq!(made.user.unwrap().name, "eve");
+        engine.say("start", OTHER, known);
+        let started = told.changed().await.phase;
+        assert_eq!(started, Some(PlatformPhase::Running));
+        engine.say("rename", OTHER, r#""name":"desk-mallory""#);
+        assert_eq!(told.changed().await.session.unwrap().name, "desk-mallory");
+        let code = if is_podman {
+            "containerExitCode"
+        } else {
+            "exitCode"
+        };
+        engine.say("die", OTHER, &format!(r#""{code}":"3",{known}"#));
+        let ended = told.changed().await;
+        assert_eq!(ended.end, Some(EndReason::Error));
+        assert_eq!(ended.details["exit code"], "3");
+        engine.say("remove", OTHER, known);
+        told.gone(OTHER).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_missed_is_heard_when_the_engine_is_back() {
+    let (mut engine, mut told) = followed(false).await;
+    let ended = seconds_since_epoch();
+    engine.stop().await;
+    sleep(Duration::from_secs(2)).await;
+    {
+        let mut script = engine.script.lock().unwrap();
+        script.list = "[]".to_owned();
+        script.containers.clear();
+    }
+    engine.listen();
+    while told.next().await != Update::Up {}
+    assert_eq!(told.names().await, Vec::<String>::new());
+    told.success().await;
+    connected(&engine).await;
+    let streams = engine.script.lock().unwrap().streams.clone();
+    let since = streams[1].split(['=', '&']).nth(1).unwrap();
+    assert!(since.parse::<u64>().unwrap() <= ended + 1, "{streams:?}");
+    // It is gone by now.
+    engine.say("kill", ID, r#""signal":"9","name":"desk-ada""#);
+    assert_eq!(told.changed().await.session.unwrap().name, "desk-ada");
+    engine.say("die", ID, r#""exitCode":"137","name":"desk-ada""#);
+    assert_eq!(told.changed().await.end, Some(EndReason::Completed));
+    engine.say("destroy", ID, "");
+    told.gone(ID).await;
+}
+
+#[tokio::test]
+async fn a_container_that_its_user_stopped_has_completed_in_every_order_of_the_events() {
+    const DIED: (&str, &str) = ("died", r#""containerExitCode":"143""#);
+    const STOP: (&str, &str) = ("stop", "");
+    const KILL: (&str, &str) = ("kill", "");
+    let end = |code: i64| {
+        let exited = DOCKER_RUNNING.replace("\"running\"", "\"exited\"");
+        exited.replace("\"ExitCode\": 0", &format!("\"ExitCode\": {code}"))
+    };
+    let by_user = end(143).replace("\"Dead\"", "\"StoppedByUser\": true, \"Dead\"");
+    let gone = (500, "container has already been removed");
+    let completed = Some(EndReason::Completed);
+    for (case, events, described, refusal, wanted) in [
+        ("no stop at all", &[DIED][..], &by_user, None, completed),
+        ("stop first", &[STOP, DIED][..], &end(143), None, completed),
+        ("stop last", &[DIED, STOP][..], &end(143), None, completed),
+        ("both", &[STOP, DIED][..], &by_user, None, completed),
+        ("a kill", &[KILL, DIED][..], &end(143), None, completed),
+        (
+            "removed by force",
+            &[DIED][..],
+            &end(143),
+            Some(gone),
+            completed,
+        ),
+        (
+            "stopped, then removed",
+            &[STOP, DIED][..],
+            &end(143),
+            Some(gone),
+            completed,
+        ),
+        (
+            "nobody",
+            &[DIED][..],
+            &end(143),
+            None,
+            Some(EndReason::Signal),
+        ),
+    ] {
+        for delay in [Duration::ZERO, Duration::from_millis(50)] {
+            let (engine, mut told) = followed(true).await;
+            {
+                let mut script = engine.script.lock().unwrap();
+                script.containers.insert(ID, described.clone());
+                script.refused.extend(refusal.map(|refusal| (ID, refusal)));
+                script.delay = delay;
+            }
+            for (action, attributes) in events {
+                engine.say(action, ID, attributes);
+            }
+            engine.say("remove", ID, "");
+            // What was said last before it was gone.
+            let mut last = None;
+            while let Update::Changed(_, facts) = told.next().await {
+                last = facts.end;
+            }
+            assert_eq!(last, wanted, "{case} {delay:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_long_is_an_error_of_its_own() {
+    let long = |mib: usize| "x".repeat(mib << 20);
+    let (engine, mut told) = followed(false).await;
+    {
+        let mut script = engine.script.lock().unwrap();
+        let label = format!("\"x\": \"{}\", \"sessionscope/user\"", long(5));
+        let described = DOCKER_RUNNING.replace("\"sessionscope/user\"", &label);
+        script
+            .containers
+            .insert(OTHER, described.replace(ID, OTHER));
+        script.list = format!(r#"[{{"Id":"{ID}"}},{{"Id":"{OTHER}"}}]"#);
+    }
+    // An event that is too long: what has happened, a comparison finds.
+    engine.say("create", OTHER, &format!(r#""x":"{}""#, long(5)));
+    assert_eq!(told.names().await, ["desk-ada"]);
+    told.success().await;
+
+    // A list that is too long, or refused, costs the comparison only.
+    for refuses_list in [false, true] {
+        {
+            let mut script = engine.script.lock().unwrap();
+            script.list = format!(r#"["{}"]"#, long(17));
+            script.refuses_list = refuses_list;
+        }
+        engine.say("create", OTHER, &format!(r#""x":"{}""#, long(5)));
+        let update = told.next().await;
+        let outcome = match update {
+            Update::Reconciled { outcome, .. } => outcome,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(outcome, Outcome::Error(_)), "{outcome:?}");
+        let code = if refuses_list { "4" } else { "5" };
+        engine.say("die", ID, &format!(r#""exitCode":"{code}""#));
+        assert_eq!(told.changed().await.details["exit code"], code);
+    }
+    assert_eq!(engine.script.lock().unwrap().streams.len(), 1);
+
+    // Where nothing else is known, it says what to do.
+    engine.script.lock().unwrap().refuses_list = false;
+    let mut told = watch(engine.socket(), Watch::Auto);
+    assert!(matches!(told.next().await, Update::Reconciled { .. }));
+    let Update::Down(reason) = told.next().await else {
+        panic!("it is down")
+    };
+    let (_, reason) = reason.split_once("%7D: ").unwrap();
+    assert_eq!(reason, "longer than 16 MiB: shorten the labels");
 }
 
 #[tokio::test]
@@ -330,12 +583,4 @@ async fn an_engine_that_is_not_here_is_said_once() {
     assert!(matches!(told.next().await, Update::Reconciled { outcome, .. } if outcome == error));
     assert_eq!(told.next().await, Update::Down(reason));
     assert!(matches!(told.next().await, Update::Reconciled { outcome, .. } if outcome == error));
-}
-
-#[test]
-fn filters_are_json_in_a_query() {
-    assert_eq!(
-        filters(&[("status", &["paused"])]),
-        "%7B%22status%22%3A%5B%22paused%22%5D%7D"
-    );
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     config::Config,
+    discover::rules::LONGEST,
     fuzz::{self, in_proportion, text_like},
 };
 
@@ -302,6 +303,36 @@ fn a_pod_of_which_little_is_known_is_no_error() {
     let bare: Pod = serde_json::from_value(json!({"metadata": {"uid": "u"}})).unwrap();
     let (_, bare) = facts(&bare, &settings).unwrap();
     assert_eq!((bare.session, bare.phase, bare.end), (None, None, None));
+}
+
+#[test]
+fn nothing_that_is_kept_of_a_pod_is_longer_than_a_name() {
+    let long = "x".repeat(1 << 18);
+    let facts = read(|pod| {
+        pod["metadata"]["name"] = json!(long);
+        pod["metadata"]["namespace"] = json!(long);
+        pod["metadata"]["annotations"] = json!({"hub.jupyter.org/username": long});
+        pod["spec"]["containers"][0]["image"] = json!(long);
+        pod["status"]["reason"] = json!(long);
+        pod["status"]["qosClass"] = json!(long);
+        let main = &mut pod["status"]["containerStatuses"][1];
+        main["image"] = json!(long);
+        main["state"] = json!({"waiting": {"reason": long}});
+        main["lastState"] = terminated(1, &long);
+        main["restartCount"] = json!(1);
+    });
+    let names = [
+        &facts.session,
+        &facts.unique,
+        &facts.namespace,
+        &facts.template,
+        &facts.user,
+    ];
+    let names = names.map(|named| named.as_ref().unwrap().name.as_str());
+    let details = facts.details.values().map(String::as_str);
+    let mut kept = names.into_iter().chain(details);
+    assert!(kept.all(|text| text.chars().count() <= LONGEST));
+    assert_eq!(facts.details.len(), 7);
 }
 
 /// A notebook that runs, one whose image is not there, and one that was deleted after it had failed.

@@ -4,7 +4,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fuzz::{self, bytes_like, in_proportion};
+use crate::{
+    discover::{platform::EndReason, rules::LONGEST},
+    fuzz::{self, bytes_like, in_proportion},
+};
 
 const DOCKER_RUNNING: &str = include_str!("../recorded/docker-running.json");
 const DOCKER_STOPPED: &str = include_str!("../recorded/docker-stopped.json");
@@ -80,47 +83,6 @@ fn a_container_that_somebody_stopped_has_ended_well() {
 }
 
 #[test]
-fn statuses_are_reasons() {
-    use Asked::{No, Perhaps, Yes};
-    use EndReason::{Completed, Error, OomKilled, Signal};
-    for (code, oom, asked, reason) in [
-        (0, false, No, Completed),
-        (3, false, No, Error),
-        (128, false, No, Error),
-        (137, false, No, Signal),
-        (192, false, No, Signal),
-        (193, false, No, Error),
-        (137, true, No, OomKilled),
-        // A part of it was killed for memory, and it went on.
-        (0, true, No, Completed),
-        (7, false, Yes, Completed),
-        (137, true, Yes, Completed),
-        (137, false, Perhaps, Completed),
-        (1, false, Perhaps, Error),
-    ] {
-        let heard = Heard {
-            asked,
-            oom,
-            code: None,
-        };
-        assert_eq!(heard.end(code), reason, "{code} {oom} {asked:?}");
-    }
-}
-
-#[test]
-fn only_some_signals_ask_to_end() {
-    for (signal, asked) in [
-        (Some("15"), Asked::Yes),
-        (Some("SIGKILL"), Asked::Yes),
-        (Some("1"), Asked::No),
-        (Some("SIGUSR1"), Asked::No),
-        (None, Asked::Perhaps),
-    ] {
-        assert_eq!(Asked::by_signal(signal), asked, "{signal:?}");
-    }
-}
-
-#[test]
 fn what_is_heard_of_the_end_comes_before_what_is_read() {
     let container = container(DOCKER_RUNNING);
     let heard = Heard {
@@ -130,17 +92,93 @@ fn what_is_heard_of_the_end_comes_before_what_is_read() {
     let asked = container.facts(Engine::Docker, heard).unwrap();
     assert_eq!(asked.end, Some(EndReason::Error));
     assert_eq!(asked.phase, Some(PlatformPhase::Terminating));
-    // The same without asking again, but for what only a running container has.
-    let mut told = docker(DOCKER_RUNNING);
-    heard.apply(&mut told);
-    assert_eq!(told.end, asked.end);
-    assert_eq!(told.phase, asked.phase);
-    assert_eq!(told.details["exit code"], asked.details["exit code"]);
+    assert_eq!(asked.details["exit code"], "3");
+}
+
+#[test]
+fn podman_says_that_somebody_stopped_a_container_unless_it_was_a_signal_of_its_own() {
+    let exited = PODMAN_EXITED.replace("\"ExitCode\": 3", "\"ExitCode\": 143");
+    let stopped = exited.replace("\"OOMKilled\"", "\"StoppedByUser\": true, \"OOMKilled\"");
+    let end = |text: &str, heard| container(text).facts(Engine::Podman, heard).unwrap().end;
+    assert_eq!(end(&exited, Heard::default()), Some(EndReason::Signal));
+    assert_eq!(end(&stopped, Heard::default()), Some(EndReason::Completed));
+    // `podman kill --signal HUP` sets it too, and the container goes on for days.
+    let failed = stopped.replace("143", "1");
+    let signalled = end(&failed, asked(Asked::Perhaps));
+    assert_eq!(signalled, Some(EndReason::Error));
+    assert_eq!(end(&failed, Heard::default()), Some(EndReason::Completed));
+}
+
+#[test]
+fn what_events_tell_makes_up_for_a_description() {
+    let event = |action: &str, attributes: &str| -> Event {
+        let text = format!(
+            r#"{{"Action":"{action}","Actor":{{"ID":"x","Attributes":{{{attributes}}}}}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    };
+    let mut container = Container::unknown(&"35".repeat(32));
+    let made = r#""name":"desk-ada","image":"desks/blender:4.2","sessionscope/user":"ada","x":"y""#;
+    container.take(&event("create", made));
+    let facts = container.facts(Engine::Docker, Heard::default()).unwrap();
+    let name = Named::new("desk-ada", "docker name");
+    assert_eq!((&facts.session, &facts.unique), (&name, &name));
+    assert_eq!(facts.template, Named::new("desks/blender", "image"));
+    assert_eq!(facts.user, Named::new("ada", "label sessionscope/user"));
+    assert_eq!(facts.phase, Some(PlatformPhase::Pending));
+    assert_eq!((facts.created, facts.end), (None, None));
+
+    container.take(&event(
+        "rename",
+        r#""name":"desk-bob","oldName":"/desk-ada""#,
+    ));
+    container.take(&event("start", made.replace("ada", "bob").as_str()));
+    let heard = Heard {
+        code: Some(7),
+        ..Heard::default()
+    };
+    let facts = container.facts(Engine::Docker, heard).unwrap();
+    assert_eq!(facts.session, Named::new("desk-bob", "docker name"));
+    assert_eq!(facts.end, Some(EndReason::Error));
+    // What was read of an earlier life is not of this one.
+    let mut container = self::container(DOCKER_STOPPED);
+    container.take(&event("start", ""));
+    let facts = container.facts(Engine::Docker, Heard::default()).unwrap();
+    assert_eq!(facts.phase, Some(PlatformPhase::Running));
+    assert_eq!((facts.created, facts.end), (None, None));
+    assert_eq!(facts.namespace.unwrap().name, "lab");
+}
+
+#[test]
+fn nothing_that_is_kept_of_a_container_is_longer_than_a_name() {
+    let long = "x".repeat(1 << 20);
+    let text = DOCKER_RUNNING
+        .replace(
+            "sessionscope/user\": \"ada",
+            &format!("kasm.kasmid\": \"{long}"),
+        )
+        .replace("registry.example/desks/blender:4.2", &long)
+        .replace("/desk-ada", &long)
+        .replace("\"lab\"", &format!("\"{long}\""));
+    let container = container(&text);
+    let facts = container.facts(Engine::Docker, Heard::default()).unwrap();
+    let names = [
+        &facts.session,
+        &facts.unique,
+        &facts.namespace,
+        &facts.template,
+    ];
+    let names = names.map(|named| named.as_ref().unwrap().name.as_str());
+    let details = facts.details.values().map(String::as_str);
+    let mut kept = names.into_iter().chain(details);
+    assert!(kept.all(|text| text.chars().count() <= LONGEST));
+    assert_eq!(facts.details.len(), 4);
+    assert!(format!("{container:?}").len() < 4096);
 }
 
 #[test]
 fn parts_of_pods_are_not_told_of_and_pause_containers_are_no_sessions() {
-    let labelled = DOCKER_RUNNING.replace("sessionscope/user", POD);
+    let labelled = DOCKER_RUNNING.replace("sessionscope/user", names::POD);
     let facts = container(&labelled).facts(Engine::Docker, Heard::default());
     assert_eq!(facts, None);
     let pause = DOCKER_RUNNING.replace("desks/blender:4.2", "pause:3.9");
@@ -163,7 +201,7 @@ fn an_image_that_is_named_by_its_id_is_no_template() {
 
 #[test]
 fn desktops_of_kasm_say_their_id() {
-    let facts = docker(&DOCKER_RUNNING.replace("sessionscope/user", KASM));
+    let facts = docker(&DOCKER_RUNNING.replace("sessionscope/user", names::KASM));
     assert_eq!(facts.details["kasm id"], "ada");
 }
 
