@@ -33,38 +33,18 @@ use Lane::{Alone, Beside};
 /// One that is not named runs alone.
 const LANES: [(&str, Lane, &str); 35] = [
     ("budget", Beside, "waits for samples"),
-    (
-        "crowd",
-        Beside,
-        "comes and goes once a second; memory is the agent's own",
-    ),
+    ("crowd", Beside, "memory is the agent's own"),
     (
         "gpu_faults",
         Beside,
         "its agent has priority, and is judged by when the CPUs stood still for that",
     ),
     ("gpu_lists", Beside, "waits for rounds of the GPUs"),
-    (
-        "kubernetes",
-        Beside,
-        "waits for the watch of its own API server",
-    ),
+    ("kubernetes", Beside, "waits for its own API server"),
     ("gpu_hangs", Beside, "as gpu_faults"),
-    (
-        "logind",
-        Beside,
-        "a bus, a logind and a /run of its own; waits for comparisons",
-    ),
-    (
-        "prometheus",
-        Beside,
-        "compares two accounts of the same waits, however long they are",
-    ),
-    (
-        "gpu_churn",
-        Beside,
-        "exact to a sample of each process, of the driver's clock",
-    ),
+    ("logind", Beside, "a bus and a logind of its own"),
+    ("prometheus", Beside, "two accounts of the same waits"),
+    ("gpu_churn", Beside, "exact by the driver's clock"),
     ("gpu_layout", Beside, "as gpu_faults"),
     (
         "runtimes",
@@ -109,21 +89,13 @@ const LANES: [(&str, Lane, &str); 35] = [
         Alone,
         "waits and switches within 1 % of the kernel's account",
     ),
-    (
-        "turnover",
-        Alone,
-        "sessions end within tens of milliseconds",
-    ),
+    ("turnover", Alone, "sessions end within tens of ms"),
     (
         "sessions",
         Alone,
         "sessions are adopted within milliseconds",
     ),
-    (
-        "tenants",
-        Alone,
-        "its agents have the built-in rules, which take cgroups of other tests",
-    ),
+    ("tenants", Alone, "takes cgroups of other tests"),
     ("memory", Alone, "the pressure of the whole machine"),
     ("net", Alone, "round-trip times"),
     ("netem", Alone, "delays and losses"),
