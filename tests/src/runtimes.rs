@@ -126,12 +126,13 @@ impl Engine {
     /// The paths of its containers' cgroups, as a rule has them.
     pub fn pattern(&self) -> String {
         let id = "(?<container>(?<session>[0-9a-f]{12})[0-9a-f]{52})";
-        format!("^{}/(?:libpod-)?{id}$", self.tree.path())
+        format!("^{}/(?:desks/libpod-)?{id}$", self.tree.path())
     }
 
     /// Starts a container that runs `script` in a shell, with more options.
     pub fn run(&self, name: &str, options: &[&str], script: &str) {
-        let parent = self.tree.path();
+        // Not the tree itself: without systemd Podman takes no parent that is called like a slice.
+        let parent = format!("{}/desks", self.tree.path());
         let mut arguments = vec!["run", "--detach", "--network", "none", "--name", name];
         // Docker gives it to all of its containers.
         if self.kind == Kind::Podman {

@@ -23,8 +23,10 @@ impl Agent {
         if !self.hierarchy.made(id, parent, name) {
             return false;
         }
-        self.recognition.judge(id, &self.hierarchy, &self.rules);
-        self.visit(id, Instant::now());
+        let now = Instant::now();
+        self.recognition
+            .judge(id, &self.hierarchy, &self.rules, now);
+        self.visit(id, now);
         true
     }
 
@@ -36,7 +38,9 @@ impl Agent {
 
     /// Judges every cgroup, by rules that are new.
     pub(super) fn judge_all(&mut self) {
-        self.recognition.judge_all(&self.hierarchy, &self.rules);
+        let now = Instant::now();
+        self.recognition
+            .judge_all(&self.hierarchy, &self.rules, now);
         self.reconcile();
     }
 
@@ -100,7 +104,7 @@ impl Agent {
     /// A cgroup is gone.
     fn forget(&mut self, id: u64) {
         self.hierarchy.removed(id);
-        if let Some(key) = self.recognition.removed(id) {
+        if let Some(key) = self.recognition.removed(id, Instant::now()) {
             self.directory.release(&key);
         }
     }
@@ -120,7 +124,8 @@ impl Agent {
             self.forget(id);
         }
         for id in rescan.appeared {
-            self.recognition.judge(id, &self.hierarchy, &self.rules);
+            self.recognition
+                .judge(id, &self.hierarchy, &self.rules, began);
         }
         self.reconcile();
     }

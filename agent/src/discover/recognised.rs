@@ -9,6 +9,7 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -20,6 +21,9 @@ use super::{
 /// Sessions that a user may make in one service manager: more than a desktop has containers, and few enough to
 /// leave the others their places.
 const OF_A_USER: usize = 16;
+/// How long one that is gone counts: its slot is read for the last time and rests, twice
+/// [`crate::session::slots::REST`], and a sample is taken in between.
+const GONE_COUNTS: Duration = Duration::from_secs(6);
 
 /// A cgroup that a rule takes.
 #[derive(Clone, Debug)]
@@ -42,6 +46,8 @@ pub struct Recognition {
     by_key: HashMap<Key, BTreeSet<u64>>,
     /// Sessions in each user's service manager.
     of_users: HashMap<u64, BTreeSet<u64>>,
+    /// When sessions went from there.
+    gone: HashMap<u64, Vec<Instant>>,
     /// Service managers whose users have made one too many since this was asked for the last time.
     exceeded: Vec<u64>,
     /// Rules that matched where they are not believed, of which the log has been told.
@@ -50,7 +56,7 @@ pub struct Recognition {
 
 impl Recognition {
     /// Judges a cgroup that is new, after all above it.
-    pub fn judge(&mut self, id: u64, hierarchy: &Hierarchy, rules: &Rules) {
+    pub fn judge(&mut self, id: u64, hierarchy: &Hierarchy, rules: &Rules, now: Instant) {
         let Some(path) = hierarchy.path(id) else {
             return;
         };
@@ -76,7 +82,7 @@ impl Recognition {
             below: rule.below(),
             manager: above.1.filter(|_| above.0 == Standing::User),
         };
-        if !self.has_room(&recognised) {
+        if !self.has_room(&recognised, now) {
             self.exceeded.extend(recognised.manager);
             return;
         }
@@ -87,24 +93,29 @@ impl Recognition {
     }
 
     /// Judges every cgroup anew: the rules have changed.
-    pub fn judge_all(&mut self, hierarchy: &Hierarchy, rules: &Rules) {
+    pub fn judge_all(&mut self, hierarchy: &Hierarchy, rules: &Rules, now: Instant) {
         (self.cgroups, self.by_key) = (HashMap::new(), HashMap::new());
         self.of_users.clear();
         self.disbelieved.clear();
         for id in hierarchy.in_order() {
-            self.judge(id, hierarchy, rules);
+            self.judge(id, hierarchy, rules, now);
         }
     }
 
     /// Forgets a cgroup; says which session of a platform has none any more.
-    pub fn removed(&mut self, id: u64) -> Option<Key> {
+    pub fn removed(&mut self, id: u64, now: Instant) -> Option<Key> {
         let recognised = self.cgroups.remove(&id)?;
         self.of_users.remove(&id);
+        self.gone.remove(&id);
         if let Some(sessions) = recognised
             .manager
             .and_then(|manager| self.of_users.get_mut(&manager))
         {
             sessions.remove(&id);
+            self.gone
+                .entry(recognised.manager.unwrap_or_default())
+                .or_default()
+                .push(now);
         }
         let Verdict::Session(identity) = recognised.verdict else {
             return None;
@@ -146,15 +157,14 @@ impl Recognition {
 
     /// Who may make cgroups where this one is, and the nearest one above that a rule takes.
     fn standing(&self, id: u64, hierarchy: &Hierarchy) -> (Standing, Option<u64>) {
-        let (mut above, mut roots) = (hierarchy.parent(id), true);
-        while let Some(at) = above {
+        let above = || std::iter::successors(hierarchy.parent(id), |at| hierarchy.parent(*at));
+        // First what costs no system call: a tenant chooses the depth.
+        for at in above() {
             if let Some(place) = self.cgroups.get(&at) {
                 return (place.below, Some(at));
             }
-            roots = roots && hierarchy.is_roots(at);
-            above = hierarchy.parent(at);
         }
-        let whose = if roots {
+        let whose = if above().all(|at| hierarchy.is_roots(at)) {
             Standing::Platform
         } else {
             Standing::Tenant
@@ -162,11 +172,14 @@ impl Recognition {
         (whose, None)
     }
 
-    fn has_room(&self, recognised: &Recognised) -> bool {
-        let sessions = recognised
-            .manager
-            .and_then(|manager| self.of_users.get(&manager));
-        sessions.is_none_or(|sessions| sessions.len() < OF_A_USER)
+    fn has_room(&mut self, recognised: &Recognised, now: Instant) -> bool {
+        let Some(manager) = recognised.manager else {
+            return true;
+        };
+        let living = self.of_users.get(&manager).map_or(0, BTreeSet::len);
+        let gone = self.gone.entry(manager).or_default();
+        gone.retain(|at| now.duration_since(*at) < GONE_COUNTS);
+        living + gone.len() < OF_A_USER
     }
 
     /// Says what joins a session with its platform. What a user has made is joined with the user alone: another

@@ -210,7 +210,7 @@ impl Rule {
         let ground = if definition.trust {
             Ground::Anywhere
         } else {
-            Ground::Platform
+            Ground::Configured
         };
         let mut rule = Self::with(definition, effect, decoding)?;
         (rule.ground, rule.configured) = (ground, true);

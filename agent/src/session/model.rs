@@ -166,8 +166,6 @@ pub struct Session {
     pub gpu_fault: Option<u32>,
     /// What its platform last said of it.
     pub platform: Option<Arc<Facts>>,
-    /// Since when its platform says that it is over, while its cgroups are still there.
-    pub over_since: Option<Instant>,
     /// Where it is in its life, at the last sample.
     pub phase: Phase,
     /// Since when, nanoseconds since boot; `None` while it is in the phase in which the agent found it.

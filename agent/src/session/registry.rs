@@ -84,7 +84,7 @@ pub struct Registry {
     overflowed: HashSet<u64>,
     overflowed_total: u64,
     /// Removed cgroups whose threads may still be switched for the last time.
-    expiring: Vec<(Instant, u64)>,
+    expiring: HashMap<u64, Instant>,
     /// A change that the kernel has not been told of.
     unpublished: bool,
     /// A session has a cgroup since the last sample that may have had processes and connections already.
@@ -131,7 +131,7 @@ impl Registry {
             waiting: HashSet::new(),
             overflowed: HashSet::new(),
             overflowed_total: 0,
-            expiring: Vec::new(),
+            expiring: HashMap::new(),
             unpublished: false,
             adopted: false,
             recount: false,
@@ -317,7 +317,7 @@ impl Registry {
         self.forget(id, now);
         // Whether or not it was a session's: the kernel may have given it its parent's slot, and the event
         // of its making may have been lost.
-        self.expiring.push((now, id));
+        self.expiring.insert(id, now);
     }
 
     /// Forgets every cgroup that is not there any more.
@@ -371,7 +371,7 @@ impl Registry {
             session.roots.insert(id);
         }
         // One that a scan has missed and found again.
-        self.expiring.retain(|&(_, gone)| gone != id);
+        self.expiring.remove(&id);
         self.memberships.insert(
             id,
             Membership {

@@ -50,7 +50,7 @@ impl Node {
     fn recognition(&self) -> (Recognition, Vec<(String, Identity)>) {
         let hierarchy = Hierarchy::scan(self.tree.path()).unwrap();
         let mut recognition = Recognition::default();
-        recognition.judge_all(&hierarchy, &self.rules);
+        recognition.judge_all(&hierarchy, &self.rules, Instant::now());
         let sessions = recognition.cgroups.values().filter_map(|one| {
             let Verdict::Session(identity) = &one.verdict else {
                 return None;
@@ -151,14 +151,19 @@ fn a_user_has_so_many_sessions_and_the_others_keep_their_places() {
     let mut made = recognition.of_key(&user);
     assert_eq!(made.len(), OF_A_USER + 1);
     made.retain(|id| recognition.get(*id).unwrap().manager.is_some());
-    assert_eq!(recognition.removed(made[0]), None);
+    let now = Instant::now();
+    assert_eq!(recognition.removed(made[0], now), None);
     let hierarchy = Hierarchy::scan(node.tree.path()).unwrap();
     let left_out = hierarchy.in_order().into_iter().filter(|id| {
         let path = hierarchy.path(*id).unwrap();
         path.ends_with(b".scope") && recognition.get(*id).is_none() && *id != made[0]
     });
     let left_out: Vec<u64> = left_out.collect();
-    recognition.judge(left_out[0], &hierarchy, &node.rules);
+    // Not at once: whoever makes and removes them without end would use up the slots that rest.
+    recognition.judge(left_out[0], &hierarchy, &node.rules, now);
+    assert!(recognition.get(left_out[0]).is_none());
+    assert_eq!(recognition.take_exceeded().len(), 1);
+    recognition.judge(left_out[0], &hierarchy, &node.rules, now + GONE_COUNTS);
     assert!(recognition.get(left_out[0]).is_some());
     assert!(recognition.take_exceeded().is_empty());
 }
@@ -175,7 +180,30 @@ fn a_platforms_word_concerns_the_cgroups_that_have_its_id_until_they_are_gone() 
     let key = Key::Pod(uid.to_owned());
     let cgroups = recognition.of_key(&key);
     assert_eq!(cgroups.len(), 2);
-    assert_eq!(recognition.removed(cgroups[0]), None);
-    assert_eq!(recognition.removed(cgroups[1]), Some(key.clone()));
+    assert_eq!(recognition.removed(cgroups[0], Instant::now()), None);
+    assert_eq!(
+        recognition.removed(cgroups[1], Instant::now()),
+        Some(key.clone())
+    );
     assert!(recognition.of_key(&key).is_empty());
+}
+
+#[test]
+fn a_container_of_a_pod_of_podman_is_found_below_what_looks_like_a_container() {
+    let pod = "7".repeat(64);
+    let node = Node::new(&[
+        &format!("libpod_parent/{pod}/libpod-{VICTIM}"),
+        &format!("desks/{pod}/{VICTIM}"),
+    ]);
+    let sessions = node.sessions();
+    let named: Vec<_> = sessions
+        .iter()
+        .map(|(path, identity)| (path.rsplit('/').next().unwrap(), identity.must_be_named))
+        .collect();
+    let container = format!("libpod-{VICTIM}");
+    assert_eq!(
+        named,
+        [(&*pod, true), (&*pod, true), (&*container, false)],
+        "{sessions:?}"
+    );
 }

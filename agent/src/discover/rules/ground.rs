@@ -3,8 +3,10 @@
 /// Where a rule is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ground {
-    /// Where only root makes cgroups, below no session.
+    /// Where only root makes cgroups, below no session: where the platform makes its own.
     Platform,
+    /// The same place, for a rule of the configuration.
+    Configured,
     /// There, too, and only if the platform itself names the id: the layout alone says too little.
     Named,
     /// In the service manager of a user, who makes containers without root.
@@ -20,6 +22,9 @@ pub enum Standing {
     Platform,
     /// A user, in the service manager that systemd has given to that user.
     User,
+    /// Root, or a tenant if a container is what it looks like: only its runtime knows. Where platforms make cgroups of
+    /// their own nothing stands below one that is a container.
+    Candidate,
     /// A tenant: a session is above, or a directory that is not root's.
     Tenant,
 }
@@ -28,7 +33,8 @@ impl Ground {
     /// Whether a rule of this ground is believed there.
     pub(super) fn holds(self, standing: Standing) -> bool {
         match self {
-            Self::Platform | Self::Named => standing == Standing::Platform,
+            Self::Platform => matches!(standing, Standing::Platform | Standing::Candidate),
+            Self::Configured | Self::Named => standing == Standing::Platform,
             Self::User => standing == Standing::User,
             Self::Anywhere => true,
         }

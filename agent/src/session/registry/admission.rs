@@ -43,6 +43,12 @@ impl Registry {
         let over = self.live() >= self.max_sessions;
         let slot = if over { None } else { self.slots.take() };
         let Some(slot) = slot else {
+            // What a user makes is never nobody's: without a place of its own it is a part of the user's session.
+            let manager = identity.within.as_ref().and(found.parent);
+            if let Some(above) = manager.and_then(|id| self.memberships.get(&id)) {
+                self.attach(found.id, above.session, false, table);
+                return;
+            }
             self.waiting.insert(found.id);
             // The kernel may have given it an outer session's slot; until there is room it is nobody's.
             self.take_out(found.id, table);
@@ -114,7 +120,6 @@ impl Registry {
                 xid_processes: HashMap::new(),
                 gpu_fault: None,
                 platform: None,
-                over_since: None,
                 phase: Phase::Pending,
                 phase_since_ns: birth.and(started_ns),
                 looked: false,

@@ -53,22 +53,16 @@ impl Registry {
     }
 
     /// Ends the sessions that are over by the word of their platforms and whose cgroups are still there: on a
-    /// node with both hierarchies a runtime may leave those of version 2 behind. While somebody is in one it goes on
-    /// for a while: whoever has forced a pod's deletion has not ended its processes.
+    /// node with both hierarchies a runtime may leave those of version 2 behind. One in which somebody still is goes
+    /// on: whoever forces a pod's deletion has not ended its processes, and a user who lingers has logged out.
     pub(super) fn close_those_over(&mut self, table: &mut impl SlotTable, now: Instant) {
-        let mut over = Vec::new();
-        for (serial, session) in &mut self.sessions {
+        let is_over = |session: &Session| {
             let facts = session.platform.as_ref().filter(|_| session.is_live());
-            if !facts.is_some_and(|facts| facts.gone || facts.end.is_some()) {
-                session.over_since = None;
-                continue;
-            }
-            let since = *session.over_since.get_or_insert(now);
-            let is_empty = session.counts.census.is_none_or(|c| c.processes == 0);
-            if is_empty || now.duration_since(since) >= WORD {
-                over.push(*serial);
-            }
-        }
+            let said = facts.is_some_and(|facts| facts.gone || facts.end.is_some());
+            said && session.counts.census.is_none_or(|c| c.processes == 0)
+        };
+        let over = self.sessions.iter().filter(|(_, session)| is_over(session));
+        let over: Vec<Serial> = over.map(|(serial, _)| *serial).collect();
         for serial in over {
             self.close(serial, table, now);
         }

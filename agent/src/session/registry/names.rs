@@ -8,7 +8,8 @@
 //! 2. its name with the first eight characters of the platform's id, or with its runtime (`101-lxc`);
 //! 3. the same with eight digits of a digest of its origin.
 //!
-//! One that has such a name keeps it, over a restart of the agent as well.
+//! One that has such a name keeps it, over a restart of the agent as well. What a user makes in a service manager has
+//! that manager in its name from the beginning, so that no user takes the name of another session.
 
 use std::sync::Arc;
 
@@ -42,18 +43,20 @@ impl Registry {
         let old = session.key();
         // Who uses it, and where its names are from, may have changed all the same.
         session.identity = identity;
-        if old == now {
+        if self.labels.get(&now) == Some(&serial) {
             return;
         }
         // It has labels of its own again.
         session.superseded &= is_over(session);
-        tracing::info!(
-            session = now.0,
-            namespace = now.1,
-            template = now.2,
-            before = old.0,
-            "session renamed"
-        );
+        if old != now {
+            tracing::info!(
+                session = now.0,
+                namespace = now.1,
+                template = now.2,
+                before = old.0,
+                "session renamed"
+            );
+        }
         if self.labels.get(&old) == Some(&serial) {
             self.labels.remove(&old);
         }
@@ -158,6 +161,15 @@ fn names(identity: &Identity, origin: &Origin) -> Vec<Named> {
     };
     let own = own.map(apart);
     let digest = apart(format!("{:08x}", digest_of(origin)));
+    if let Some(manager) = &identity.within {
+        let manager = manager.text();
+        let manager = manager.strip_suffix(".service").unwrap_or(manager);
+        let users = Named {
+            name: format!("{}-{manager}", wanted.name),
+            from: "name of the user's service manager".to_owned(),
+        };
+        return vec![users, digest];
+    }
     let unique = identity.unique.clone();
     let others = unique.into_iter().chain(own).chain([digest]);
     let mut names = vec![wanted.clone()];

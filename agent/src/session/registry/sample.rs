@@ -69,8 +69,8 @@ impl Registry {
         }
         self.close_those_over(table, now);
         self.count_ends(now);
-        let expired = |since: &Instant| now.duration_since(*since) >= REST;
-        for (_, id) in self.expiring.extract_if(.., |(since, _)| expired(since)) {
+        let expired = |since: &mut Instant| now.duration_since(*since) >= REST;
+        for (id, _) in self.expiring.extract_if(|_, since| expired(since)) {
             self.unpublished |= table.unassign(id);
         }
         let linger = self.linger;

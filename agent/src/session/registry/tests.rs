@@ -222,6 +222,69 @@ fn a_session_that_its_platform_says_is_over_ends_though_its_cgroups_stay() {
 }
 
 #[test]
+fn a_session_that_somebody_is_in_goes_on_whatever_its_platform_says() {
+    let (mut r, mut t) = (registry(8), FakeTable::default());
+    let start = Instant::now();
+    appear(&mut r, &mut t, 1, of_pod("desk", "x"));
+    t.alive.insert(t.published[&1], 1);
+    let gone = Arc::new(Facts {
+        is_session: true,
+        gone: true,
+        ..Facts::default()
+    });
+    r.sample(&mut t, start);
+    r.take_platforms(|_| Some(Arc::clone(&gone)));
+    for minutes in 0..10 {
+        r.sample(&mut t, start + MINUTE * minutes);
+    }
+    assert_eq!(names(&r), ["desk"]);
+}
+
+#[test]
+fn one_that_lost_its_name_on_the_way_out_and_stays_is_shown_again() {
+    let (mut r, mut t) = (registry(8), FakeTable::default());
+    let says = |phase: Option<PlatformPhase>| {
+        move |_: &PlatformKey| {
+            Some(Arc::new(Facts {
+                is_session: true,
+                phase,
+                ..Facts::default()
+            }))
+        }
+    };
+    appear(&mut r, &mut t, 1, of_pod("user-1000", "x"));
+    r.take_platforms(says(Some(PlatformPhase::Terminating)));
+    appear(&mut r, &mut t, 2, identity("user-1000"));
+    assert_eq!(r.sessions().count(), 1);
+    r.vanish(2, Instant::now());
+    r.take_platforms(says(None));
+    appear(&mut r, &mut t, 1, of_pod("user-1000", "x"));
+    assert_eq!(names(&r), ["user-1000"]);
+    assert_eq!((r.live(), r.sessions().count()), (1, 1));
+}
+
+#[test]
+fn what_a_user_makes_has_the_manager_in_its_name_and_is_never_nobodys() {
+    let (mut r, mut t) = (registry(1), FakeTable::default());
+    let made = Identity {
+        within: Some(PlatformKey::Unit("user@1000.service".to_owned())),
+        ..identity("101")
+    };
+    appear(&mut r, &mut t, 1, identity("user-1000"));
+    let inner = found(2, 1, "/x");
+    let now = Instant::now();
+    r.appear(&inner, Verdict::Session(made.clone()), || None, &mut t, now);
+    r.publish(&mut t);
+    assert_eq!(
+        (t.published[&2], r.overflowed_total()),
+        (t.published[&1], 0)
+    );
+    r.max_sessions = 2;
+    r.appear(&inner, Verdict::Session(made), || None, &mut t, now);
+    assert_eq!(names(&r), ["user-1000", "101-user@1000"]);
+}
+
+#[test]
 fn ended_sessions_linger_in_a_number_that_is_bounded() {
     let (mut r, mut t) = (registry(256), FakeTable::default());
     let start = Instant::now();

@@ -266,6 +266,7 @@ pub const BUILTIN: &[Builtin] = &[
         about: "a container below a cgroup parent of its own: if its runtime names it",
         runtime: "",
         ground: Ground::Named,
+        below: Standing::Candidate,
         examples: &[
             container(concat!("/desks/", id!())),
             container(concat!("/desks/libpod-", id!())),

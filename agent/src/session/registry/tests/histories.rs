@@ -288,7 +288,7 @@ impl Node {
         shown.dedup();
         prop_assert_eq!(shown.len(), all, "two series of one name");
 
-        let expiring: HashSet<u64> = r.expiring.iter().map(|(_, id)| *id).collect();
+        let expiring: HashSet<u64> = r.expiring.keys().copied().collect();
         for (at, cgroup) in self.cgroups.iter().enumerate() {
             if let Some(slot) = self.table.published.get(&cgroup.id)
                 && !expiring.contains(&cgroup.id)
