@@ -222,6 +222,16 @@ fn wait_until_found(agent: &Agent, name: &str) {
     });
 }
 
+/// The cases whose end the engine tells. Podman mostly sends no `stop`, and a container that is removed as it ends
+/// cannot be asked any more whether its user stopped it: then the kernel's word is counted, now and then a signal.
+fn cases(kind: Kind) -> impl Iterator<Item = &'static Case> {
+    let untold: &[&str] = match kind {
+        Kind::Docker => &[],
+        Kind::Podman => &["removed", "stopped-and-gone"],
+    };
+    CASES.iter().filter(|case| !untold.contains(&case.name))
+}
+
 fn every_end_is_known(kind: Kind) {
     if !capability::runtimes() {
         return;
@@ -231,7 +241,7 @@ fn every_end_is_known(kind: Kind) {
     let mut heard = Heard::of(&engine);
     let rounds = rounds(ROUNDS);
     thread::scope(|scope| {
-        for case in &CASES {
+        for case in cases(kind) {
             let (engine, agent) = (&engine, &agent);
             scope.spawn(move || {
                 for round in 0..rounds {
@@ -245,10 +255,10 @@ fn every_end_is_known(kind: Kind) {
             });
         }
     });
-    let expected = CASES.iter().map(|case| (case.name, (case.reason, rounds)));
+    let expected = cases(kind).map(|case| (case.name, (case.reason, rounds)));
     wait_for_ends(&agent, &expected.collect());
     heard.listen();
-    for case in &CASES {
+    for case in cases(kind) {
         for round in 0..rounds {
             let name = format!("{}-{round}", case.name);
             let end = Some((case.reason, case.code));

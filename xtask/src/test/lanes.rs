@@ -47,11 +47,6 @@ const LANES: [(&str, Lane, &str); 35] = [
     ("gpu_churn", Beside, "exact by the driver's clock"),
     ("gpu_layout", Beside, "as gpu_faults"),
     (
-        "runtimes",
-        Beside,
-        "counts containers of its own; waits for Docker and Podman",
-    ),
-    (
         "gpu",
         Beside,
         "counts samples of the driver's clock; its Xids are in a kernel's log of its own",
@@ -96,6 +91,7 @@ const LANES: [(&str, Lane, &str); 35] = [
         "sessions are adopted within milliseconds",
     ),
     ("tenants", Alone, "takes cgroups of other tests"),
+    ("runtimes", Alone, "twenty programs of engines at once"),
     ("memory", Alone, "the pressure of the whole machine"),
     ("net", Alone, "round-trip times"),
     ("netem", Alone, "delays and losses"),
