@@ -15,7 +15,7 @@ mod events;
 mod heard;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -50,6 +50,9 @@ const COMPARE_EVERY: Duration = Duration::from_mins(1);
 const STEADY: Duration = Duration::from_secs(30);
 /// Events that wait to be looked at.
 const QUEUE: usize = 64;
+/// Removed containers that are remembered. Docker tells that one was stopped when it has waited for its end, and one
+/// that removes itself may be gone before.
+const REMOVED_KEPT: usize = 256;
 /// What Podman says of a container that it is removing (`ErrCtrRemoved`, `libpod/define/errors.go`), with the
 /// status 500.
 const REMOVED: &str = "container has already been removed";
@@ -68,6 +71,7 @@ pub(super) async fn run(
         engine: Engine::Docker,
         listener,
         known: BTreeMap::new(),
+        removed: VecDeque::new(),
         refused: BTreeSet::new(),
         was_up: false,
         followed_until: None,
@@ -130,6 +134,8 @@ struct Runtime<'a, L> {
     engine: Engine,
     listener: &'a L,
     known: BTreeMap<String, Known>,
+    /// The last ids that were removed, at most [`REMOVED_KEPT`]: an event that comes late brings none back.
+    removed: VecDeque<String>,
     /// Containers whose description makes no sense, of which the log has been told.
     refused: BTreeSet<String>,
     /// It has answered once.
@@ -414,7 +420,7 @@ impl<L: Listener> Runtime<'_, L> {
     /// Takes an event.
     async fn take(&mut self, event: &Event) -> Result<(), Stop> {
         let id = event.id();
-        if !names::is_id(id) {
+        if !names::is_id(id) || self.removed.iter().any(|removed| removed == id) {
             return Ok(());
         }
         let before = self.known.get(id).and_then(|known| known.facts.clone());
@@ -429,6 +435,10 @@ impl<L: Listener> Runtime<'_, L> {
         match event.kind() {
             "destroy" | "remove" => {
                 self.refused.remove(id);
+                self.removed.push_back(id.to_owned());
+                if self.removed.len() > REMOVED_KEPT {
+                    self.removed.pop_front();
+                }
                 let known = self.known.remove(id);
                 if known.is_some_and(|known| known.facts.is_some()) {
                     let gone = Update::Gone(Key::Container(id.to_owned()));

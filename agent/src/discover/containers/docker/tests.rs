@@ -276,6 +276,12 @@ async fn events_change_what_is_known() {
     assert_eq!(told.changed().await.end, Some(EndReason::Completed));
     engine.say("destroy", OTHER, "");
     told.gone(OTHER).await;
+    // Of one that removes itself even after it is gone.
+    engine.say("stop", OTHER, r#""name":"desk-bob""#);
+    engine.say("rename", ID, r#""name":"desk-ada""#);
+    engine.say("die", ID, r#""exitCode":"3""#);
+    let next = told.changed().await;
+    assert_eq!(next.session.unwrap().name, "desk-ada");
 }
 
 /// An engine whose events are followed, and which has the container [`ID`].
