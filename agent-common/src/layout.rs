@@ -69,6 +69,7 @@ layout! {
     task_group_leader: "task_struct"."group_leader", Required, "First thread of the process.";
     task_exit_code: "task_struct"."exit_code", Required, "Wait status of the thread.";
     task_exit_state: "task_struct"."exit_state", Required, "Not 0 once the thread is a zombie or dead.";
+    task_state: "task_struct"."__state" | "state", Required, "What it does; `TASK_NEW` until it is woken for the first time. `__state` since 5.14.";
     task_start_boottime: "task_struct"."start_boottime", Required, "Start of the thread, ns since boot; since 5.5.";
     task_nivcsw: "task_struct"."nivcsw", Required, "Involuntary switches; the kernel counts before the tracepoint (kernel/sched/core.c, `__schedule`).";
     task_major_faults: "task_struct"."maj_flt", Required, "Page faults that waited for I/O.";
@@ -83,6 +84,9 @@ layout! {
     css_set_dfl_cgrp: "css_set"."dfl_cgrp", Required, "The cgroup in the v2 hierarchy.";
     cgroup_kn: "cgroup"."kn", Required, "Directory of the cgroup.";
     cgroup_root: "cgroup"."root", Required, "Hierarchy of the cgroup.";
+    cgroup_level: "cgroup"."level", Required, "Depth; 0 is the root of the hierarchy.";
+    cgroup_ancestors: "cgroup"."ancestors", Optional, "The cgroups above by their level, and itself; since 6.1.";
+    cgroup_ancestor_ids: "cgroup"."ancestor_ids", Optional, "Their ids, before 6.1.";
     cgroup_root_hierarchy_id: "cgroup_root"."hierarchy_id", Required, "0 is the v2 hierarchy (kernel/cgroup/cgroup.c, `cgroup_init`).";
     kernfs_id: "kernfs_node"."id", Required, "Inode number; the cgroup id.";
     kernfs_parent: "kernfs_node"."__parent" | "parent", Required, "Directory above; `__parent` since 6.15.";

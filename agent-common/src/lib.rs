@@ -47,15 +47,20 @@ pub const NO_SESSION: Slot = 0;
 // thread and so that lock, and the kernel warns at the load of a raw tracepoint (check_map_prog_compatibility,
 // kernel/bpf/verifier.c, 5.10).
 
-/// Capacity of the cgroup-to-slot map: the sessions' cgroups with everything nested in them.
+/// Capacity of the cgroup-to-slot map: the cgroups at which a session begins, or ends within another.
 pub const MAX_CGROUPS: u32 = 16_384;
+
+/// Deepest level of the hierarchy at which a session can begin; the root's is 0. Whatever is below is of the session
+/// that is above, however deep. Platforms make theirs at levels 1 to 8: the programs walk up no further than this.
+pub const MAX_LEVEL: u32 = 32;
 
 /// Capacity of the map of preemptor pairs. When it is full, further pairs are missing from the
 /// list of preemptors; the counters by kind stay exact.
 pub const MAX_PREEMPTION_PAIRS: u32 = 16_384;
 
-/// Capacity of the map of live TCP connections of sessions. Further ones are counted when they open and
-/// close, but not timed and not measured while they live.
+/// Capacity of the map of live TCP connections of sessions. A session may have twice as many in it as are free, so
+/// one alone gets two thirds and many get the same share each. Further ones are counted when they open and close, but
+/// not timed and not measured while they live.
 pub const MAX_CONNECTIONS: u32 = 65_536;
 
 /// Capacity of the map of threads that are reclaiming memory at this moment. The stalls of further ones

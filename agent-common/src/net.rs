@@ -53,6 +53,8 @@ pub struct NetStats {
     pub udp_receive: UdpStats,
     /// First moments.
     pub milestones: NetMilestones,
+    /// Connections that were not entered, because the session had as many as it may.
+    pub connections_over_budget: u64,
 }
 
 /// First moments of a session on the network, nanoseconds since boot; 0 is "not yet".
@@ -177,7 +179,7 @@ impl Default for ConnectionBatch {
 }
 
 const _: () = assert!(size_of::<TcpSideStats>() == 6 * 8 + 2 * size_of::<Histogram>());
-const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 8 * 8);
+const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 9 * 8);
 const _: () = assert!(size_of::<Connection>() == 48);
 const _: () = assert!(size_of::<ListenPort>() == 8);
 const _: () = assert!(size_of::<ConnectionRecord>() == 48);

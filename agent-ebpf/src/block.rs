@@ -17,7 +17,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    kernel::{KernelPtr, member, offset},
+    kernel::{Cgroup, KernelPtr, member, offset},
     record, session,
 };
 
@@ -77,14 +77,14 @@ fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Id of the cgroup that issued a request, if it is one of the v2 hierarchy: on a node with the io controller of
+/// The cgroup that issued a request, if it is one of the v2 hierarchy: on a node with the io controller of
 /// cgroup v1 it is of that one. Each step is a load that the verifier knows the type of, an address that is not
 /// there reads as 0: with the checked helper all of it takes four times as long.
 ///
 /// # Safety
 /// `request` is a tracepoint's argument.
 #[inline(always)]
-unsafe fn issuer(request: KernelPtr) -> Option<u64> {
+unsafe fn issuer(request: KernelPtr) -> Option<Cgroup> {
     let mut pointer: KernelPtr = request;
     for offset in [
         offset!(request_bio),
@@ -98,15 +98,14 @@ unsafe fn issuer(request: KernelPtr) -> Option<u64> {
             return None;
         }
     }
-    // SAFETY: a cgroup, which always has a root and a directory.
+    // SAFETY: a cgroup, which always has a root.
     unsafe {
         let root: KernelPtr = member(pointer, offset!(cgroup_root));
         if root.is_null() || member::<u32>(root, offset!(cgroup_root_hierarchy_id)) != 0 {
             return None;
         }
-        let directory: KernelPtr = member(pointer, offset!(cgroup_kn));
-        Some(member(directory, offset!(kernfs_id)))
     }
+    Some(Cgroup(pointer))
 }
 
 /// When the request was made, or at least given to the driver; `CLOCK_MONOTONIC`.

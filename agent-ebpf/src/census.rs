@@ -40,7 +40,8 @@ static SELF_CHECK: Array<SelfCheck, 1> = Array::new();
 unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
     // SAFETY: the kernel passes a valid context.
     let task = Task(unsafe { (*ctx).task });
-    if task.0.is_null() {
+    // One that is being made is counted when it is woken.
+    if task.0.is_null() || task.is_new() {
         return 0;
     }
     // Ended is who has been counted as that: some time before the kernel says that it is a zombie, and some after it
@@ -93,7 +94,8 @@ fn enrol_living(task: Task) -> Slot {
 unsafe extern "C" fn enrol_threads(ctx: *const IterTask) -> i32 {
     // SAFETY: the kernel passes a valid context.
     let task = Task(unsafe { (*ctx).task });
-    if !task.0.is_null() && task.exit_state() == 0 && task::known(task).is_none() {
+    if !task.0.is_null() && !task.is_new() && task.exit_state() == 0 && task::known(task).is_none()
+    {
         session::enrol(task);
     }
     0

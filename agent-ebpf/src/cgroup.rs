@@ -15,9 +15,7 @@ use aya_ebpf::{
 use crate::{
     emit::{self, Urgency},
     kernel::{Cgroup, KernelPtr, Task, chained, offset},
-    process,
-    session::{self, CGROUP_SLOTS},
-    task,
+    process, session, task,
 };
 
 /// Cgroups made since the agent started. Least recently used ones go first: a cgroup is of interest
@@ -46,12 +44,7 @@ fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
         first_process_ns: 0,
     };
     let _full = CGROUP_BIRTHS.insert(&id, &birth, 0);
-    // Inside a session everything belongs to it from the first process on, not only once the agent has
-    // heard of the cgroup.
-    let slot = session::slot_of_cgroup(parent_id);
-    if slot != NO_SESSION {
-        let _full = CGROUP_SLOTS.insert(&id, &slot, 0);
-    }
+    let slot = session::slot_of_cgroup(cgroup);
     send(CGROUP_MADE, slot, now_ns, cgroup, id, parent_id);
     0
 }
@@ -70,7 +63,7 @@ fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
     let now_ns = unsafe { bpf_ktime_get_boot_ns() };
     send(
         CGROUP_REMOVED,
-        session::slot_of_cgroup(id),
+        session::slot_of_cgroup(cgroup),
         now_ns,
         cgroup,
         id,
@@ -104,7 +97,7 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
                 session::slot_of_state_settled(task.css_set(), state, || task.exec_runtime_ns());
             (left, entered, true)
         }
-        None => (NO_SESSION, session::slot_of_cgroup(id), false),
+        None => (NO_SESSION, session::slot_of_cgroup(cgroup), false),
     };
     let threads: u32 = chained(task.signal(), offset!(signal_nr_threads)).unwrap_or(1);
     if is_known && left == entered {

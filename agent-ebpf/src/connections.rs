@@ -27,7 +27,8 @@ use aya_ebpf::{
 use crate::{
     iterator::IterMeta,
     kernel::{KernelPtr, chained, offset},
-    socket::Socket,
+    record,
+    socket::{self, Socket},
     tcp::{CLOSE, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, TIME_WAIT},
 };
 
@@ -39,6 +40,11 @@ const S_IFSOCK: u16 = 0o140_000;
 #[btf_map]
 pub(crate) static CONNECTIONS: HashMap<u64, Connection, { MAX_CONNECTIONS as usize }> =
     HashMap::new();
+
+/// Entries of [`CONNECTIONS`] by slot, and under [`NO_SESSION`] all. Not cleared with a slot: sockets of the session that
+/// had it before are still here, and leave one by one.
+#[btf_map]
+static CONNECTION_COUNTS: Array<u64, 1> = Array::new();
 
 /// Ports that sessions listen on; they tell on which side a connection is that was found open.
 #[btf_map]
@@ -56,8 +62,57 @@ pub(crate) fn listens_on(slot: Slot, port: u32) {
 /// reset sends it afterwards, and its side must still be known.
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
-    let _absent = CONNECTIONS.remove(&(ctx.arg::<KernelPtr>(0) as u64));
+    let key = ctx.arg::<KernelPtr>(0) as u64;
+    // SAFETY: one member is read once.
+    let Some(slot) = (unsafe { CONNECTIONS.get(&key) }).map(|connection| connection.slot) else {
+        return 0;
+    };
+    if CONNECTIONS.remove(&key).is_ok() {
+        count(slot, LEFT);
+    }
     0
+}
+
+/// Enters a connection, if its session has a place for it: it may have twice as many as are free. One that is entered
+/// already, for the same socket or for another session, is replaced.
+#[inline(never)]
+pub(crate) fn enter(key: u64, connection: &Connection) {
+    // SAFETY: one member is read once.
+    let before = unsafe { CONNECTIONS.get(&key) }.map(|connection| connection.slot);
+    if before.is_none() && !has_place(connection.slot) {
+        socket::over_budget(connection.slot);
+        return;
+    }
+    if CONNECTIONS.insert(&key, connection, 0).is_err() {
+        socket::over_budget(connection.slot);
+        return;
+    }
+    match before {
+        Some(slot) if slot == connection.slot => return,
+        Some(slot) => count(slot, LEFT),
+        None => {}
+    }
+    count(connection.slot, 1);
+}
+
+/// What is added for an entry that is gone; the sum wraps.
+const LEFT: u64 = u64::MAX;
+
+#[inline(always)]
+fn count(slot: Slot, change: u64) {
+    for of in [slot, NO_SESSION] {
+        if let Some(count) = CONNECTION_COUNTS.get_ptr_mut(of) {
+            // SAFETY: a map value.
+            unsafe { record::add(count, change) };
+        }
+    }
+}
+
+#[inline(always)]
+fn has_place(slot: Slot) -> bool {
+    let [all, own] =
+        [NO_SESSION, slot].map(|of| CONNECTION_COUNTS.get(of).copied().unwrap_or_default());
+    own < 2 * u64::from(MAX_CONNECTIONS).saturating_sub(all)
 }
 
 /// What [`connections`] is asked and answers.
@@ -197,6 +252,6 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
         side,
         slot,
     };
-    let _full = CONNECTIONS.insert(&key, &connection, 0);
+    enter(key, &connection);
     0
 }

@@ -8,10 +8,12 @@
 use core::{arch::asm, ffi::c_void};
 
 use agent_common::{constants::PLACEHOLDER, event::COMM_BYTES};
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task};
 
 /// `SIGNAL_GROUP_EXIT` (include/linux/sched/signal.h, unchanged from 5.10 to 7.x).
 pub(crate) const SIGNAL_GROUP_EXIT: u32 = 4;
+/// `TASK_NEW` (include/linux/sched.h, unchanged from 5.10 to 7.x).
+const TASK_NEW: u32 = 0x800;
 
 /// A kernel pointer whose structure is known only by its members' offsets.
 pub(crate) type KernelPtr = *const c_void;
@@ -119,7 +121,17 @@ impl Task {
     pub(crate) fn comm(self) -> [u8; COMM_BYTES] {
         chained(self.0, offset!(task_comm)).unwrap_or_default()
     }
+
+    /// Whether it has never been woken: it is being made, and may not be in its cgroup yet (kernel/fork.c,
+    /// `copy_process`: it can be found by its pid before `cgroup_post_fork`).
+    #[inline(always)]
+    pub(crate) fn is_new(self) -> bool {
+        chained::<u32>(self.0, offset!(task_state)).unwrap_or(0) & TASK_NEW != 0
+    }
 }
+
+/// An offset that the kernel does not have.
+const ABSENT: u64 = agent_common::layout::ABSENT as i32 as u64;
 
 /// A cgroup of any hierarchy.
 #[derive(Clone, Copy)]
@@ -141,6 +153,31 @@ impl Cgroup {
     #[inline(always)]
     pub(crate) fn id(self) -> Option<u64> {
         chained(self.kernfs_node()?, offset!(kernfs_id))
+    }
+
+    /// The cgroup of the thread that runs now.
+    #[inline(always)]
+    pub(crate) fn of_current() -> Option<Self> {
+        // SAFETY: takes no arguments.
+        let task = unsafe { bpf_get_current_task() } as KernelPtr;
+        Self::of_css_set(chained(task, offset!(task_cgroups))?)
+    }
+
+    /// Depth; the root's is 0.
+    #[inline(always)]
+    pub(crate) fn level(self) -> Option<u32> {
+        chained(self.0, offset!(cgroup_level))
+    }
+
+    /// Id of the cgroup above at a level, or of itself.
+    #[inline(always)]
+    pub(crate) fn id_at(self, level: u32) -> Option<u64> {
+        let place = u64::from(level) * 8;
+        if offset!(cgroup_ancestors) == ABSENT {
+            return chained(self.0, offset!(cgroup_ancestor_ids) + place);
+        }
+        let above: KernelPtr = chained(self.0, offset!(cgroup_ancestors) + place)?;
+        Self(above).id()
     }
 
     /// Id of the parent; `None` for the root.

@@ -3,15 +3,15 @@
 //! The kernel does that in the thread that wants a page: when the node has none left, and, far more often
 //! with containers, when the cgroup is at its limit. To the user it is a freeze.
 
-use agent_common::{MAX_RECLAIMING, NO_SESSION, histogram::bucket_of, memory::MemoryStats};
+use agent_common::{MAX_RECLAIMING, NO_SESSION, Slot, histogram::bucket_of, memory::MemoryStats};
 use aya_ebpf::{
     btf_maps::{Array, HashMap},
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_get_current_cgroup_id},
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
 };
 
-use crate::{record, session};
+use crate::{kernel::Cgroup, record, session};
 
 /// Per slot; resized to the number of slots when loaded.
 #[btf_map]
@@ -46,10 +46,13 @@ fn cgroup_reclaim_end(_ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
+fn slot_of_current() -> Slot {
+    Cgroup::of_current().map_or(NO_SESSION, session::slot_of_cgroup)
+}
+
+#[inline(always)]
 fn begin() -> i32 {
-    // SAFETY: takes no arguments.
-    let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    if session::slot_of_cgroup(cgroup) != NO_SESSION {
+    if slot_of_current() != NO_SESSION {
         // SAFETY: takes no arguments.
         let now_ns = unsafe { bpf_ktime_get_ns() };
         let _full = RECLAIMING.insert(&bpf_get_current_pid_tgid(), &now_ns, 0);
@@ -66,8 +69,8 @@ fn end() -> i32 {
     };
     let _gone = RECLAIMING.remove(&thread);
     // SAFETY: takes no arguments.
-    let (now_ns, cgroup) = unsafe { (bpf_ktime_get_ns(), bpf_get_current_cgroup_id()) };
-    let slot = session::slot_of_cgroup(cgroup);
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    let slot = slot_of_current();
     if slot == NO_SESSION {
         return 0;
     }

@@ -1,10 +1,12 @@
 //! The only look-up of a session's slot.
 //!
-//! The agent publishes cgroup id → slot in `CGROUP_SLOTS` and then raises `GENERATION`. A thread's slot
-//! is cached beside its state and looked up again only when its `css_set` (so perhaps its cgroup) or
-//! the generation has changed: two comparisons per switch instead of three dependent loads and a hash.
+//! The agent publishes cgroup id → slot in `CGROUP_SLOTS`, for the cgroups at which a session begins, and then raises
+//! `GENERATION`. What is below belongs to the nearest above, so whoever is in a session can make as many cgroups as
+//! they like: none takes a place, and all are measured from the first process on. A thread's slot is cached beside
+//! its state and looked up again only when its `css_set` (so perhaps its cgroup) or the generation has changed: two
+//! comparisons per switch instead of a walk.
 
-use agent_common::{MAX_CGROUPS, NO_SESSION, Slot, task::TaskState};
+use agent_common::{MAX_CGROUPS, MAX_LEVEL, NO_SESSION, Slot, task::TaskState};
 use aya_ebpf::{
     btf_maps::{Array, HashMap},
     macros::btf_map,
@@ -15,10 +17,10 @@ use crate::{
     process, task,
 };
 
-/// Cgroup id → slot, for every cgroup of a session. Written by the agent, and by `cgroup_mkdir` for a
-/// cgroup below one that is here.
+/// Cgroup id → slot, for cgroups that belong to another session than the one above: [`NO_SESSION`] is for one that
+/// belongs to none, though it is within one. Written by the agent alone.
 #[btf_map]
-pub(crate) static CGROUP_SLOTS: HashMap<u64, Slot, { MAX_CGROUPS as usize }> = HashMap::new();
+static CGROUP_SLOTS: HashMap<u64, Slot, { MAX_CGROUPS as usize }> = HashMap::new();
 
 /// Raised by the agent after each change of `CGROUP_SLOTS`.
 #[btf_map]
@@ -29,21 +31,32 @@ pub(crate) fn generation() -> u32 {
     GENERATION.get(0).copied().unwrap_or_default()
 }
 
-/// The slot of a cgroup, by id.
-#[inline(always)]
-pub(crate) fn slot_of_cgroup(id: u64) -> Slot {
-    // SAFETY: the value is an integer that is read once.
-    unsafe { CGROUP_SLOTS.get(&id) }
-        .copied()
-        .unwrap_or(NO_SESSION)
+/// The slot of a cgroup of the v2 hierarchy: what the map has of it, else of the nearest above. One that is gone still
+/// has all above it (kernel/cgroup/cgroup.c, `cgroup_destroy_locked`).
+#[inline(never)]
+pub(crate) fn slot_of_cgroup(cgroup: Cgroup) -> Slot {
+    let Some(level) = cgroup.level() else {
+        return NO_SESSION;
+    };
+    let lowest = level.min(MAX_LEVEL);
+    for above in 0..=MAX_LEVEL {
+        if above > lowest {
+            break;
+        }
+        let Some(id) = cgroup.id_at(lowest - above) else {
+            break;
+        };
+        // SAFETY: the value is an integer that is read once.
+        if let Some(slot) = unsafe { CGROUP_SLOTS.get(&id) } {
+            return *slot;
+        }
+    }
+    NO_SESSION
 }
 
-#[inline(never)]
+#[inline(always)]
 fn look_up(css_set: KernelPtr) -> Slot {
-    match Cgroup::of_css_set(css_set).and_then(Cgroup::id) {
-        Some(id) => slot_of_cgroup(id),
-        None => NO_SESSION,
-    }
+    Cgroup::of_css_set(css_set).map_or(NO_SESSION, slot_of_cgroup)
 }
 
 /// The session the thread is in now, from its state, which is brought up to date. When that is another session
@@ -96,8 +109,10 @@ pub(crate) fn slot_of_task(task: Task) -> Slot {
 #[inline(always)]
 pub(crate) fn enrol(task: Task) -> Slot {
     let generation = generation();
-    let slot = look_up(task.css_set());
-    task::begin(task, slot, generation);
+    // Read once: what is kept of a thread that moves in between must be of one place.
+    let css_set = task.css_set();
+    let slot = look_up(css_set);
+    task::begin(task, css_set, slot, generation);
     slot
 }
 

@@ -8,7 +8,7 @@ use aya_ebpf::{btf_maps::Array, macros::btf_map};
 
 use crate::{
     kernel::{Cgroup, KernelPtr, chained, offset},
-    session,
+    record, session,
 };
 
 /// `SOCK_DONE` of `enum sock_flags` (include/net/sock.h).
@@ -17,6 +17,15 @@ const SOCK_DONE: u64 = 1 << 1;
 /// Per slot; resized to the number of slots when loaded.
 #[btf_map]
 pub(crate) static NET_STATS: Array<NetStats, 1> = Array::new();
+
+/// Counts a connection of a session that had no place for it.
+#[inline(always)]
+pub(crate) fn over_budget(slot: Slot) {
+    if let Some(stats) = NET_STATS.get_ptr_mut(slot) {
+        // SAFETY: a map value.
+        unsafe { record::increment(&raw mut (*stats).connections_over_budget) };
+    }
+}
 
 /// A socket: `struct sock *`. Read with the checked helper, because it comes from tracepoints, from
 /// files and from a map alike.
@@ -67,9 +76,7 @@ impl Socket {
         if cgroup == 0 || cgroup & 1 != 0 {
             return NO_SESSION;
         }
-        Cgroup(cgroup as KernelPtr)
-            .id()
-            .map_or(NO_SESSION, session::slot_of_cgroup)
+        session::slot_of_cgroup(Cgroup(cgroup as KernelPtr))
     }
 
     /// What a TCP socket has carried since it was made.

@@ -14,7 +14,10 @@
 //! below it, the machine stands still. Everywhere else a state is only looked up ([`known`]), and a thread that
 //! has none is not measured until the census has given it one.
 
-use agent_common::task::{EXEC_COUNTED, TaskState};
+use agent_common::{
+    Slot,
+    task::{EXEC_COUNTED, TaskState},
+};
 
 use crate::kernel::{KernelPtr, Task};
 
@@ -173,14 +176,14 @@ fn of(state: *mut TaskState, task: KernelPtr) -> Option<&'static mut TaskState> 
 /// Makes the thread's state, with the kernel's present accounts as the base of the next difference. It may
 /// allocate: only for programs that run without a lock.
 #[inline(always)]
-pub(crate) fn begin(task: Task, slot: agent_common::Slot, generation: u32) {
+pub(crate) fn begin(task: Task, css_set: KernelPtr, slot: Slot, generation: u32) {
     if let Some(state) = store::create(task) {
-        fill(state, task, slot, generation);
+        fill(state, task, css_set, slot, generation);
     }
 }
 
 #[inline(always)]
-fn fill(state: *mut TaskState, task: Task, slot: agent_common::Slot, generation: u32) {
+fn fill(state: *mut TaskState, task: Task, css_set: KernelPtr, slot: Slot, generation: u32) {
     // SAFETY: as in `known`.
     unsafe {
         (*state).run_delay_ns = task.run_delay_ns();
@@ -189,7 +192,7 @@ fn fill(state: *mut TaskState, task: Task, slot: agent_common::Slot, generation:
         (*state).exec_id = task.exec_id() as u32 & !EXEC_COUNTED;
         (*state).major_faults = task.major_faults() as u32;
         (*state).ended = 0;
-        (*state).css_set = task.css_set() as u64;
+        (*state).css_set = css_set as u64;
         (*state).slot = slot;
         (*state).generation = generation;
         (*state).task = task.0 as u64;

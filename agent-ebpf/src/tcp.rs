@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    connections::{CONNECTIONS, listens_on},
+    connections::{CONNECTIONS, enter, listens_on},
     kernel::KernelPtr,
     record,
     socket::{NET_STATS, Socket},
@@ -75,7 +75,7 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
                     side,
                     slot,
                 };
-                let _full = CONNECTIONS.insert(&key, &connection, 0);
+                enter(key, &connection);
             }
         }
         (_, LISTEN) => {

@@ -36,12 +36,14 @@ use crate::{
         accounts::CgroupAccounts,
         log::{Blame, KernelLog},
         object::TaskStore,
+        pace::Pace,
         preflight,
         programs::name,
         ring::{Event, Ring},
     },
     serve::{self, AppState, listener},
     session::{
+        budget::Resource,
         failures::{Failures, Kind},
         gpu::XidError,
         model::OomKill,
@@ -168,6 +170,10 @@ struct Agent {
     /// The last round of the GPUs' sampler.
     gpu_report: Option<Arc<Report>>,
     reconciles: Reconciles,
+    /// When the hierarchy was scanned.
+    rescans: Pace,
+    /// An event was lost, or is of a cgroup whose parent is not known.
+    rescan_wanted: bool,
     /// The file of `sessions.state`.
     state: StateFile,
     failures: Failures,
@@ -223,6 +229,8 @@ impl Agent {
             kernel_log,
             gpu_report: None,
             reconciles: Reconciles::default(),
+            rescans: Pace::default(),
+            rescan_wanted: false,
             events_lost: 0,
         };
         agent.recall();
@@ -323,9 +331,12 @@ impl Agent {
                 break;
             };
             match event {
-                Event::CgroupMade { id, parent, name } => {
-                    missed |= !self.cgroup_made(id, parent, &name);
-                }
+                Event::CgroupMade {
+                    id,
+                    parent,
+                    slot,
+                    name,
+                } => missed |= self.cgroup_made(id, parent, slot, &name),
                 Event::CgroupRemoved { id } => self.cgroup_removed(id),
                 Event::ProcessMoved => moved = true,
                 Event::ProcessFailed {
@@ -353,7 +364,7 @@ impl Agent {
             self.kernel.processes_moved();
         }
         if missed {
-            self.rescan();
+            self.rescan_soon();
         } else {
             self.admit_waiting();
         }
@@ -378,6 +389,9 @@ impl Agent {
             Kind::Exited
         };
         if !self.failures.add(slot, session, kind, Instant::now()) {
+            if kind == Kind::Killed {
+                self.registry.exceeded_by_slot(slot, Resource::LogLines);
+            }
             return;
         }
         if oom_killed {
@@ -439,8 +453,11 @@ impl Agent {
                 "events lost: scanning the hierarchy"
             );
             self.events_lost = lost;
-            self.rescan();
+            self.rescan_wanted = true;
             self.kernel.processes_moved();
+        }
+        if self.rescan_wanted {
+            self.rescan_soon();
         }
         self.take_changes(now);
         let directory = &mut self.directory;

@@ -1,7 +1,12 @@
 //! Forks, execs and ends of processes are counted exactly, not nearly: a crash that is missing is the one
 //! that somebody asks about.
 
-use std::ffi::OsString;
+use std::{
+    ffi::OsString,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use integration_tests::{
     agent::{Agent, Configuration},
@@ -315,4 +320,42 @@ fn a_storm_of_forks_loses_no_count() {
     assert_eq!(counted["success"], report["success"], "{report}");
     assert_eq!(counted["error"], report["error"], "{report}");
     assert_eq!(counted["signal"], 0);
+}
+
+/// A walk over all threads meets those that are being made, and that are not in their cgroup yet.
+#[test]
+fn forks_amid_walks_over_the_threads_are_counted() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let [cpu, _] = two_cpus();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let [forks, first, second] = [SESSION, "first", "second"].map(|name| tree.child(name));
+    agent.wait_for(&[SESSION, "first", "second"]);
+    // Has several threads, so that each of its moves asks for a walk.
+    let spin = ["spin", "--threads", "3", "--seconds", "1", "--cpu", &cpu];
+    let several = Workload::start(WORKLOAD, &first, &spin);
+    let count = scaled(300_000).to_string();
+    let mut storm = Workload::start(WORKLOAD, &forks, &["storm", "--forks", &count]);
+    let is_over = AtomicBool::new(false);
+    let report = thread::scope(|scope| {
+        let (several, is_over) = (several.pid(), &is_over);
+        scope.spawn(move || {
+            for to in [&second, &first].into_iter().cycle() {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                to.take(several);
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let report = storm.run();
+        is_over.store(true, Ordering::Relaxed);
+        report
+    });
+    let counted = counted(&agent.fresh_metrics());
+    assert_eq!(counted["forks"], report["forks"], "{report}");
+    assert_eq!(counted["success"], report["success"], "{report}");
+    assert_eq!(counted["error"], report["error"], "{report}");
 }

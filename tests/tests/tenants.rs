@@ -3,9 +3,12 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs::{self, Permissions},
     io::{BufRead as _, BufReader, Write as _},
-    os::unix::{fs::chown, process::CommandExt as _},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio, id},
     thread,
@@ -17,10 +20,11 @@ use integration_tests::{
     capability,
     cgroup::v2_mount,
     exposition::Exposition,
-    wait,
+    wait, workload,
 };
 use nix::sys::signal::Signal;
 
+const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const FORKS: &str = "vdi_session_process_forks_total";
 /// A container of somebody else.
 const VICTIM: &str = "6d1f0a7c25b3e8946d1f0a7c25b3e8946d1f0a7c25b3e8946d1f0a7c25b3e894";
@@ -82,6 +86,7 @@ fn remove(path: &Path) -> std::io::Result<()> {
 
 /// A shell of a user in a service manager of the user's own. It ends when it is dropped.
 struct User {
+    uid: u32,
     manager: PathBuf,
     name: String,
     shell: Child,
@@ -111,6 +116,7 @@ impl User {
         fs::write(init.join("cgroup.procs"), shell.id().to_string()).expect("it is moved");
         let lines = BufReader::new(shell.stdout.take().expect("a pipe")).lines();
         Self {
+            uid,
             manager,
             name: format!("user-{uid}"),
             shell,
@@ -124,6 +130,51 @@ impl User {
         writeln!(stdin, "{script}\necho done").expect("the shell reads");
         let said = self.lines.next().expect("the shell answers");
         assert_eq!(said.expect("in text"), "done", "{script}");
+    }
+}
+
+/// Ends when it is dropped.
+struct Worker {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Worker {
+    /// Starts a workload of a user, who may not read where it was compiled to, and lets it work in a cgroup.
+    fn start(uid: u32, cgroup: &Path, folder: &Path, arguments: &[&str]) -> Self {
+        let binary = folder.join("workload");
+        if !binary.exists() {
+            fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("it is ours");
+            fs::copy(workload::binary(WORKLOAD), &binary).expect("it can be copied");
+        }
+        let mut child = Command::new(binary)
+            .args(arguments)
+            .current_dir("/")
+            .uid(uid)
+            .gid(uid)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the workload starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        assert_eq!(lines.next().and_then(Result::ok).as_deref(), Some("ready"));
+        let procs = cgroup.join("cgroup.procs");
+        fs::write(procs, child.id().to_string()).expect("it is moved");
+        let stdin = child.stdin.as_mut().expect("a pipe");
+        writeln!(stdin, "go").expect("it waits for that");
+        Self { child, lines }
+    }
+
+    fn wait(&mut self) {
+        let said = self.lines.next().expect("it reports");
+        assert!(said.expect("in text").starts_with('{'));
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
     }
 }
 
@@ -267,6 +318,109 @@ fn a_user_takes_nobodys_place_with_empty_cgroups() {
     assert_eq!(metrics.count(exceeded, &labels), 40 - 16);
     assert_eq!(metrics.count("vdi_agent_sessions_overflowed_total", &[]), 0);
     user.run("rmdir docker-*.scope");
+}
+
+/// More cgroups than the kernel has places for sessions.
+const CROWD: usize = 17_000;
+/// Cgroups below a session of which the agent knows.
+const KNOWN: u64 = 1024;
+
+#[test]
+fn a_user_with_more_cgroups_than_there_are_places_takes_none_and_is_measured_in_all() {
+    if !capability::kernel() {
+        return;
+    }
+    let mut places = Places::new();
+    let mut user = User::log_in(&mut places);
+    let agent = Agent::start(&builtin());
+    agent.wait_for(&[&user.name]);
+    let before = resident(agent.pid());
+    // Wide, and each with one inside, of which the agent does not even know where it is.
+    user.run(&format!(
+        "mkdir crowd; (cd crowd; seq {CROWD} | xargs mkdir; mkdir {CROWD}/inner)"
+    ));
+    places.make(&format!("system.slice/docker-{VICTIM}.scope"));
+    agent.wait_for(&["6d1f0a7c25b3"]);
+    let name = user.name.clone();
+    let forks = |metrics: &Exposition| metrics.count(FORKS, &[("session", &name)]);
+    let counted = forks(&agent.fresh_metrics());
+    // The shell forks once for `seq`; what it does in its cgroup is counted there.
+    user.run(&format!(
+        "echo $$ > crowd/{CROWD}/inner/cgroup.procs; for n in $(seq 50); do (:); done; \
+         echo $$ > init.scope/cgroup.procs"
+    ));
+    let metrics = agent.fresh_metrics();
+    assert_eq!(forks(&metrics) - counted, 51);
+    let exceeded = "vdi_session_budget_exceeded_total";
+    let labels = [("session", name.as_str()), ("resource", "cgroups")];
+    let left_out = CROWD as u64 - KNOWN;
+    // Those that the ring had no room for are found by a scan.
+    assert!(metrics.count(exceeded, &labels) >= left_out / 2);
+    let grown = resident(agent.pid()).saturating_sub(before);
+    eprintln!("{grown} bytes more for {CROWD} cgroups");
+    user.run("(cd crowd; rmdir */inner; rmdir *); rmdir crowd");
+    assert!(grown < 8 << 20, "{grown} bytes");
+}
+
+/// So many pairs of connections at once, as few descriptors as a user may have.
+const PAIRS: usize = 3_000;
+/// Places for connections in the kernel; one session may have two thirds.
+const PLACES: u64 = 65_536;
+
+#[test]
+fn a_user_with_connections_without_number_leaves_the_others_theirs() {
+    if !capability::kernel() {
+        return;
+    }
+    let mut places = Places::new();
+    let user = User::log_in(&mut places);
+    let agent = Agent::start(&builtin());
+    agent.wait_for(&[&user.name]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let connections = |uid: u32, cgroup: &Path, pairs: usize| {
+        let pairs = pairs.to_string();
+        let arguments = ["connections", "--count", &pairs];
+        let mut worker = Worker::start(uid, cgroup, folder.path(), &arguments);
+        worker.wait();
+        worker
+    };
+    // Each has both its sides in the session.
+    let workers = PLACES as usize * 2 / 3 / (2 * PAIRS) + 2;
+    let init = user.manager.join("init.scope");
+    let crowd: Vec<Worker> = (0..workers)
+        .map(|_| connections(user.uid, &init, PAIRS))
+        .collect();
+    let victim = places.make(&format!("system.slice/docker-{VICTIM}.scope"));
+    agent.wait_for(&["6d1f0a7c25b3"]);
+    let honest = connections(0, &victim, PAIRS);
+    let exceeded = |metrics: &Exposition, name: &str| {
+        let labels = [("session", name), ("resource", "connections")];
+        metrics.count_if_any("vdi_session_budget_exceeded_total", &labels)
+    };
+    let clients = |metrics: &Exposition, name: &str| {
+        metrics.count_if_any("vdi_session_clients", &[("session", name)])
+    };
+    let read = |name: &str| {
+        wait::until(&format!("all of {name} are read"), SHOW_LIMIT, || {
+            let metrics = agent.fresh_metrics();
+            (clients(&metrics, name) == PAIRS as u64).then_some(metrics)
+        })
+    };
+    let both = read("6d1f0a7c25b3");
+    assert_eq!(exceeded(&both, "6d1f0a7c25b3"), 0);
+    let sides = (2 * PAIRS * workers) as u64;
+    let left_out = exceeded(&both, &user.name);
+    let kept = sides - left_out;
+    assert!(
+        (PLACES * 2 / 3..=PLACES * 2 / 3 + 10).contains(&kept),
+        "{kept}"
+    );
+    // What is free again is for whoever comes.
+    drop(crowd);
+    drop(honest);
+    let more = connections(user.uid, &init, PAIRS);
+    assert_eq!(exceeded(&read(&user.name), &user.name), left_out);
+    drop(more);
 }
 
 #[test]

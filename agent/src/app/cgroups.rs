@@ -6,10 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use agent_common::{NO_SESSION, Slot};
+
 use super::Agent;
 use crate::{
     discover::{
-        cgroup::Found,
+        cgroup::{Found, Made},
         platform::{ErrorType, Outcome},
         rules::Verdict,
     },
@@ -17,17 +19,47 @@ use crate::{
     session::budget::Resource,
 };
 
+/// Scans that events ask for take one part in so many of the time.
+const RESCANS: u32 = 20;
+
 impl Agent {
-    /// A cgroup has been made; says whether its parent is known.
-    pub(super) fn cgroup_made(&mut self, id: u64, parent: u64, name: &[u8]) -> bool {
-        if !self.hierarchy.made(id, parent, name) {
-            return false;
+    /// A cgroup has been made, in the session with a slot; says whether a scan must tell where it is.
+    pub(super) fn cgroup_made(&mut self, id: u64, parent: u64, slot: Slot, name: &[u8]) -> bool {
+        match self.hierarchy.made(id, parent, name) {
+            Made::Known => {
+                let now = Instant::now();
+                self.judge(id, now);
+                self.visit(id, now);
+                false
+            }
+            Made::OverBudget(of) => {
+                self.registry.exceeded(of, Resource::Cgroups);
+                false
+            }
+            // Of a session the one above was over its budget, or the next scan finds it.
+            Made::Stray if slot != NO_SESSION => {
+                self.registry.exceeded_by_slot(slot, Resource::Cgroups);
+                false
+            }
+            Made::Stray => true,
         }
-        let now = Instant::now();
+    }
+
+    fn judge(&mut self, id: u64, now: Instant) {
         self.recognition
             .judge(id, &self.hierarchy, &self.rules, now);
-        self.visit(id, now);
-        true
+        self.bound(id);
+    }
+
+    /// Gives a session a budget of cgroups.
+    fn bound(&mut self, id: u64) {
+        let recognised = self.recognition.get(id);
+        if recognised.is_some_and(|one| matches!(one.verdict, Verdict::Session(_))) {
+            for surplus in self.hierarchy.bound(id) {
+                self.forget(surplus);
+                self.registry.vanish(surplus, Instant::now());
+            }
+        }
     }
 
     /// A cgroup has been removed.
@@ -41,6 +73,9 @@ impl Agent {
         let now = Instant::now();
         self.recognition
             .judge_all(&self.hierarchy, &self.rules, now);
+        for id in self.hierarchy.in_order() {
+            self.bound(id);
+        }
         self.reconcile();
     }
 
@@ -109,8 +144,19 @@ impl Agent {
         }
     }
 
+    /// Scans the hierarchy because an event was lost: at once if it has not been scanned for long, else with a later
+    /// sample. Who is in a session can have scans made, which must not take the agent's time.
+    pub(super) fn rescan_soon(&mut self) {
+        if self.rescans.is_due(Instant::now(), RESCANS) {
+            self.rescan();
+        } else {
+            self.rescan_wanted = true;
+        }
+    }
+
     pub(super) fn rescan(&mut self) {
         let began = Instant::now();
+        self.rescan_wanted = false;
         let rescan = match self.hierarchy.rescan() {
             Ok(rescan) => rescan,
             Err(error) => {
@@ -124,10 +170,10 @@ impl Agent {
             self.forget(id);
         }
         for id in rescan.appeared {
-            self.recognition
-                .judge(id, &self.hierarchy, &self.rules, began);
+            self.judge(id, began);
         }
         self.reconcile();
+        self.rescans.done(began.elapsed());
     }
 
     /// Compares all cgroups that are there with what is known.

@@ -9,7 +9,8 @@ use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap, HashMap, HashSet},
     ffi::{OsStr, OsString},
-    fs, io,
+    fs::{self, Metadata},
+    io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,6 +21,9 @@ use std::{
 const LONGEST: usize = 4096;
 /// Bytes of a path that a log line shows.
 const SHOWN: usize = 512;
+/// Cgroups that are kept of what is below a session, or below a directory that is not root's: a desktop has some 200,
+/// and whoever is in it can make any number. Further ones are measured with the one above, and nothing is known of them.
+const MOST_WITHIN: usize = 1024;
 /// Write permission of others than the owner.
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -39,6 +43,21 @@ struct Node {
     parent: Option<u64>,
     name: Box<[u8]>,
     children: BTreeSet<u64>,
+    /// In whose budget it is: the nearest cgroup above that is a session or not root's.
+    within: Option<u64>,
+    /// Those below are in a budget of their own.
+    is_session: bool,
+}
+
+/// What becomes of a cgroup that has been made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It is known now.
+    Known,
+    /// One more than are kept of what is below this one.
+    OverBudget(u64),
+    /// The one above is not known: an event was lost, or that one was over a budget.
+    Stray,
 }
 
 /// What a scan found that was not known.
@@ -56,6 +75,8 @@ pub struct Hierarchy {
     mount: PathBuf,
     root: u64,
     nodes: HashMap<u64, Node>,
+    /// How many there are in each budget.
+    kept: HashMap<u64, usize>,
 }
 
 impl Hierarchy {
@@ -65,34 +86,48 @@ impl Hierarchy {
             mount: mount.to_owned(),
             root: 0,
             nodes: HashMap::new(),
+            kept: HashMap::new(),
         };
         hierarchy.rescan()?;
         Ok(hierarchy)
     }
 
-    /// Scans again. What was missed is added, what is gone is forgotten. What cannot be read is not taken for
-    /// gone (the agent may be out of descriptors, or a stranger's path too long): below it all stays as it was
-    /// known.
+    /// Scans again. What was missed is added, as far as there is a budget for it, what is gone is forgotten. What
+    /// cannot be read is not taken for gone (the agent may be out of descriptors, or a stranger's path too long):
+    /// below it all stays as it was known.
     pub fn rescan(&mut self) -> io::Result<Rescan> {
-        let root = fs::metadata(&self.mount)?.ino();
-        let mut nodes = HashMap::from([(root, Node::new(None, b""))]);
+        let metadata = fs::metadata(&self.mount)?;
+        self.root = metadata.ino();
+        let root = self.known_or(self.root, None, b"", None);
+        let mut nodes = HashMap::from([(self.root, root)]);
         let mut unread = Vec::new();
-        let mut open = vec![(root, self.mount.clone())];
-        while let Some((id, directory)) = open.pop() {
-            match children(&directory) {
-                Ok(children) => {
-                    for (child, name) in children {
-                        nodes.insert(child, Node::new(Some(id), name.as_bytes()));
-                        open.push((child, directory.join(name)));
-                    }
+        let mut open = vec![(self.root, self.mount.clone(), is_roots(&metadata))];
+        while let Some((id, directory, is_roots)) = open.pop() {
+            let children = match children(&directory) {
+                Ok(children) => children,
+                Err(error) => {
+                    unread.push((id, directory, error));
+                    continue;
                 }
-                Err(error) => unread.push((id, directory, error)),
+            };
+            let within = nodes
+                .get(&id)
+                .and_then(|above| above.budget_below(id, is_roots));
+            for (child, name, is_roots) in children {
+                if self.nodes.contains_key(&child) || self.take_place(within) {
+                    let node = self.known_or(child, Some(id), name.as_bytes(), within);
+                    nodes.insert(child, node);
+                    open.push((child, directory.join(name), is_roots));
+                }
             }
         }
         for (id, ..) in &unread {
             for known in self.subtree(*id) {
                 if let Some(node) = self.nodes.get(&known) {
-                    let node = Node::new(node.parent, &node.name);
+                    let node = Node {
+                        children: BTreeSet::new(),
+                        ..node.clone()
+                    };
                     nodes.entry(known).or_insert(node);
                 }
             }
@@ -108,14 +143,25 @@ impl Hierarchy {
         let gone = self.nodes.keys().filter(|id| !nodes.contains_key(id));
         let gone = gone.copied().collect();
         let before = std::mem::replace(&mut self.nodes, nodes);
-        self.root = root;
         self.link();
         let mut appeared = self.in_order();
         appeared.retain(|id| !before.contains_key(id));
         Ok(Rescan { appeared, gone })
     }
 
-    /// Enters every cgroup with its parent.
+    /// A cgroup as a scan has found it: in the budget in which it is known to be.
+    fn known_or(&self, id: u64, parent: Option<u64>, name: &[u8], within: Option<u64>) -> Node {
+        let known = self.nodes.get(&id);
+        Node {
+            parent,
+            name: name.into(),
+            children: BTreeSet::new(),
+            within: known.map_or(within, |known| known.within),
+            is_session: known.is_some_and(|known| known.is_session),
+        }
+    }
+
+    /// Enters every cgroup with its parent, and in its budget.
     fn link(&mut self) {
         let pairs = self.nodes.iter();
         let pairs: Vec<(u64, u64)> = pairs
@@ -126,17 +172,80 @@ impl Hierarchy {
                 parent.children.insert(id);
             }
         }
+        self.kept.clear();
+        for within in self.nodes.values().filter_map(|node| node.within) {
+            *self.kept.entry(within).or_default() += 1;
+        }
     }
 
-    /// Takes note of a new cgroup; says whether its parent is known. Otherwise an event was lost, and only a
-    /// scan can tell the path.
-    pub fn made(&mut self, id: u64, parent: u64, name: &[u8]) -> bool {
-        let Some(above) = self.nodes.get_mut(&parent) else {
-            return false;
+    /// Takes a place in a budget, if there is one.
+    fn take_place(&mut self, within: Option<u64>) -> bool {
+        let Some(within) = within else { return true };
+        let kept = self.kept.entry(within).or_default();
+        let has_place = *kept < MOST_WITHIN;
+        *kept += usize::from(has_place);
+        has_place
+    }
+
+    /// Takes note of a new cgroup.
+    pub fn made(&mut self, id: u64, parent: u64, name: &[u8]) -> Made {
+        let Some(above) = self.nodes.get(&parent) else {
+            return Made::Stray;
         };
-        above.children.insert(id);
-        self.nodes.insert(id, Node::new(Some(parent), name));
-        true
+        if self.nodes.contains_key(&id) {
+            return Made::Known;
+        }
+        let budget = above.budget_below(parent, true);
+        let within = budget.or_else(|| (!self.is_roots(parent)).then_some(parent));
+        if let Some(of) = within.filter(|_| !self.take_place(within)) {
+            return Made::OverBudget(of);
+        }
+        if let Some(above) = self.nodes.get_mut(&parent) {
+            above.children.insert(id);
+        }
+        let node = self.known_or(id, Some(parent), name, within);
+        self.nodes.insert(id, node);
+        Made::Known
+    }
+
+    /// A cgroup is a session: what is below it is in a budget of its own. Returns those that are too many, which are
+    /// forgotten.
+    pub fn bound(&mut self, session: u64) -> Vec<u64> {
+        match self.nodes.get_mut(&session) {
+            Some(node) if !node.is_session => node.is_session = true,
+            _ => return Vec::new(),
+        }
+        let below = self.subtree(session).split_off(1);
+        let inner: HashSet<u64> = below
+            .iter()
+            .copied()
+            .filter(|id| self.nodes.get(id).is_some_and(|node| node.is_session))
+            .collect();
+        let mut surplus = Vec::new();
+        for id in below {
+            let Some(node) = self.nodes.get_mut(&id) else {
+                continue;
+            };
+            if node.within.is_some_and(|within| inner.contains(&within)) {
+                continue;
+            }
+            let before = node.within.replace(session);
+            self.leave(before);
+            if !self.take_place(Some(session)) {
+                surplus.push(id);
+            }
+        }
+        let surplus: BTreeSet<u64> = surplus.iter().flat_map(|id| self.subtree(*id)).collect();
+        for id in surplus.iter().rev() {
+            self.removed(*id);
+        }
+        surplus.into_iter().collect()
+    }
+
+    fn leave(&mut self, within: Option<u64>) {
+        if let Some(kept) = within.and_then(|within| self.kept.get_mut(&within)) {
+            *kept = kept.saturating_sub(1);
+        }
     }
 
     /// Forgets a cgroup.
@@ -144,6 +253,8 @@ impl Hierarchy {
         let Some(node) = self.nodes.remove(&id) else {
             return;
         };
+        self.leave(node.within);
+        self.kept.remove(&id);
         if let Some(parent) = node.parent.and_then(|parent| self.nodes.get_mut(&parent)) {
             parent.children.remove(&id);
         }
@@ -216,8 +327,7 @@ impl Hierarchy {
     /// src/shared/cgroup-setup.c, 257). One that cannot be asked is not believed.
     pub fn is_roots(&self, id: u64) -> bool {
         let metadata = self.directory(id).and_then(|path| fs::metadata(path).ok());
-        metadata
-            .is_some_and(|directory| directory.uid() == 0 && directory.mode() & OTHERS_WRITE == 0)
+        metadata.is_some_and(|metadata| is_roots(&metadata))
     }
 
     /// Ids of every cgroup.
@@ -242,13 +352,15 @@ impl Hierarchy {
 }
 
 impl Node {
-    fn new(parent: Option<u64>, name: &[u8]) -> Self {
-        Self {
-            parent,
-            name: name.into(),
-            children: BTreeSet::new(),
-        }
+    /// In whose budget those below this cgroup are.
+    fn budget_below(&self, id: u64, is_roots: bool) -> Option<u64> {
+        let is_own = self.is_session || self.within.is_none() && !is_roots;
+        if is_own { Some(id) } else { self.within }
     }
+}
+
+fn is_roots(directory: &Metadata) -> bool {
+    directory.uid() == 0 && directory.mode() & OTHERS_WRITE == 0
 }
 
 /// The first bytes of a path, for a log line.
@@ -257,8 +369,8 @@ fn shown(path: &Path) -> Vec<u8> {
     bytes[..bytes.len().min(SHOWN)].to_vec()
 }
 
-/// Ids and names of the cgroups in a directory; none if it has gone.
-fn children(directory: &Path) -> io::Result<Vec<(u64, OsString)>> {
+/// Ids and names of the cgroups in a directory, and whether each is root's alone; none if it has gone.
+fn children(directory: &Path) -> io::Result<Vec<(u64, OsString, bool)>> {
     let mut children = Vec::new();
     let Some(entries) = if_there(fs::read_dir(directory))? else {
         return Ok(children);
@@ -268,7 +380,7 @@ fn children(directory: &Path) -> io::Result<Vec<(u64, OsString)>> {
         if if_there(entry.file_type())?.is_some_and(|t| t.is_dir())
             && let Some(metadata) = if_there(entry.metadata())?
         {
-            children.push((metadata.ino(), entry.file_name()));
+            children.push((metadata.ino(), entry.file_name(), is_roots(&metadata)));
         }
     }
     Ok(children)
@@ -299,133 +411,4 @@ fn oldest_process(directory: &Path) -> Option<SystemTime> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    fn paths(hierarchy: &Hierarchy) -> Vec<Vec<u8>> {
-        let ids = hierarchy.in_order();
-        let mut paths: Vec<_> = ids.iter().filter_map(|&id| hierarchy.path(id)).collect();
-        paths.sort();
-        paths
-    }
-
-    fn id(hierarchy: &Hierarchy, path: &[u8]) -> u64 {
-        let ids = hierarchy.in_order();
-        let is_it = |id: &u64| hierarchy.path(*id).as_deref() == Some(path);
-        ids.into_iter().find(is_it).unwrap()
-    }
-
-    #[test]
-    fn a_scan_and_the_events_agree_on_paths() {
-        let tree = tempfile::tempdir().unwrap();
-        fs::create_dir_all(tree.path().join("a.slice/b.scope")).unwrap();
-        fs::write(tree.path().join("a.slice/cgroup.procs"), "").unwrap();
-        let mut hierarchy = Hierarchy::scan(tree.path()).unwrap();
-        assert_eq!(
-            paths(&hierarchy),
-            [&b"/"[..], b"/a.slice", b"/a.slice/b.scope"]
-        );
-
-        let a = id(&hierarchy, b"/a.slice");
-        assert!(hierarchy.made(77, a, b"c\xff"));
-        assert_eq!(hierarchy.path(77).unwrap(), b"/a.slice/c\xff");
-        assert!(hierarchy.made(78, hierarchy.root, b"top"));
-        assert_eq!(hierarchy.path(78).unwrap(), b"/top");
-        assert!(hierarchy.subtree(a).contains(&77));
-        hierarchy.removed(77);
-        assert!(!hierarchy.ids().contains(&77) && !hierarchy.subtree(a).contains(&77));
-        let rescan = hierarchy.rescan().unwrap();
-        assert_eq!((rescan.appeared.len(), rescan.gone), (0, vec![78]));
-    }
-
-    #[test]
-    fn each_comes_after_its_parent_and_otherwise_in_the_order_of_making() {
-        let tree = tempfile::tempdir().unwrap();
-        let mut hierarchy = Hierarchy::scan(tree.path()).unwrap();
-        let root = hierarchy.root;
-        let late = root + 9;
-        for (id, parent) in [(late, root), (root + 3, late), (root + 5, root)] {
-            assert!(hierarchy.made(id, parent, b"x"));
-        }
-        assert_eq!(hierarchy.in_order(), [root, root + 5, late, root + 3]);
-        assert_eq!(hierarchy.subtree(late), [late, root + 3]);
-        assert_eq!(hierarchy.subtree(1), [0; 0]);
-    }
-
-    #[test]
-    fn depth_costs_the_names_alone_and_no_rule_is_asked_beyond_the_longest_path() {
-        let tree = tempfile::tempdir().unwrap();
-        let mut hierarchy = Hierarchy::scan(tree.path()).unwrap();
-        let (mut parent, name) = (hierarchy.root, vec![b'x'; 255]);
-        for depth in 0..1200 {
-            let id = parent + 1;
-            assert!(hierarchy.made(id, parent, &name));
-            let known = hierarchy.path(id).map(|path| path.len());
-            let length = (depth + 1) * 256;
-            assert_eq!(known, (length <= LONGEST).then_some(length));
-            parent = id;
-        }
-        let kept: usize = hierarchy.nodes.values().map(|node| node.name.len()).sum();
-        assert_eq!(kept, 1200 * 255);
-    }
-
-    #[test]
-    fn a_directory_that_others_own_or_may_write_is_not_roots() {
-        let tree = tempfile::tempdir().unwrap();
-        for (name, mode) in [("roots", 0o755), ("open", 0o775), ("users", 0o700)] {
-            let path = tree.path().join(name);
-            fs::create_dir(&path).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        }
-        std::os::unix::fs::chown(tree.path().join("users"), Some(1000), None).unwrap();
-        let hierarchy = Hierarchy::scan(tree.path()).unwrap();
-        let roots = |path: &[u8]| hierarchy.is_roots(id(&hierarchy, path));
-        assert!(roots(b"/roots") && !roots(b"/open") && !roots(b"/users"));
-        assert!(!hierarchy.is_roots(1));
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_not_taken_for_gone_and_hides_nothing_else() {
-        let tree = tempfile::tempdir().unwrap();
-        let path = |name: &str| tree.path().join(name);
-        // Paths end at 4,096 bytes, for root, too, which no mode keeps out.
-        let (most, more) = (
-            vec!["x".repeat(200); 18].join("/"),
-            vec!["y".repeat(200); 3].join("/"),
-        );
-        let inner = format!("{more}/known");
-        fs::create_dir_all(path(&inner)).unwrap();
-        let mut hierarchy = Hierarchy::scan(tree.path()).unwrap();
-        let known = id(&hierarchy, format!("/{inner}").as_bytes());
-        fs::create_dir_all(path(&most)).unwrap();
-        let top = more.split('/').next().unwrap();
-        fs::rename(path(top), path(&most).join(top)).unwrap();
-        fs::create_dir(path("b")).unwrap();
-        hierarchy.rescan().unwrap();
-        assert!(hierarchy.contains(known));
-        assert!(paths(&hierarchy).contains(&b"/b".to_vec()));
-    }
-
-    #[test]
-    fn walks_pass_over_what_has_gone_and_over_nothing_else() {
-        let gone = [libc::ENOENT, libc::ENODEV];
-        for code in gone {
-            let error = io::Error::from_raw_os_error(code);
-            assert!(matches!(if_there::<()>(Err(error)), Ok(None)));
-        }
-        for code in [libc::EMFILE, libc::ENOMEM, libc::EACCES] {
-            let error = io::Error::from_raw_os_error(code);
-            let passed = if_there::<()>(Err(error));
-            assert_eq!(passed.unwrap_err().raw_os_error(), Some(code));
-        }
-    }
-
-    #[test]
-    fn a_cgroup_below_an_unknown_parent_asks_for_a_scan() {
-        let tree = tempfile::tempdir().unwrap();
-        let mut hierarchy = Hierarchy::scan(tree.path()).unwrap();
-        assert!(!hierarchy.made(5, 999_999, b"x"));
-    }
-}
+mod tests;

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use agent_common::MAX_LEVEL;
+
 use super::{
     cgroup::Hierarchy,
     platform::Key,
@@ -60,6 +62,10 @@ impl Recognition {
         let Some(path) = hierarchy.path(id) else {
             return;
         };
+        // The kernel programs look no deeper, and no platform goes there.
+        if path.iter().filter(|byte| **byte == b'/').count() > MAX_LEVEL as usize {
+            return;
+        }
         let mut above = (Standing::Platform, None);
         let judgement = rules.judge(&path, || {
             above = self.standing(id, hierarchy);

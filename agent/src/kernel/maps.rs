@@ -33,16 +33,22 @@ pub(super) struct PerSlot {
     pub(super) bytes: usize,
     /// Whether each CPU has a value of its own.
     pub(super) per_cpu: bool,
+    /// Whether a session that gets the slot begins with 0.
+    pub(super) is_cleared: bool,
 }
 
 /// THE list of maps with a value for each slot: what is sized with the number of slots, cleared before a session
 /// gets a slot, and accounted for. A test compares it with the object.
-pub(super) const PER_SLOT: [PerSlot; 5] = [
+pub(super) const PER_SLOT: [PerSlot; 6] = [
     PerSlot::of::<SchedStats>("SCHED_STATS", true),
     PerSlot::of::<ProcessStats>(PROCESS_STATS, false),
     PerSlot::of::<NetStats>("NET_STATS", false),
     PerSlot::of::<BlockStats>("BLOCK_STATS", false),
     PerSlot::of::<MemoryStats>("MEMORY_STATS", false),
+    PerSlot {
+        is_cleared: false,
+        ..PerSlot::of::<u64>("CONNECTION_COUNTS", false)
+    },
 ];
 
 impl PerSlot {
@@ -51,6 +57,7 @@ impl PerSlot {
             name,
             bytes: size_of::<V>(),
             per_cpu,
+            is_cleared: true,
         }
     }
 

@@ -19,7 +19,7 @@ pub mod layout;
 pub mod log;
 mod maps;
 pub mod object;
-mod pace;
+pub mod pace;
 pub mod preflight;
 pub mod programs;
 pub mod ring;
@@ -83,15 +83,6 @@ pub struct Options {
     pub debug_log: bool,
     /// Count runs and time of the programs while the agent runs.
     pub statistics: bool,
-}
-
-/// Whether somebody has been in a cgroup before the programs knew whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Before {
-    /// All who are in it, and their sockets, are counted.
-    Nobody,
-    /// There may be some who are not.
-    Perhaps,
 }
 
 /// What the programs have counted for a session since its slot was cleared. What is not measured here is
@@ -355,29 +346,27 @@ impl Kernel {
         self.store
     }
 
-    /// Makes a cgroup belong to a session. Takes effect with [`Kernel::publish`], for those who are in it; who comes
-    /// from now on is the session's at once, with all sockets that are made.
-    pub fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<Before, String> {
-        // The programs give a new cgroup its parent's session before anybody can be in it.
-        let from_the_start = self.maps.cgroup_slots.get(&cgroup_id, 0).ok() == Some(slot);
-        self.maps
-            .cgroup_slots
-            .insert(cgroup_id, slot, 0)
-            .map_err(|e| format!("{e} (room for {MAX_CGROUPS} cgroups of sessions)"))?;
-        let is_empty = |birth: CgroupBirth| birth.first_process_ns == 0;
-        let empty =
-            self.is_up(name::CGROUP_ATTACH_TASK) && self.birth(cgroup_id).is_some_and(is_empty);
-        Ok(if from_the_start || empty {
-            Before::Nobody
-        } else {
-            Before::Perhaps
-        })
+    /// Makes a cgroup belong to a session, with all below it that belongs to no other; to [`NO_SESSION`] for one within a
+    /// session that belongs to none. Takes effect with [`Kernel::publish`], for those who are in it; who comes from now
+    /// on is the session's at once, with all sockets that are made.
+    pub fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
+        let inserted = self.maps.cgroup_slots.insert(cgroup_id, slot, 0);
+        inserted
+            .map_err(|e| format!("{e} (room for {MAX_CGROUPS} cgroups at which a session begins)"))
     }
 
-    /// Makes a cgroup belong to no session, and says whether it belonged to one. Takes effect with
-    /// [`Kernel::publish`].
-    pub fn unassign(&mut self, cgroup_id: u64) -> bool {
-        self.maps.cgroup_slots.remove(&cgroup_id).is_ok()
+    /// Makes a cgroup belong to the session of the one above. Takes effect with [`Kernel::publish`].
+    pub fn unassign(&mut self, cgroup_id: u64) {
+        let _absent = self.maps.cgroup_slots.remove(&cgroup_id);
+    }
+
+    /// Whether nobody has been in a cgroup before the programs knew whose it is, at `since_ns`.
+    pub fn nobody_before(&self, cgroup_id: u64, since_ns: u64) -> bool {
+        let Some(birth) = self.birth(cgroup_id) else {
+            return false;
+        };
+        let empty = birth.first_process_ns == 0 && self.is_up(name::CGROUP_ATTACH_TASK);
+        empty || birth.made_ns >= since_ns
     }
 
     /// Makes every thread look its session up again.
@@ -392,7 +381,8 @@ impl Kernel {
     pub fn zero(&mut self, slot: Slot) {
         debug_assert!(slot != NO_SESSION && slot < self.slots);
         self.walks.clear(slot);
-        for (map, descriptor) in PER_SLOT.iter().zip(&self.maps.per_slot) {
+        let maps = PER_SLOT.iter().zip(&self.maps.per_slot);
+        for (map, descriptor) in maps.filter(|(map, _)| map.is_cleared) {
             let bytes = map.bytes_on(self.cpus);
             if let Err(error) = syscall::clear(descriptor.as_fd(), slot, bytes) {
                 tracing::error!(slot, map = map.name, %error, "slot could not be cleared");

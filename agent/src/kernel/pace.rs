@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 /// cost is reckoned from how much there was and not timed, so that what is done each second on a node with little
 /// is done each second however slow the node is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub struct Pace {
     last: Option<(Instant, Duration)>,
 }
 
 impl Pace {
     /// It has just been done, and costs so much.
-    pub(super) fn done(&mut self, cost: Duration) {
+    pub fn done(&mut self, cost: Duration) {
         self.last = Some((Instant::now(), cost));
     }
 
@@ -23,7 +23,7 @@ impl Pace {
     }
 
     /// Whether it may be done now.
-    pub(super) fn is_due(&self, now: Instant, part: u32) -> bool {
+    pub fn is_due(&self, now: Instant, part: u32) -> bool {
         self.last
             .is_none_or(|(ended, cost)| now >= ended + cost * part)
     }

@@ -2,9 +2,12 @@
 
 use std::os::fd::{AsRawFd, RawFd};
 
-use agent_common::event::{
-    CGROUP_MADE, CGROUP_REMOVED, CgroupEvent, EventHeader, ExitEvent, GPU_XID, GpuXidEvent,
-    PROCESS_FAILED, PROCESS_MOVED,
+use agent_common::{
+    Slot,
+    event::{
+        CGROUP_MADE, CGROUP_REMOVED, CgroupEvent, EventHeader, ExitEvent, GPU_XID, GpuXidEvent,
+        PROCESS_FAILED, PROCESS_MOVED,
+    },
 };
 use aya::{
     Pod,
@@ -23,6 +26,8 @@ pub enum Event {
         id: u64,
         /// Its parent's.
         parent: u64,
+        /// The session that it is in.
+        slot: Slot,
         /// Last path component, any bytes but NUL and `/`.
         name: Vec<u8>,
     },
@@ -108,6 +113,7 @@ fn decode(bytes: &[u8]) -> Option<Event> {
             Some(Event::CgroupMade {
                 id: event.cgroup_id,
                 parent: event.parent_id,
+                slot: event.header.slot,
                 name: until_nul(&event.name).to_vec(),
             })
         }
@@ -184,7 +190,7 @@ mod tests {
         let mut event = CgroupEvent {
             header: EventHeader {
                 kind: CGROUP_MADE,
-                slot: 0,
+                slot: 3,
                 at_ns: 1,
             },
             cgroup_id: 7,
@@ -198,6 +204,7 @@ mod tests {
             Some(Event::CgroupMade {
                 id: 7,
                 parent: 1,
+                slot: 3,
                 name: b"a\xffb".to_vec()
             })
         );

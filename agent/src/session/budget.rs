@@ -12,17 +12,20 @@ pub enum Resource {
     Sessions,
     /// Lines of the agent's log.
     LogLines,
+    /// Cgroups of which the agent knows.
+    Cgroups,
+    /// Live TCP connections that are measured.
+    Connections,
 }
 
 impl Resource {
-    /// Every one.
-    pub const ALL: [Self; 2] = [Self::Sessions, Self::LogLines];
-
     /// The label value.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
             Self::LogLines => "log_lines",
+            Self::Cgroups => "cgroups",
+            Self::Connections => "connections",
         }
     }
 }

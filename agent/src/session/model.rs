@@ -17,7 +17,7 @@ use agent_common::{
 };
 
 use super::{
-    budget::Exceeded,
+    budget::{Exceeded, Resource},
     gpu::Gpu,
     net::Net,
     phase::{self, Activity, Phase, Signs, Work},
@@ -300,9 +300,18 @@ impl Session {
         let has_io = counts.accounts.as_ref().is_some_and(|a| a.has_io);
         counts.block = block.filter(|_| has_io);
         if let Some(net) = net {
+            let over = net.connections_over_budget;
+            if over > 0 {
+                counts.exceeded.insert(Resource::Connections, over);
+            }
             let mine = counts.net.get_or_insert_default();
             mine.take(&net, measures_udp, live);
         }
+    }
+
+    /// It wanted more than its share.
+    pub fn exceeded(&mut self, resource: Resource) {
+        *self.counts.exceeded.entry(resource).or_default() += 1;
     }
 
     /// Takes the kernel's accounts of its cgroups. What is counted in them never decreases.

@@ -49,12 +49,14 @@ impl Net {
         measures_udp: bool,
         live: Reading<&[ConnectionRecord]>,
     ) {
-        // The milestones go to the registry, which knows when the session was made.
+        // The milestones go to the registry, which knows when the session was made, and what is over a budget to the
+        // session.
         let NetStats {
             tcp,
             udp_transmit,
             udp_receive,
             milestones: _,
+            connections_over_budget: _,
         } = stats;
         for side in [INBOUND, OUTBOUND] {
             self.tcp[side].take(&tcp[side], side, live);

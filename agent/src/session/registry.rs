@@ -5,7 +5,8 @@
 //!
 //! * A cgroup that a rule names is the root of a session. Which one is decided by its [`Origin`], never by what it
 //!   is called: cgroups that one platform gives one id are one session, any other is one of its own.
-//! * Any other cgroup belongs to the session of its parent.
+//! * Any other cgroup belongs to the session of its parent, which the kernel finds by itself: it is told only where a
+//!   session begins, and where one ends within another.
 //! * A slot is cleared before it is published, and rests before it is used again.
 //! * Over the cap a session is counted as overflowed, once, and adopted when there is room.
 //!
@@ -18,7 +19,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use agent_common::{Slot, histogram::Histogram};
+use agent_common::{NO_SESSION, Slot, histogram::Histogram};
 
 use super::{
     budget::Resource,
@@ -30,12 +31,12 @@ use super::{
     templates::Bound,
 };
 use crate::{
+    clock,
     config::Sessions,
     discover::{
         cgroup::Found,
         rules::{Identity, Verdict},
     },
-    kernel::Before,
 };
 
 mod admission;
@@ -60,6 +61,9 @@ const MOST_LINGERING: usize = 256;
 struct Membership {
     session: Serial,
     root: bool,
+    parent: Option<u64>,
+    /// Since when whoever comes into it is the session's at once, nanoseconds since boot.
+    since_ns: u64,
 }
 
 /// See the module.
@@ -74,6 +78,8 @@ pub struct Registry {
     /// Who among the living has which labels.
     labels: HashMap<Labels, Serial>,
     memberships: HashMap<u64, Membership>,
+    /// What the kernel has been told: of the cgroups that belong to another session than the one above, or to none.
+    marks: HashMap<u64, Slot>,
     /// Cgroups that a rule ignores, and all below them.
     ignored: HashSet<u64>,
     /// Roots whose sessions are over by the word of their platforms, though they are still there.
@@ -126,6 +132,7 @@ impl Registry {
             live: HashMap::new(),
             labels: HashMap::new(),
             memberships: HashMap::new(),
+            marks: HashMap::new(),
             ignored: HashSet::new(),
             closed: HashSet::new(),
             waiting: HashSet::new(),
@@ -223,7 +230,7 @@ impl Registry {
         let verdict = match verdict {
             _ if below_ignored => Verdict::Ignored,
             Verdict::Held if self.is_root(found.id) => return,
-            // Until its platform speaks it is a part of the session above: the kernel has given it that slot.
+            // Until its platform speaks it is a part of the session above.
             Verdict::Held => Verdict::NotASession,
             Verdict::Over(_) if current.is_none() => {
                 self.closed.insert(found.id);
@@ -270,19 +277,14 @@ impl Registry {
                     self.detach(found.id, table, now);
                 }
                 match wanted {
-                    Some(serial) => self.attach(found.id, serial, false, table),
-                    // The kernel gave it a slot if the cgroup above had one when it was made.
-                    None => self.take_out(found.id, table),
+                    Some(serial) => self.attach(found, serial, false, table),
+                    None => self.take_out(found.id, found.parent, table),
                 }
             }
             Verdict::Held | Verdict::Over(_) => {}
             Verdict::Ignored => {
-                if current.is_some() {
-                    self.detach(found.id, table, now);
-                } else if self.ignored.insert(found.id) {
-                    // The kernel gives a new cgroup its parent's slot by itself.
-                    self.take_out(found.id, table);
-                }
+                self.forget(found.id, now);
+                self.take_out(found.id, found.parent, table);
                 self.ignored.insert(found.id);
             }
         }
@@ -315,9 +317,9 @@ impl Registry {
         self.closed.remove(&id);
         self.forget_recalled(id);
         self.forget(id, now);
-        // Whether or not it was a session's: the kernel may have given it its parent's slot, and the event
-        // of its making may have been lost.
-        self.expiring.insert(id, now);
+        if self.marks.contains_key(&id) {
+            self.expiring.insert(id, now);
+        }
     }
 
     /// Forgets every cgroup that is not there any more.
@@ -349,58 +351,103 @@ impl Registry {
         let member = self.memberships.get(&cgroup);
         let session = member.and_then(|member| self.sessions.get_mut(&member.session));
         if let Some(session) = session {
-            *session.counts.exceeded.entry(resource).or_default() += 1;
+            session.exceeded(resource);
         }
     }
 
-    fn attach(&mut self, id: u64, serial: Serial, root: bool, table: &mut impl SlotTable) {
-        let Some(session) = self.sessions.get_mut(&serial) else {
+    /// The session with a slot wanted more than its share.
+    pub fn exceeded_by_slot(&mut self, slot: Slot, resource: Resource) {
+        let session = self.sessions.values_mut().find(|s| s.slot == Some(slot));
+        if let Some(session) = session {
+            session.exceeded(resource);
+        }
+    }
+
+    fn attach(&mut self, found: &Found, serial: Serial, root: bool, table: &mut impl SlotTable) {
+        let Some(session) = self.sessions.get(&serial) else {
             return;
         };
         let Some(slot) = session.slot else { return };
-        match table.assign(id, slot) {
-            // Who is looked for is looked for among all that the node has.
-            Ok(before) => self.adopted |= before == Before::Perhaps,
-            Err(error) => {
-                tracing::error!(session = session.identity.session, %error, "cgroup not measured");
+        let id = found.id;
+        let above = found
+            .parent
+            .and_then(|parent| self.memberships.get(&parent));
+        let mut since_ns = above.map_or(0, |above| above.since_ns);
+        if root {
+            if let Err(error) = self.mark(id, slot, table) {
+                tracing::error!(cgroup = id, %error, "cgroup not measured");
                 return;
             }
+            since_ns = clock::boot_ns();
+        } else {
+            self.unmark(id, table);
         }
+        // Who is looked for is looked for among all that the node has.
+        let watched_ns = if root { u64::MAX } else { since_ns };
+        self.adopted |= !table.nobody_before(id, watched_ns);
+        let Some(session) = self.sessions.get_mut(&serial) else {
+            return;
+        };
         session.cgroups.insert(id);
         if root {
             session.roots.insert(id);
         }
         // One that a scan has missed and found again.
         self.expiring.remove(&id);
-        self.memberships.insert(
-            id,
-            Membership {
-                session: serial,
-                root,
-            },
-        );
+        let membership = Membership {
+            session: serial,
+            root,
+            parent: found.parent,
+            since_ns,
+        };
+        self.memberships.insert(id, membership);
+    }
+
+    /// Tells the kernel that a cgroup is of another session than the one above; [`NO_SESSION`] of none.
+    fn mark(&mut self, id: u64, slot: Slot, table: &mut impl SlotTable) -> Result<(), String> {
+        if self.marks.get(&id) == Some(&slot) {
+            return Ok(());
+        }
+        table.assign(id, slot)?;
+        self.marks.insert(id, slot);
         self.unpublished = true;
+        Ok(())
+    }
+
+    /// From now on a cgroup is of the session above, if there is one.
+    fn unmark(&mut self, id: u64, table: &mut impl SlotTable) {
+        if self.marks.remove(&id).is_some() {
+            table.unassign(id);
+            self.unpublished = true;
+            self.recount = true;
+        }
     }
 
     /// Takes a living cgroup out of its session at once.
     fn detach(&mut self, id: u64, table: &mut impl SlotTable, now: Instant) {
-        if self.forget(id, now) {
-            self.take_out(id, table);
+        if let Some(member) = self.forget(id, now) {
+            self.take_out(id, member.parent, table);
         }
     }
 
     /// A living cgroup belongs to nobody from now on, and neither do those who are in it.
-    fn take_out(&mut self, id: u64, table: &mut impl SlotTable) {
-        let had_a_slot = table.unassign(id);
-        self.unpublished |= had_a_slot;
-        self.recount |= had_a_slot;
+    fn take_out(&mut self, id: u64, parent: Option<u64>, table: &mut impl SlotTable) {
+        let is_within = parent.is_some_and(|parent| self.memberships.contains_key(&parent));
+        if !is_within {
+            self.unmark(id, table);
+            return;
+        }
+        if self.marks.get(&id) != Some(&NO_SESSION) {
+            self.recount = true;
+        }
+        if let Err(error) = self.mark(id, NO_SESSION, table) {
+            tracing::error!(cgroup = id, %error, "cgroup measured with the session above");
+        }
     }
 
-    /// Ends the membership of a cgroup, and the session with its last root. Says whether there was one.
-    fn forget(&mut self, id: u64, now: Instant) -> bool {
-        let Some(member) = self.memberships.remove(&id) else {
-            return false;
-        };
+    /// Ends the membership of a cgroup, and the session with its last root. Returns what it was.
+    fn forget(&mut self, id: u64, now: Instant) -> Option<Membership> {
+        let member = self.memberships.remove(&id)?;
         if let Some(session) = self.sessions.get_mut(&member.session) {
             session.cgroups.remove(&id);
             session.roots.remove(&id);
@@ -414,7 +461,7 @@ impl Registry {
                 tracing::info!(session = session.identity.session, "session ended");
             }
         }
-        true
+        Some(member)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         Samples::{Node, PerSession},
         Source, State, Unit,
     },
-    session::{budget::Resource, ended::DURATION_BOUNDS, phase::Phase},
+    session::{ended::DURATION_BOUNDS, phase::Phase},
 };
 
 /// 0.25 s to 17 min.
@@ -88,16 +88,14 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_budget_exceeded",
-        help: "How often the session wanted more than its share of what the agent keeps for all; what is over it is not measured apart or not logged",
+        help: "How often the session wanted more than its share of what the agent keeps for all; what is over it is not measured apart or not logged. A resource appears with its first",
         kind: Counter,
         unit: Unit::None,
-        labels: &[("resource", "sessions, log_lines")],
+        labels: &[("resource", "sessions, log_lines, cgroups, connections")],
         source: Source::Registry,
         samples: PerSession(|s, out| {
-            for resource in Resource::ALL {
-                let exceeded = s.counts.exceeded.get(&resource).copied();
-                let labels = [("resource", resource.name())];
-                out.number(&labels, exceeded.unwrap_or_default() as f64);
+            for (resource, exceeded) in &s.counts.exceeded {
+                out.number(&[("resource", resource.name())], *exceeded as f64);
             }
         }),
     },

@@ -14,7 +14,6 @@ use crate::{
         cgroup::Found,
         rules::{Identity, printable},
     },
-    kernel::Before,
     session::{
         model::{Counts, Origin, Session},
         phase::{Activity, Phase},
@@ -36,7 +35,7 @@ impl Registry {
         if let Some(&serial) = self.live.get(&origin) {
             self.overflowed.remove(&found.id);
             self.recalled.remove(&found.id);
-            self.attach(found.id, serial, true, table);
+            self.attach(found, serial, true, table);
             self.rename(serial, identity);
             return;
         }
@@ -46,12 +45,13 @@ impl Registry {
             // What a user makes is never nobody's: without a place of its own it is a part of the user's session.
             let manager = identity.within.as_ref().and(found.parent);
             if let Some(above) = manager.and_then(|id| self.memberships.get(&id)) {
-                self.attach(found.id, above.session, false, table);
+                let serial = above.session;
+                self.attach(found, serial, false, table);
                 return;
             }
             self.waiting.insert(found.id);
-            // The kernel may have given it an outer session's slot; until there is room it is nobody's.
-            self.take_out(found.id, table);
+            // Not an outer session's either; until there is room it is nobody's.
+            self.take_out(found.id, found.parent, table);
             if over && self.overflowed.insert(found.id) {
                 self.overflowed_total += 1;
                 tracing::warn!(
@@ -64,15 +64,11 @@ impl Registry {
         };
         table.zero(slot);
         // Before there is a session: one without a cgroup would have no end.
-        match table.assign(found.id, slot) {
-            // Here, because it has the slot already when it is attached.
-            Ok(before) => self.adopted |= before == Before::Perhaps,
-            Err(error) => {
-                tracing::error!(session = identity.session, %error, "session not measured");
-                self.slots.put_back(slot);
-                self.take_out(found.id, table);
-                return;
-            }
+        if let Err(error) = self.mark(found.id, slot, table) {
+            tracing::error!(session = identity.session, %error, "session not measured");
+            self.slots.put_back(slot);
+            self.take_out(found.id, found.parent, table);
+            return;
         }
         self.overflowed.remove(&found.id);
         let birth = table.birth(found.id);
@@ -130,6 +126,6 @@ impl Registry {
             },
         );
         self.live.insert(origin, serial);
-        self.attach(found.id, serial, true, table);
+        self.attach(found, serial, true, table);
     }
 }

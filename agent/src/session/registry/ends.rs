@@ -73,10 +73,17 @@ impl Registry {
             return;
         };
         self.closed.extend(&session.roots);
-        let cgroups = session.cgroups.clone();
-        for id in cgroups {
+        let (roots, parts): (Vec<u64>, Vec<u64>) = session
+            .cgroups
+            .iter()
+            .partition(|id| session.roots.contains(id));
+        self.ignored.extend(roots.iter().chain(&parts));
+        // Parts first, so that none of them is left without a root above.
+        for id in parts {
+            self.forget(id, now);
+        }
+        for id in roots {
             self.detach(id, table, now);
-            self.ignored.insert(id);
         }
     }
 

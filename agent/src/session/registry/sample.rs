@@ -71,7 +71,10 @@ impl Registry {
         self.count_ends(now);
         let expired = |since: &mut Instant| now.duration_since(*since) >= REST;
         for (id, _) in self.expiring.extract_if(|_, since| expired(since)) {
-            self.unpublished |= table.unassign(id);
+            if self.marks.remove(&id).is_some() {
+                table.unassign(id);
+                self.unpublished = true;
+            }
         }
         let linger = self.linger;
         self.sessions.retain(|_, s| {

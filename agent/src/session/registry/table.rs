@@ -2,17 +2,20 @@
 
 use agent_common::{Slot, cgroup::CgroupBirth, net::ConnectionRecord};
 
-use crate::kernel::{Before, Census, Kernel, Reading, SlotCounts};
+use crate::kernel::{Census, Kernel, Reading, SlotCounts};
 
 /// What the registry needs of the kernel side; tests have one without a kernel.
 pub trait SlotTable {
     /// Clears everything counted in a slot.
     fn zero(&mut self, slot: Slot);
-    /// Makes a cgroup belong to a slot, from the next [`SlotTable::publish`] on, and says whether somebody may have
-    /// been in it before.
-    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<Before, String>;
-    /// Makes a cgroup belong to no slot, from the next [`SlotTable::publish`] on; says whether it had one.
-    fn unassign(&mut self, cgroup_id: u64) -> bool;
+    /// Makes a cgroup, and all below it that is not assigned itself, belong to a slot, from the next
+    /// [`SlotTable::publish`] on.
+    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String>;
+    /// Whether everybody who may be in a cgroup came when the programs knew whose it is: it has never had a process, or was
+    /// made when it was that session's, nanoseconds since boot.
+    fn nobody_before(&self, cgroup_id: u64, since_ns: u64) -> bool;
+    /// Makes it belong to the slot of the one above.
+    fn unassign(&mut self, cgroup_id: u64);
     /// Makes the changes known to every thread.
     fn publish(&mut self);
     /// What has been counted in a slot.
@@ -41,11 +44,14 @@ impl SlotTable for Kernel {
     fn zero(&mut self, slot: Slot) {
         self.zero(slot);
     }
-    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<Before, String> {
+    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
         self.assign(cgroup_id, slot)
     }
-    fn unassign(&mut self, cgroup_id: u64) -> bool {
-        self.unassign(cgroup_id)
+    fn nobody_before(&self, cgroup_id: u64, since_ns: u64) -> bool {
+        self.nobody_before(cgroup_id, since_ns)
+    }
+    fn unassign(&mut self, cgroup_id: u64) {
+        self.unassign(cgroup_id);
     }
     fn publish(&mut self) {
         self.publish();

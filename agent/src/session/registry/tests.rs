@@ -63,6 +63,7 @@ fn classify(path: &[u8]) -> Verdict {
 
 fn come(registry: &mut Registry, table: &mut FakeTable, f: &Found, now: Instant) {
     let verdict = classify(f.path.as_deref().unwrap());
+    table.parents.insert(f.id, f.parent.unwrap());
     registry.appear(f, verdict, || None, table, now);
     registry.publish(table);
 }
@@ -78,6 +79,7 @@ fn reconcile(
     registry.retain(|id| all.iter().any(|found| found.id == id), now);
     for found in all {
         let verdict = classify(found.path.as_deref().unwrap());
+        table.parents.insert(found.id, found.parent.unwrap());
         registry.appear(found, verdict, || None, table, now);
     }
     registry.publish(table);
@@ -113,10 +115,13 @@ fn a_nested_cgroup_belongs_to_its_nearest_session() {
     ] {
         come(&mut r, &mut t, &f, now);
     }
-    assert_eq!(t.published[&1], t.published[&2]);
-    assert_eq!(t.published[&3], t.published[&4]);
-    assert_ne!(t.published[&1], t.published[&3]);
-    assert!([5, 6, 7, 8].iter().all(|id| !t.published.contains_key(id)));
+    assert_eq!(t.slot(1), t.slot(2));
+    assert_eq!(t.slot(3), t.slot(4));
+    assert_ne!(t.slot(1), t.slot(3));
+    assert!(t.slot(1).is_some() && t.slot(3).is_some());
+    // Whatever is in a session takes no place of the map: a session begins twice, and once one ends.
+    assert_eq!(t.published.len(), 3);
+    assert!([5, 6, 7, 8].iter().all(|&id| t.slot(id).is_none()));
     assert_eq!(r.live(), 2);
 }
 
@@ -126,7 +131,7 @@ fn cgroups_of_one_platform_id_are_one_session_until_the_last_is_gone() {
     let now = Instant::now();
     appear(&mut r, &mut t, 1, of_pod("x", "uid"));
     appear(&mut r, &mut t, 2, of_pod("x", "uid"));
-    assert_eq!((r.live(), t.published[&1]), (1, t.published[&2]));
+    assert_eq!((r.live(), t.slot(1)), (1, t.slot(2)));
     r.vanish(1, now);
     assert_eq!(r.live(), 1);
     r.vanish(2, now);
@@ -150,7 +155,7 @@ fn a_session_that_its_platform_says_is_over_ends_though_its_cgroups_stay() {
     });
     appear(&mut r, &mut t, 1, of_pod("desk", "x"));
     come(&mut r, &mut t, &found(2, 1, "/pod/part"), start);
-    let slot = t.published[&1];
+    let slot = t.slot(1).unwrap();
     t.alive.insert(slot, 1);
     r.sample(&mut t, start);
     r.take_platforms(|_| Some(Arc::clone(&ended)));
@@ -176,7 +181,8 @@ fn a_session_that_its_platform_says_is_over_ends_though_its_cgroups_stay() {
     };
     appear(&mut r, &mut t, 1, again);
     come(&mut r, &mut t, &found(3, 1, "/pod/later"), start);
-    assert_eq!((r.live(), t.published.len()), (1, 2));
+    assert_eq!((r.live(), t.published.len()), (1, 1));
+    assert_eq!(t.slot(3), t.slot(1));
 }
 
 #[test]
@@ -184,7 +190,7 @@ fn a_session_that_somebody_is_in_goes_on_whatever_its_platform_says() {
     let (mut r, mut t) = (registry(8), FakeTable::default());
     let start = Instant::now();
     appear(&mut r, &mut t, 1, of_pod("desk", "x"));
-    t.alive.insert(t.published[&1], 1);
+    t.alive.insert(t.slot(1).unwrap(), 1);
     let gone = Arc::new(Facts {
         is_session: true,
         gone: true,
@@ -262,18 +268,32 @@ fn a_cgroup_that_a_scan_has_missed_and_the_next_one_finds_is_measured_on() {
     r.vanish(1, start);
     come(&mut r, &mut t, &found(1, 0, "/s-x"), start + REST / 2);
     r.sample(&mut t, start + REST * 2);
-    assert!(t.published.contains_key(&1));
+    assert!(t.slot(1).is_some());
     assert_eq!(r.live(), 1);
 }
 
 #[test]
-fn a_nested_cgroup_that_only_the_kernel_knew_is_taken_off_its_map_when_it_goes() {
+fn what_is_ignored_within_a_session_is_marked_while_there_is_one_and_until_it_is_gone() {
     let (mut r, mut t) = (registry(8), FakeTable::default());
     let start = Instant::now();
-    t.assign(9, 1).unwrap();
-    r.vanish(9, start);
+    // Before there is a session above, nothing needs to be said.
+    come(&mut r, &mut t, &found(2, 1, "/x/i"), start);
+    assert!(t.published.is_empty());
+    let all = [found(1, 0, "/s-x"), found(2, 1, "/s-x/i")];
+    reconcile(&mut r, &mut t, &all, classify, start);
+    assert_eq!((t.slot(2), t.published.len()), (None, 2));
+    reconcile(&mut r, &mut t, &all, |_| Verdict::NotASession, start);
+    assert_eq!((t.slot(1), t.published.len()), (None, 0));
+    reconcile(&mut r, &mut t, &all, classify, start);
+    r.vanish(2, start);
+    r.vanish(1, start);
+    r.sample(&mut t, start + REST / 2);
+    assert!(
+        t.slot(1).is_some(),
+        "threads may still be switched for the last time"
+    );
     r.sample(&mut t, start + REST);
-    assert!(!t.published.contains_key(&9) && !t.pending.contains_key(&9));
+    assert!(t.pending.is_empty(), "{:?}", t.pending);
 }
 
 #[test]
@@ -304,7 +324,7 @@ fn a_reused_slot_starts_at_nothing_and_the_ended_session_keeps_its_counts() {
     for n in 0..100u64 {
         let now = start + Duration::from_secs(n * 10);
         come(&mut r, &mut t, &found(100 + n, 0, &format!("/s-{n}")), now);
-        slots_seen.insert(t.published[&(100 + n)]);
+        slots_seen.insert(t.slot(100 + n).unwrap());
         r.sample(&mut t, now);
         assert_eq!(waits(&r, &n.to_string()), 0, "session {n} inherited counts");
         t.switches(100 + n, 7 + n);
@@ -334,7 +354,7 @@ fn a_session_over_the_cap_is_counted_once_and_adopted_when_there_is_room() {
         (r.live(), r.overflowed_total(), has_room_for_waiting(&r)),
         (2, 1, false)
     );
-    assert!(!t.published.contains_key(&3) && !t.published.contains_key(&4));
+    assert!(t.slot(3).is_none() && t.slot(4).is_none());
     // Its slot rests, and there are others: room at once.
     r.vanish(1, start);
     assert!(has_room_for_waiting(&r));
@@ -343,7 +363,7 @@ fn a_session_over_the_cap_is_counted_once_and_adopted_when_there_is_room() {
         (r.live(), r.overflowed_total(), has_room_for_waiting(&r)),
         (2, 1, false)
     );
-    assert_eq!(t.published[&3], t.published[&4]);
+    assert_eq!(t.slot(3), t.slot(4));
 }
 
 #[test]
@@ -358,7 +378,7 @@ fn an_ended_session_lingers_and_then_vanishes() {
     assert_eq!(waits(&r, "a"), 5);
     r.sample(&mut t, start + MINUTE);
     assert_eq!(r.sessions().count(), 0);
-    assert!(!t.published.contains_key(&1));
+    assert!(t.slot(1).is_none());
 }
 
 #[test]
@@ -367,7 +387,7 @@ fn new_rules_move_cgroups_without_a_restart() {
     let now = Instant::now();
     let all = [found(1, 0, "/s-a"), found(2, 1, "/s-a/part")];
     reconcile(&mut r, &mut t, &all, classify, now);
-    assert_eq!(t.published[&1], t.published[&2]);
+    assert_eq!(t.slot(1), t.slot(2));
     let only_part = |path: &[u8]| {
         if path.ends_with(b"part") {
             Verdict::Session(identity("part"))
@@ -376,7 +396,7 @@ fn new_rules_move_cgroups_without_a_restart() {
         }
     };
     reconcile(&mut r, &mut t, &all, only_part, now);
-    assert!(!t.published.contains_key(&1));
+    assert!(t.slot(1).is_none());
     let live: Vec<_> = r
         .sessions()
         .filter(|s| s.is_live())
@@ -403,7 +423,7 @@ fn what_was_missed_is_made_up_for_by_a_reconcile() {
 fn the_first_process_is_timed_once_for_sessions_made_while_watching() {
     let (mut r, mut t) = (registry(4), FakeTable::default());
     let now = Instant::now();
-    let made_ns = crate::clock::boot_ns();
+    let made_ns = clock::boot_ns();
     t.births.insert(
         1,
         CgroupBirth {
@@ -577,7 +597,7 @@ fn a_cgroup_that_is_held_changes_nothing() {
     assert_eq!((r.live(), t.published.len()), (0, 0));
     appear(&mut r, &mut t, 1, of_pod("desk", "x"));
     come(&mut r, &mut t, &found(2, 1, "/pod/part"), now);
-    assert_eq!(t.published[&1], t.published[&2]);
+    assert_eq!(t.slot(1), t.slot(2));
     r.appear(&pod, Verdict::Held, || None, &mut t, now);
     assert_eq!(r.live(), 1);
 }

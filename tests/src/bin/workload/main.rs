@@ -11,6 +11,7 @@ mod storm;
 use std::{
     fs::File,
     io::{self, BufRead, Read, Write},
+    net::{TcpListener, TcpStream},
     os::fd::AsFd,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -28,7 +29,7 @@ use nix::{
     libc,
     sys::{
         prctl::set_pdeathsig,
-        resource::{Resource, setrlimit},
+        resource::{Resource, getrlimit, setrlimit},
         signal::Signal,
     },
 };
@@ -89,6 +90,11 @@ enum Work {
         #[arg(long)]
         count: usize,
     },
+    /// Holds TCP connections to itself.
+    Connections {
+        #[arg(long)]
+        count: usize,
+    },
     /// Does nothing.
     Idle,
     /// A process that another workload starts.
@@ -141,6 +147,7 @@ fn main() {
             report(&reread::run(&path, Duration::from_secs_f64(seconds)));
         }
         Work::Sleepers { count } => sleepers(count),
+        Work::Connections { count } => connections(count),
         Work::Idle => {
             ready();
             report(&Value::Null);
@@ -295,4 +302,20 @@ fn sleepers(count: usize) {
         sleeper.wait().expect("it is ours");
     }
     report(&json!({ "ended": count }));
+}
+
+fn connections(count: usize) {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits can be read");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to there they can be raised");
+    ready();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let pairs: Vec<_> = (0..count)
+        .map(|_| {
+            let near = TcpStream::connect(address).expect("a connection");
+            (near, listener.accept().expect("its other side"))
+        })
+        .collect();
+    report(&json!({ "connections": pairs.len() }));
+    stay();
 }

@@ -2,17 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 
-use agent_common::{Slot, cgroup::CgroupBirth, net::ConnectionRecord};
+use agent_common::{NO_SESSION, Slot, cgroup::CgroupBirth, net::ConnectionRecord};
 
 use crate::{
-    kernel::{Before, Census, Reading, SlotCounts},
+    kernel::{Census, Reading, SlotCounts},
     session::registry::SlotTable,
 };
 
 #[derive(Default)]
 pub(super) struct FakeTable {
+    /// What the registry has said, and what of that it has published.
     pub(super) pending: HashMap<u64, Slot>,
     pub(super) published: HashMap<u64, Slot>,
+    /// Which cgroup is above which.
+    pub(super) parents: HashMap<u64, u64>,
     pub(super) counts: HashMap<Slot, u64>,
     pub(super) births: HashMap<u64, CgroupBirth>,
     pub(super) alive: HashMap<Slot, u64>,
@@ -28,9 +31,16 @@ pub(super) struct FakeTable {
 }
 
 impl FakeTable {
+    /// The slot of a cgroup, as the programs find it.
+    pub(super) fn slot(&self, cgroup: u64) -> Option<Slot> {
+        let mut above = std::iter::successors(Some(cgroup), |at| self.parents.get(at).copied());
+        let nearest = above.find_map(|at| self.published.get(&at).copied());
+        nearest.filter(|slot| *slot != NO_SESSION)
+    }
+
     /// Counts `n` waits for the session of a cgroup, as the kernel would.
     pub(super) fn switches(&mut self, cgroup: u64, n: u64) {
-        if let Some(&slot) = self.published.get(&cgroup) {
+        if let Some(slot) = self.slot(cgroup) {
             *self.counts.entry(slot).or_default() += n;
         }
     }
@@ -40,20 +50,20 @@ impl SlotTable for FakeTable {
     fn zero(&mut self, slot: Slot) {
         self.counts.remove(&slot);
     }
-    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<Before, String> {
+    fn assign(&mut self, cgroup_id: u64, slot: Slot) -> Result<(), String> {
         // One that is there is changed in its place.
         if self.full && !self.pending.contains_key(&cgroup_id) {
             return Err("no room".to_owned());
         }
-        let had_it = self.pending.insert(cgroup_id, slot) == Some(slot);
-        Ok(if had_it || self.empty.contains(&cgroup_id) {
-            Before::Nobody
-        } else {
-            Before::Perhaps
-        })
+        self.pending.insert(cgroup_id, slot);
+        Ok(())
     }
-    fn unassign(&mut self, cgroup_id: u64) -> bool {
-        self.pending.remove(&cgroup_id).is_some()
+    fn nobody_before(&self, cgroup_id: u64, since_ns: u64) -> bool {
+        let made_ns = self.births.get(&cgroup_id).map(|birth| birth.made_ns);
+        self.empty.contains(&cgroup_id) || made_ns.is_some_and(|made_ns| made_ns >= since_ns)
+    }
+    fn unassign(&mut self, cgroup_id: u64) {
+        self.pending.remove(&cgroup_id);
     }
     fn publish(&mut self) {
         self.published = self.pending.clone();

@@ -22,7 +22,7 @@ fn cgroups_of_one_name_are_sessions_of_their_own_with_labels_that_stay() {
     appear(&mut r, &mut t, 3, runtime("lxc"));
     let digest = format!("101-{:08x}", digest(&3_u64.to_le_bytes()));
     assert_eq!(names(&r), ["101", "101-lxc", &digest]);
-    let slots: HashSet<_> = [1, 2, 3].iter().map(|id| t.published[id]).collect();
+    let slots: HashSet<_> = [1, 2, 3].iter().map(|&id| t.slot(id)).collect();
     assert_eq!(slots.len(), 3);
     // As often as they are looked at, and when the first is gone.
     r.vanish(1, Instant::now());
@@ -84,13 +84,11 @@ fn what_a_user_makes_has_the_manager_in_its_name_and_is_never_nobodys() {
     };
     appear(&mut r, &mut t, 1, identity("user-1000"));
     let inner = found(2, 1, "/x");
+    t.parents.insert(2, 1);
     let now = Instant::now();
     r.appear(&inner, Verdict::Session(made.clone()), || None, &mut t, now);
     r.publish(&mut t);
-    assert_eq!(
-        (t.published[&2], r.overflowed_total()),
-        (t.published[&1], 0)
-    );
+    assert_eq!((t.slot(2), r.overflowed_total()), (t.slot(1), 0));
     r.max_sessions = 2;
     r.appear(&inner, Verdict::Session(made), || None, &mut t, now);
     assert_eq!(names(&r), ["user-1000", "101-user@1000"]);
@@ -169,7 +167,7 @@ fn two_living_pods_under_the_same_labels_are_two_sessions_and_stay_so() {
         r.sample(&mut t, start);
     }
     assert_eq!(names(&r), ["notebook", "notebook-uid-two"]);
-    assert_eq!((r.live(), t.published[&1] == t.published[&2]), (2, false));
+    assert_eq!((r.live(), t.slot(1) == t.slot(2)), (2, false));
     r.sample(&mut t, start + MINUTE);
     assert!(r.ended().is_empty());
     // Also when the other one is gone.
