@@ -32,6 +32,7 @@ pub mod runtimes;
 pub mod sockets;
 pub mod stalls;
 pub mod systemd;
+pub mod tenant;
 pub mod tools;
 pub mod wait;
 pub mod workload;

@@ -22,3 +22,13 @@ fn renice(threads: impl IntoIterator<Item = String>) {
     let output = output.expect("renice is installed with util-linux");
     assert!(output.status.success(), "{output:?}");
 }
+
+/// Resident memory in bytes.
+pub fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    1024 * kib
+        .and_then(|kib| kib.trim().parse::<u64>().ok())
+        .expect("a figure in kB")
+}

@@ -3,24 +3,18 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, Permissions},
-    io::{BufRead as _, BufReader, Write as _},
-    os::unix::{
-        fs::{PermissionsExt as _, chown},
-        process::CommandExt as _,
-    },
-    path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio, id},
-    thread,
-    time::Duration,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
 };
 
 use integration_tests::{
     agent::{Agent, Configuration, SHOW_LIMIT},
     capability,
-    cgroup::v2_mount,
     exposition::Exposition,
-    wait, workload,
+    process::resident,
+    tenant::{Places, User, Worker, for_everybody},
+    wait,
 };
 use nix::sys::signal::Signal;
 
@@ -28,166 +22,6 @@ const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const FORKS: &str = "vdi_session_process_forks_total";
 /// A container of somebody else.
 const VICTIM: &str = "6d1f0a7c25b3e8946d1f0a7c25b3e8946d1f0a7c25b3e8946d1f0a7c25b3e894";
-
-/// Cgroups at places of the hierarchy that platforms own, each removed again unless it was there before.
-struct Places {
-    mount: PathBuf,
-    made: Vec<PathBuf>,
-}
-
-impl Places {
-    fn new() -> Self {
-        Self {
-            mount: v2_mount().expect("cgroup v2 is mounted"),
-            made: Vec::new(),
-        }
-    }
-
-    /// Makes a cgroup and those above it that are missing.
-    fn make(&mut self, path: &str) -> PathBuf {
-        let mut at = self.mount.clone();
-        for name in Path::new(path) {
-            at.push(name);
-            if !at.exists() {
-                fs::create_dir(&at).expect("a cgroup is made");
-                self.made.push(at.clone());
-            }
-        }
-        at
-    }
-}
-
-impl Drop for Places {
-    fn drop(&mut self) {
-        for path in self.made.iter().rev() {
-            // The kernel keeps one busy for a moment after its last process.
-            let gone = (0..100).any(|_| {
-                let gone = remove(path).is_ok();
-                if !gone {
-                    thread::sleep(Duration::from_millis(20));
-                }
-                gone
-            });
-            if !gone {
-                eprintln!("warning: the cgroup {} is left behind", path.display());
-            }
-        }
-    }
-}
-
-/// Removes a cgroup with all below.
-fn remove(path: &Path) -> std::io::Result<()> {
-    let children = fs::read_dir(path)?.flatten();
-    for child in children.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        remove(&child.path())?;
-    }
-    fs::remove_dir(path)
-}
-
-/// A shell of a user in a service manager of the user's own. It ends when it is dropped.
-struct User {
-    uid: u32,
-    manager: PathBuf,
-    name: String,
-    shell: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl User {
-    fn log_in(places: &mut Places) -> Self {
-        // One that no other run has.
-        let uid = 61_184 + id() % 4_000;
-        let slice = format!("user.slice/user-{uid}.slice");
-        let manager = places.make(&format!("{slice}/user@{uid}.service"));
-        let init = places.make(&format!("{slice}/user@{uid}.service/init.scope"));
-        for directory in [&manager, &init] {
-            for file in ["", "cgroup.procs", "cgroup.subtree_control"] {
-                chown(directory.join(file), Some(uid), Some(uid)).expect("it is delegated");
-            }
-        }
-        let mut shell = Command::new("sh")
-            .current_dir(&manager)
-            .uid(uid)
-            .gid(uid)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a shell starts");
-        fs::write(init.join("cgroup.procs"), shell.id().to_string()).expect("it is moved");
-        let lines = BufReader::new(shell.stdout.take().expect("a pipe")).lines();
-        Self {
-            uid,
-            manager,
-            name: format!("user-{uid}"),
-            shell,
-            lines,
-        }
-    }
-
-    /// Runs lines of a shell and waits until they are done.
-    fn run(&mut self, script: &str) {
-        let stdin = self.shell.stdin.as_mut().expect("a pipe");
-        writeln!(stdin, "{script}\necho done").expect("the shell reads");
-        let said = self.lines.next().expect("the shell answers");
-        assert_eq!(said.expect("in text"), "done", "{script}");
-    }
-}
-
-/// Ends when it is dropped.
-struct Worker {
-    child: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl Worker {
-    /// Starts a workload of a user, who may not read where it was compiled to, and lets it work in a cgroup.
-    fn start(uid: u32, cgroup: &Path, folder: &Path, arguments: &[&str]) -> Self {
-        let binary = folder.join("workload");
-        if !binary.exists() {
-            fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("it is ours");
-            fs::copy(workload::binary(WORKLOAD), &binary).expect("it can be copied");
-        }
-        let mut child = Command::new(binary)
-            .args(arguments)
-            .current_dir("/")
-            .uid(uid)
-            .gid(uid)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the workload starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        assert_eq!(lines.next().and_then(Result::ok).as_deref(), Some("ready"));
-        let procs = cgroup.join("cgroup.procs");
-        fs::write(procs, child.id().to_string()).expect("it is moved");
-        let stdin = child.stdin.as_mut().expect("a pipe");
-        writeln!(stdin, "go").expect("it waits for that");
-        Self { child, lines }
-    }
-
-    fn wait(&mut self) {
-        let said = self.lines.next().expect("it reports");
-        assert!(said.expect("in text").starts_with('{'));
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _status = self.child.wait();
-    }
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        let _gone = self.shell.kill();
-        let _status = self.shell.wait();
-        for cgroup in ["init.scope", ""] {
-            let procs = fs::read_to_string(self.manager.join(cgroup).join("cgroup.procs"));
-            assert_eq!(procs.unwrap_or_default(), "", "the user has left nobody");
-        }
-    }
-}
 
 fn builtin() -> Configuration {
     let none = Configuration::without_rules();
@@ -260,16 +94,6 @@ fn what_root_of_a_container_makes_is_its_own() {
     agent.wait_for(&["6d1f0a7c25b3"]);
     let metrics = agent.fresh_metrics();
     assert_eq!(metrics.matching("vdi_session_info", &[]).count(), 1);
-}
-
-/// Resident memory in bytes.
-fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the agent runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    1024 * kib
-        .and_then(|kib| kib.trim().parse::<u64>().ok())
-        .expect("a figure in kB")
 }
 
 #[test]
@@ -377,10 +201,11 @@ fn a_user_with_connections_without_number_leaves_the_others_theirs() {
     let agent = Agent::start(&builtin());
     agent.wait_for(&[&user.name]);
     let folder = tempfile::tempdir().expect("a folder");
+    let program = for_everybody(WORKLOAD, folder.path());
     let connections = |uid: u32, cgroup: &Path, pairs: usize| {
         let pairs = pairs.to_string();
         let arguments = ["connections", "--count", &pairs];
-        let mut worker = Worker::start(uid, cgroup, folder.path(), &arguments);
+        let mut worker = Worker::start(&program, uid, cgroup, &arguments);
         worker.wait();
         worker
     };

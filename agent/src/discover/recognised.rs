@@ -63,7 +63,7 @@ impl Recognition {
             return;
         };
         // The kernel programs look no deeper, and no platform goes there.
-        if path.iter().filter(|byte| **byte == b'/').count() > MAX_LEVEL as usize {
+        if path.split(|byte| *byte == b'/').skip(1).count() > MAX_LEVEL as usize {
             return;
         }
         let mut above = (Standing::Platform, None);

@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 35] = [
+const LANES: [(&str, Lane, &str); 36] = [
     ("budget", Beside, "waits for samples"),
     ("crowd", Beside, "memory is the agent's own"),
     (
@@ -91,6 +91,7 @@ const LANES: [(&str, Lane, &str); 35] = [
         "sessions are adopted within milliseconds",
     ),
     ("tenants", Alone, "takes cgroups of other tests"),
+    ("hostile", Alone, "takes all that the machine has"),
     ("runtimes", Alone, "twenty programs of engines at once"),
     ("memory", Alone, "the pressure of the whole machine"),
     ("net", Alone, "round-trip times"),

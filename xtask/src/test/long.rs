@@ -22,7 +22,7 @@ enum Work {
 }
 
 /// CONTRIBUTING.md says what each is.
-const LONG: [Long; 5] = [
+const LONG: [Long; 6] = [
     Long {
         name: "churn",
         work: Work::Program(
@@ -45,6 +45,14 @@ const LONG: [Long; 5] = [
             "crowd",
             ("SESSIONSCOPE_TEST_CROWD", "10000"),
             Duration::from_mins(30),
+        ),
+    },
+    Long {
+        name: "hostile",
+        work: Work::Program(
+            "hostile",
+            ("SESSIONSCOPE_TEST_HOSTILE_SECONDS", "3600"),
+            Duration::from_mins(65),
         ),
     },
     Long {
