@@ -96,6 +96,10 @@ struct Node {
     ended: u64,
     /// The kernel has once had no room.
     was_full: bool,
+    /// Nanoseconds since boot: the number of the step.
+    boot_ns: u64,
+    /// The last step was a sample.
+    sampled: bool,
 }
 
 impl Node {
@@ -114,10 +118,14 @@ impl Node {
             words: HashMap::new(),
             ended: 0,
             was_full: false,
+            boot_ns: 0,
+            sampled: false,
         }
     }
 
     fn take(&mut self, step: &Step) {
+        self.boot_ns += 1;
+        self.sampled = false;
         match *step {
             Step::Make(parent, kind) => self.make(parent % self.cgroups.len(), kind),
             Step::Remove(which) => self.remove(which),
@@ -141,6 +149,10 @@ impl Node {
             Step::Populate(which, populated) => {
                 let which = which % self.cgroups.len();
                 self.cgroups[which].populated = populated;
+                let birth = self.table.births.get_mut(&self.cgroups[which].id);
+                if let Some(birth) = birth.filter(|b| populated && b.first_process_ns == 0) {
+                    birth.first_process_ns = self.boot_ns;
+                }
             }
             Step::Full(full) => {
                 self.table.full = full;
@@ -155,6 +167,11 @@ impl Node {
         let id = self.next_id;
         self.next_id += 1;
         self.table.parents.insert(id, self.cgroups[parent].id);
+        let birth = CgroupBirth {
+            made_ns: self.boot_ns,
+            first_process_ns: 0,
+        };
+        self.table.births.insert(id, birth);
         self.cgroups.push(Made {
             id,
             parent,
@@ -246,6 +263,7 @@ impl Node {
             }
         }
         self.registry.sample(&mut self.table, self.now);
+        self.sampled = true;
     }
 
     /// The slot that a cgroup must have: that of the nearest session above, if nothing in between is nobody's. Where
@@ -300,6 +318,21 @@ impl Node {
             prop_assert_eq!(slot, self.slot_of(at), "cgroup {}", cgroup.id);
         }
         prop_assert_eq!(&r.marks, &self.table.pending);
+        // Each session has its first process once, and as soon as a sample can tell.
+        let starts = r.startup.iter();
+        let starts = starts.filter(|((.., milestone), _)| *milestone == Milestone::FirstProcess);
+        let observed: u64 = starts.map(|(_, histogram)| histogram.count()).sum();
+        prop_assert!(observed < r.next_serial, "{} first processes", observed);
+        for session in r
+            .sessions
+            .values()
+            .filter(|s| self.sampled && s.slot.is_some())
+        {
+            let births = session.cgroups.iter().map(|id| self.table.births[id]);
+            let has_had = births.into_iter().any(|b| b.first_process_ns != 0);
+            let known = session.milestones.contains_key(&Milestone::FirstProcess);
+            prop_assert!(known || !has_had, "a first process is not observed");
+        }
         let ended: u64 = r.ended.values().map(|ended| ended.count).sum();
         prop_assert!(ended >= self.ended, "ends are taken back");
         self.ended = ended;
