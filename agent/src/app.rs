@@ -245,7 +245,7 @@ impl Agent {
         let path = &self.config.sessions.state;
         match Remembered::read(path) {
             Ok(Some(before)) => {
-                let same_boot = before.is_of_this_boot(&Remembered::now(Vec::new()));
+                let same_boot = before.is_of_this_boot(&Remembered::now(Vec::new(), Vec::new()));
                 let there = if same_boot {
                     self.hierarchy.ids()
                 } else {
@@ -269,7 +269,8 @@ impl Agent {
 
     /// Keeps what the next start must know, when it has changed.
     fn remember(&mut self) {
-        self.state.keep(self.registry.living());
+        let (living, closed) = (self.registry.living(), self.registry.closed());
+        self.state.keep(living, closed);
     }
 
     async fn work(

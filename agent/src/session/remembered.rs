@@ -34,6 +34,9 @@ pub struct Remembered {
     boot: String,
     /// Those that lived.
     pub sessions: Vec<Entry>,
+    /// Ids of cgroups whose sessions are over, though they are still there: what is in them is nobody's.
+    #[serde(default)]
+    pub closed: Vec<u64>,
 }
 
 /// A session.
@@ -74,12 +77,13 @@ impl Entry {
 }
 
 impl Remembered {
-    /// The sessions that live now.
-    pub fn now(sessions: Vec<Entry>) -> Self {
+    /// The sessions that live now, and the cgroups of those that are over.
+    pub fn now(sessions: Vec<Entry>, closed: Vec<u64>) -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Self {
             boot: boot.trim().to_owned(),
             sessions,
+            closed,
         }
     }
 
@@ -163,7 +167,7 @@ fn refused(reason: &str) -> io::Error {
 pub struct StateFile {
     path: PathBuf,
     /// What is in it, as far as the agent has written it.
-    written: Option<Vec<Entry>>,
+    written: Option<(Vec<Entry>, Vec<u64>)>,
     /// Why it could not be written the last time.
     failure: Option<String>,
 }
@@ -178,20 +182,22 @@ impl StateFile {
         }
     }
 
-    /// Writes the living sessions, when they are others than before or have not been written. What fails is tried
-    /// again the next time, and logged once for each reason.
-    pub fn keep(&mut self, living: Vec<Entry>) {
-        if self.written.as_ref() == Some(&living) {
+    /// Writes what is to be remembered, when it is something else than before or has not been written. What fails is
+    /// tried again the next time, and logged once for each reason.
+    pub fn keep(&mut self, living: Vec<Entry>, closed: Vec<u64>) {
+        let is_written =
+            |(entries, ids): &(Vec<Entry>, Vec<u64>)| *entries == living && *ids == closed;
+        if self.written.as_ref().is_some_and(is_written) {
             return;
         }
-        let now = Remembered::now(living);
+        let now = Remembered::now(living, closed);
         let path = self.path.display();
         match now.write(&self.path) {
             Ok(()) => {
                 if self.failure.take().is_some() {
                     tracing::info!(%path, "sessions.state written again");
                 }
-                self.written = Some(now.sessions);
+                self.written = Some((now.sessions, now.closed));
             }
             Err(error) => {
                 let error = error.to_string();
@@ -220,14 +226,15 @@ mod tests {
     use crate::fuzz::{self, bytes_like, in_proportion};
 
     fn one() -> Remembered {
-        Remembered::now(vec![Entry {
+        let entry = Entry {
             session: "s".to_owned(),
             platform: Some(Key::Pod("u".to_owned())),
             namespace: "n".to_owned(),
             template: "t".to_owned(),
             roots: vec![7, 9],
             began: Some(1_700.25),
-        }])
+        };
+        Remembered::now(vec![entry], vec![11])
     }
 
     /// A folder with a file that has been written.
@@ -254,7 +261,7 @@ mod tests {
         let now = one();
         now.write(&path).unwrap();
         assert_eq!(Remembered::read(&path).unwrap(), Some(now.clone()));
-        assert!(now.is_of_this_boot(&Remembered::now(Vec::new())));
+        assert!(now.is_of_this_boot(&Remembered::now(Vec::new(), Vec::new())));
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, &text[..text.len() / 2]).unwrap();
         assert!(Remembered::read(&path).is_err());
@@ -316,17 +323,17 @@ mod tests {
         fs::write(&blocker, "").unwrap();
         let path = blocker.join("sessions.json");
         let mut state = StateFile::new(&path);
-        state.keep(one().sessions);
+        state.keep(one().sessions, one().closed);
         assert!(state.failure.is_some());
         fs::remove_file(&blocker).unwrap();
-        state.keep(one().sessions);
+        state.keep(one().sessions, one().closed);
         assert_eq!(state.failure, None);
         assert_eq!(Remembered::read(&path).unwrap(), Some(one()));
         // And not again for the same.
         fs::remove_file(&path).unwrap();
-        state.keep(one().sessions);
+        state.keep(one().sessions, one().closed);
         assert!(!path.exists());
-        state.keep(Vec::new());
+        state.keep(Vec::new(), Vec::new());
         assert!(path.exists());
     }
 

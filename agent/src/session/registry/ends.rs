@@ -118,6 +118,13 @@ impl Registry {
         }
     }
 
+    /// Cgroups that are still there though their sessions are over, for the next start of the agent.
+    pub fn closed(&self) -> Vec<u64> {
+        let mut closed: Vec<u64> = self.closed.iter().copied().collect();
+        closed.sort_unstable();
+        closed
+    }
+
     /// The living sessions, for the next start of the agent; and those whose end is not counted yet.
     pub fn living(&self) -> Vec<Entry> {
         let living = self.sessions.values().filter(|s| s.end_reason.is_none());
@@ -165,6 +172,8 @@ impl Registry {
     /// Takes up what the agent knew before its restart, before it looks at any cgroup. Those of which no cgroup
     /// is there any more ended unseen.
     pub fn recall(&mut self, before: Remembered, there: &HashSet<u64>) {
+        let closed = before.closed.iter().filter(|id| there.contains(id));
+        self.closed.extend(closed);
         for entry in before.sessions {
             let still: Vec<u64> = entry
                 .roots

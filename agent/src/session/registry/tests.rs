@@ -186,6 +186,28 @@ fn a_session_that_its_platform_says_is_over_ends_though_its_cgroups_stay() {
 }
 
 #[test]
+fn what_is_over_stays_over_when_the_agent_starts_again() {
+    let (mut before, mut t) = (registry(8), FakeTable::default());
+    let start = Instant::now();
+    let over = || Verdict::Over(of_pod("desk", "x"));
+    before.appear(&found(1, 0, "/pod"), over(), || None, &mut t, start);
+    let (mut r, mut t) = (registry(8), FakeTable::default());
+    r.recall(
+        Remembered::now(before.living(), before.closed()),
+        &HashSet::from([1]),
+    );
+    // Until its platform has spoken.
+    appear(&mut r, &mut t, 1, of_pod("desk", "x"));
+    come(&mut r, &mut t, &found(2, 1, "/pod/part"), start);
+    assert_eq!((r.live(), t.slot(1), t.slot(2)), (0, None, None));
+    r.appear(&found(1, 0, "/pod"), over(), || None, &mut t, start);
+    r.vanish(2, start);
+    r.vanish(1, start);
+    r.sample(&mut t, start + MINUTE);
+    assert!(r.ended().is_empty() && r.closed().is_empty());
+}
+
+#[test]
 fn a_session_that_somebody_is_in_goes_on_whatever_its_platform_says() {
     let (mut r, mut t) = (registry(8), FakeTable::default());
     let start = Instant::now();
@@ -470,7 +492,7 @@ fn what_ended_while_the_agent_was_away_is_counted_once_and_what_lives_keeps_its_
     for (id, path) in [(1, "/s-a"), (2, "/s-b"), (3, "/s-c")] {
         come(&mut before, &mut t, &found(id, 0, path), now);
     }
-    let mut remembered = Remembered::now(before.living());
+    let mut remembered = Remembered::now(before.living(), before.closed());
     remembered.sessions[0].began = Some(1_000.5);
 
     let (mut after, mut t) = (registry(4), FakeTable::default());

@@ -31,7 +31,7 @@ fn cgroups_of_one_name_are_sessions_of_their_own_with_labels_that_stay() {
     }
     assert_eq!(names(&r), ["101-lxc", &digest]);
     // Over a restart, whichever comes first.
-    let remembered = Remembered::now(r.living());
+    let remembered = Remembered::now(r.living(), r.closed());
     let (mut r, mut t) = (registry(8), FakeTable::default());
     r.recall(remembered, &HashSet::from([2, 3]));
     appear(&mut r, &mut t, 3, runtime("lxc"));
