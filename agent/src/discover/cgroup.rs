@@ -11,7 +11,10 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, Metadata},
     io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirEntryExt, MetadataExt},
+    },
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -103,22 +106,20 @@ impl Hierarchy {
         let mut unread = Vec::new();
         let mut open = vec![(self.root, self.mount.clone(), is_roots(&metadata))];
         while let Some((id, directory, is_roots)) = open.pop() {
-            let children = match children(&directory) {
-                Ok(children) => children,
-                Err(error) => {
-                    unread.push((id, directory, error));
-                    continue;
+            let above = nodes.get(&id);
+            let within = above.and_then(|above| above.budget_below(id, is_roots));
+            // Who is in a budget already stays in it, whoever owns what is below.
+            let asks_owner = within.is_none();
+            let keep = |child| self.nodes.contains_key(&child) || self.take_place(within);
+            match children(&directory, asks_owner, keep) {
+                Ok(children) => {
+                    for (child, name, is_roots) in children {
+                        let node = self.known_or(child, Some(id), name.as_bytes(), within);
+                        nodes.insert(child, node);
+                        open.push((child, directory.join(name), is_roots));
+                    }
                 }
-            };
-            let within = nodes
-                .get(&id)
-                .and_then(|above| above.budget_below(id, is_roots));
-            for (child, name, is_roots) in children {
-                if self.nodes.contains_key(&child) || self.take_place(within) {
-                    let node = self.known_or(child, Some(id), name.as_bytes(), within);
-                    nodes.insert(child, node);
-                    open.push((child, directory.join(name), is_roots));
-                }
+                Err(error) => unread.push((id, directory, error)),
             }
         }
         for (id, ..) in &unread {
@@ -369,19 +370,31 @@ fn shown(path: &Path) -> Vec<u8> {
     bytes[..bytes.len().min(SHOWN)].to_vec()
 }
 
-/// Ids and names of the cgroups in a directory, and whether each is root's alone; none if it has gone.
-fn children(directory: &Path) -> io::Result<Vec<(u64, OsString, bool)>> {
+/// Ids and names of the cgroups in a directory that are to be kept, and, where that is asked, whether each is root's
+/// alone; none if it has gone. A tenant chooses how many there are, so those that are not kept cost no memory and no
+/// system call of their own.
+fn children(
+    directory: &Path,
+    asks_owner: bool,
+    mut keep: impl FnMut(u64) -> bool,
+) -> io::Result<Vec<(u64, OsString, bool)>> {
     let mut children = Vec::new();
     let Some(entries) = if_there(fs::read_dir(directory))? else {
         return Ok(children);
     };
     for entry in entries {
         let Some(entry) = if_there(entry)? else { break };
-        if if_there(entry.file_type())?.is_some_and(|t| t.is_dir())
-            && let Some(metadata) = if_there(entry.metadata())?
-        {
-            children.push((metadata.ino(), entry.file_name(), is_roots(&metadata)));
+        let is_folder = if_there(entry.file_type())?.is_some_and(|kind| kind.is_dir());
+        if !is_folder || !keep(entry.ino()) {
+            continue;
         }
+        let metadata = if asks_owner {
+            if_there(entry.metadata())?
+        } else {
+            None
+        };
+        let is_roots = metadata.is_some_and(|metadata| is_roots(&metadata));
+        children.push((entry.ino(), entry.file_name(), is_roots));
     }
     Ok(children)
 }

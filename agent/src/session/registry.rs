@@ -245,6 +245,8 @@ impl Registry {
         if verdict != Verdict::Ignored {
             self.ignored.remove(&found.id);
         }
+        // It is there, whatever was thought: what the kernel is told of it now stays.
+        self.expiring.remove(&found.id);
         // Back it goes if it is a session's root and there is still no room.
         self.waiting.remove(&found.id);
         if !matches!(verdict, Verdict::Session(_)) {
@@ -392,8 +394,6 @@ impl Registry {
         if root {
             session.roots.insert(id);
         }
-        // One that a scan has missed and found again.
-        self.expiring.remove(&id);
         let membership = Membership {
             session: serial,
             root,
