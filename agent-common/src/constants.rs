@@ -23,9 +23,11 @@ pub struct Constants {
     /// 1 where a program of a tracepoint may be preempted (7.0), and is then passed over for other threads of
     /// that CPU. Programs that run under the run-queue lock are not, and look after what the others missed.
     pub tracepoints_are_preemptible: u32,
+    /// Connections that each session may have in the map, however many the others have.
+    pub connections_of_each: u32,
 }
 
-const _: () = assert!(size_of::<Constants>() == size_of::<Layout>() + 2 * 4);
+const _: () = assert!(size_of::<Constants>() == size_of::<Layout>() + 3 * 4);
 const _: () = assert!(size_of::<Constants>() / 4 < 1 << 16);
 
 crate::pod!(Constants);

@@ -58,9 +58,9 @@ pub const MAX_LEVEL: u32 = 32;
 /// list of preemptors; the counters by kind stay exact.
 pub const MAX_PREEMPTION_PAIRS: u32 = 16_384;
 
-/// Capacity of the map of live TCP connections of sessions. A session may have twice as many in it as are free, so
-/// one alone gets two thirds and many get the same share each. Further ones are counted when they open and close, but
-/// not timed and not measured while they live.
+/// Capacity of the map of live TCP connections of sessions. A quarter of it is divided among the slots, so that each has
+/// some places for its own; of the rest a session may have five times as many as are free. Further ones are counted
+/// when they open and close, but not timed and not measured while they live.
 pub const MAX_CONNECTIONS: u32 = 65_536;
 
 /// Capacity of the map of threads that are reclaiming memory at this moment. The stalls of further ones

@@ -26,7 +26,7 @@ use aya_ebpf::{
 
 use crate::{
     iterator::IterMeta,
-    kernel::{KernelPtr, chained, offset},
+    kernel::{KernelPtr, chained, constant, offset},
     record,
     socket::{self, Socket},
     tcp::{CLOSE, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, TIME_WAIT},
@@ -73,8 +73,8 @@ fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Enters a connection, if its session has a place for it: it may have twice as many as are free. One that is entered
-/// already, for the same socket or for another session, is replaced.
+/// Enters a connection, if its session has a place for it. One that is entered already, for the same socket or for
+/// another session, is replaced.
 #[inline(never)]
 pub(crate) fn enter(key: u64, connection: &Connection) {
     // SAFETY: one member is read once.
@@ -112,8 +112,13 @@ fn count(slot: Slot, change: u64) {
 fn has_place(slot: Slot) -> bool {
     let [all, own] =
         [NO_SESSION, slot].map(|of| CONNECTION_COUNTS.get(of).copied().unwrap_or_default());
-    own < 2 * u64::from(MAX_CONNECTIONS).saturating_sub(all)
+    own < constant!(connections_of_each) || own < SHARE * POOL.saturating_sub(all)
 }
+
+/// Places that are for whoever comes; the others are a part for each slot.
+const POOL: u64 = MAX_CONNECTIONS as u64 / 4 * 3;
+/// A session may have so many times as many as are free there.
+const SHARE: u64 = 5;
 
 /// What [`connections`] is asked and answers.
 #[btf_map]
@@ -152,15 +157,16 @@ fn read(address: u64) -> ConnectionRecord {
         traffic: Traffic::NONE,
     };
     // SAFETY: each member is read once.
-    let Some((before, side, began_ns)) = (unsafe { CONNECTIONS.get(&address) })
-        .map(|entry| (entry.before, entry.side, entry.began_ns))
+    let Some((before, side, began_ns, entered_for)) = (unsafe { CONNECTIONS.get(&address) })
+        .map(|entry| (entry.before, entry.side, entry.began_ns, entry.slot))
     else {
         return nothing;
     };
     let socket = Socket(address as KernelPtr);
     let state = socket.state();
     let slot = socket.slot();
-    if slot == NO_SESSION || state == CLOSE {
+    // One that outlives its session has carried nothing for the session above.
+    if slot == NO_SESSION || slot != entered_for || state == CLOSE {
         return nothing;
     }
     let record = ConnectionRecord {

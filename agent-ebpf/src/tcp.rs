@@ -155,6 +155,10 @@ fn closed(socket: Socket, key: u64, old: i32, now_ns: u64) {
     let connection = unsafe { CONNECTIONS.get(&key) }
         .copied()
         .unwrap_or_default();
+    // It has outlived the session that it was entered for.
+    if connection.slot != NO_SESSION && connection.slot != slot {
+        return;
+    }
     let Some(stats) = tcp_stats(slot, connection.side as usize) else {
         return;
     };
@@ -211,7 +215,12 @@ fn count_reset(socket: Socket) {
     }
     // SAFETY: the value is copied before anything can remove it.
     let connection = unsafe { CONNECTIONS.get(&(socket.0 as u64)) };
-    let side = connection.map_or(INBOUND, |connection| connection.side as usize);
+    let (side, entered_for) = connection.map_or((INBOUND, slot), |connection| {
+        (connection.side as usize, connection.slot)
+    });
+    if entered_for != slot {
+        return;
+    }
     if let Some(stats) = tcp_stats(slot, side) {
         add!(stats, resets, 1);
     }

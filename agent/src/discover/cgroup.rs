@@ -230,9 +230,13 @@ impl Hierarchy {
             if node.within.is_some_and(|within| inner.contains(&within)) {
                 continue;
             }
-            let before = node.within.replace(session);
+            let before = node.within.take();
             self.leave(before);
-            if !self.take_place(Some(session)) {
+            if self.take_place(Some(session)) {
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.within = Some(session);
+                }
+            } else {
                 surplus.push(id);
             }
         }

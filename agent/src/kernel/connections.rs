@@ -25,11 +25,19 @@ impl Kernel {
     /// Enters the connections that sessions have already; afterwards they are among
     /// [`Kernel::connections`]. It walks the open files of all processes, about 100 ns each, so it is for
     /// when a session has been adopted.
-    pub fn find_open_connections(&mut self) {
+    ///
+    /// Says whether it has, or is to be asked again: sessions that come and go may want it all the time.
+    pub fn find_open_connections(&mut self) -> bool {
+        let began = Instant::now();
+        if !self.files_pace.is_due(began, PART_OF_TIME) {
+            return false;
+        }
         // Twice: the first run may come to a connection before it comes to its listener.
         for _ in 0..2 {
             let _nothing_written: Option<Vec<ConnectionRecord>> = self.records(name::OPEN_SOCKETS);
         }
+        self.files_pace.done(began.elapsed());
+        true
     }
 
     /// The sessions' live TCP connections, by slot; impossible without the programs.

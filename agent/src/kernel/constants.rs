@@ -2,7 +2,10 @@
 
 use std::mem::offset_of;
 
-use agent_common::constants::{Constants, PLACEHOLDER};
+use agent_common::{
+    MAX_CONNECTIONS,
+    constants::{Constants, PLACEHOLDER},
+};
 use object::{Object, ObjectSection, SectionKind};
 
 use super::{allocation::Allocation, btf::Btf, layout};
@@ -16,13 +19,19 @@ const INSTRUCTION: usize = 8;
 const NUMBER: usize = 4;
 const UPPER_HALF: u32 = 0xffff_0000;
 
-/// Finds the constants of the kernel with these types; `allocation` is that of task storage, where it is used.
-pub(super) fn resolve(btf: &Btf, allocation: Option<Allocation>) -> Result<Constants, Error> {
+/// Finds the constants of the kernel with these types; `allocation` is that of task storage, where it is used, and
+/// there are so many slots.
+pub(super) fn resolve(
+    btf: &Btf,
+    allocation: Option<Allocation>,
+    slots: u32,
+) -> Result<Constants, Error> {
     let create_without_sleeping = allocation != Some(Allocation::BeforeTheLock);
     Ok(Constants {
         layout: layout::resolve(btf)?,
         create_without_sleeping: create_without_sleeping.into(),
         tracepoints_are_preemptible: tracepoints_may_be_preemptible(btf).into(),
+        connections_of_each: (MAX_CONNECTIONS / 4 / slots).max(1),
     })
 }
 
@@ -81,9 +90,11 @@ fn write(code: &mut [u8], constants: &Constants) -> Result<(), String> {
 fn at(constants: &Constants, place: u32) -> Option<u32> {
     const CREATE: usize = offset_of!(Constants, create_without_sleeping) / 4;
     const PREEMPTIBLE: usize = offset_of!(Constants, tracepoints_are_preemptible) / 4;
+    const OF_EACH: usize = offset_of!(Constants, connections_of_each) / 4;
     match place as usize {
         CREATE => Some(constants.create_without_sleeping),
         PREEMPTIBLE => Some(constants.tracepoints_are_preemptible),
+        OF_EACH => Some(constants.connections_of_each),
         member => layout::MEMBERS
             .get(member)
             .map(|member| (member.get)(&constants.layout)),
@@ -103,6 +114,7 @@ mod tests {
         },
         create_without_sleeping: 0,
         tracepoints_are_preemptible: 1,
+        connections_of_each: 51,
     };
 
     /// An instruction with a number, and one that takes two places.
@@ -122,7 +134,7 @@ mod tests {
     #[test]
     fn each_placeholder_gets_its_constant() {
         let last = (size_of::<Constants>() / 4) as u32 - 1;
-        for (place, expected) in [(1, 1234), (last - 1, 0), (last, 1)] {
+        for (place, expected) in [(1, 1234), (last - 2, 0), (last - 1, 1), (last, 51)] {
             let mut code = code(MOVE_NUMBER, PLACEHOLDER + place);
             write(&mut code, &CONSTANTS).unwrap();
             assert_eq!(number(&code), expected, "{place}");

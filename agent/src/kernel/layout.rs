@@ -40,6 +40,11 @@ pub fn resolve(btf: &Btf) -> Result<Layout, Error> {
             }
         }
     }
+    if layout.cgroup_ancestors == ABSENT && layout.cgroup_ancestor_ids == ABSENT {
+        return Err(Error::Layout {
+            reason: "cgroup has neither ancestors nor ancestor_ids".to_owned(),
+        });
+    }
     Ok(layout)
 }
 

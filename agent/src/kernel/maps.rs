@@ -47,7 +47,7 @@ pub(super) const PER_SLOT: [PerSlot; 6] = [
     PerSlot::of::<MemoryStats>("MEMORY_STATS", false),
     PerSlot {
         is_cleared: false,
-        ..PerSlot::of::<u64>("CONNECTION_COUNTS", false)
+        ..PerSlot::of::<u64>(CONNECTION_COUNTS, false)
     },
 ];
 
@@ -71,6 +71,7 @@ impl PerSlot {
 /// Names of the hashes that are read many entries at a time, which aya cannot, so that they stay with the
 /// programs.
 pub(super) const CONNECTIONS: &str = "CONNECTIONS";
+const CONNECTION_COUNTS: &str = "CONNECTION_COUNTS";
 pub(super) const PREEMPTION_PAIRS: &str = "PREEMPTION_PAIRS";
 pub(super) const LISTEN_PORTS: &str = "LISTEN_PORTS";
 pub(super) const EXITED_PROCESSES: &str = "EXITED_PROCESSES";
@@ -105,6 +106,7 @@ pub(super) struct Maps {
     pub(super) block_stats: Array<MapData, BlockStats>,
     pub(super) memory_stats: Array<MapData, MemoryStats>,
     pub(super) connection_batch: Array<MapData, ConnectionBatch>,
+    pub(super) connection_counts: Array<MapData, u64>,
     pub(super) cgroup_births: HashMap<MapData, u64, CgroupBirth>,
     pub(super) events_lost: Array<MapData, u64>,
     pub(super) unmeasured_switches: Array<MapData, u64>,
@@ -129,6 +131,7 @@ impl Maps {
             block_stats: take(ebpf, "BLOCK_STATS")?,
             memory_stats: take(ebpf, "MEMORY_STATS")?,
             connection_batch: take(ebpf, "CONNECTION_BATCH")?,
+            connection_counts: take(ebpf, CONNECTION_COUNTS)?,
             cgroup_births: take(ebpf, "CGROUP_BIRTHS")?,
             events_lost: take(ebpf, "EVENTS_LOST")?,
             unmeasured_switches: take(ebpf, "UNMEASURED_SWITCHES")?,

@@ -119,6 +119,8 @@ pub struct Kernel {
     /// The walks over the threads so far.
     walks: Walks,
     connections_pace: Pace,
+    /// When the open files of all processes were walked.
+    files_pace: Pace,
     cpus: usize,
     /// Their numbers.
     possible_cpus: Vec<u32>,
@@ -198,7 +200,7 @@ impl Kernel {
             name: format!("object ({})", store.name()),
             reason,
         };
-        let constants = constants::resolve(types, allocation)?;
+        let constants = constants::resolve(types, allocation, options.slots)?;
         let object = constants::written_into(store.object(), &constants).map_err(refused)?;
         let log_level: u8 = if options.debug_log { u8::MAX } else { 0 };
         let mut loader = EbpfLoader::new();
@@ -240,6 +242,7 @@ impl Kernel {
             enrolled: None,
             walks: Walks::default(),
             connections_pace: Pace::default(),
+            files_pace: Pace::default(),
             cpus,
             possible_cpus,
             online_cpus: online.len() as u32,
@@ -367,6 +370,15 @@ impl Kernel {
         };
         let empty = birth.first_process_ns == 0 && self.is_up(name::CGROUP_ATTACH_TASK);
         empty || birth.made_ns >= since_ns
+    }
+
+    /// Whether no connection of a session that had the slot before is left.
+    pub fn is_clean(&self, slot: Slot) -> bool {
+        self.maps
+            .connection_counts
+            .get(&slot, 0)
+            .unwrap_or_default()
+            == 0
     }
 
     /// Makes every thread look its session up again.

@@ -261,7 +261,9 @@ impl Registry {
                         self.rename(member.session, identity);
                         return;
                     }
-                    self.detach(found.id, table, now);
+                    // Not taken out in between: whoever forks or connects meanwhile is still somebody's.
+                    self.forget(found.id, now);
+                    self.recount = true;
                 }
                 let next = self.next_serial;
                 self.begin(found, identity, origin, began, table, now);
@@ -275,8 +277,8 @@ impl Registry {
                 if current.is_some_and(|m| !m.root && Some(m.session) == wanted) {
                     return;
                 }
-                if current.is_some() {
-                    self.detach(found.id, table, now);
+                if self.forget(found.id, now).is_some() {
+                    self.recount = true;
                 }
                 match wanted {
                     Some(serial) => self.attach(found, serial, false, table),
@@ -320,7 +322,7 @@ impl Registry {
         self.forget_recalled(id);
         self.forget(id, now);
         if self.marks.contains_key(&id) {
-            self.expiring.insert(id, now);
+            self.expiring.entry(id).or_insert(now);
         }
     }
 
@@ -332,6 +334,7 @@ impl Registry {
             .chain(&self.waiting)
             .chain(&self.ignored)
             .chain(&self.closed)
+            .chain(self.marks.keys())
             .chain(self.recalled.keys());
         let gone: HashSet<u64> = known.filter(|id| !is_there(**id)).copied().collect();
         let mut gone: Vec<u64> = gone.into_iter().collect();
@@ -366,33 +369,35 @@ impl Registry {
     }
 
     fn attach(&mut self, found: &Found, serial: Serial, root: bool, table: &mut impl SlotTable) {
-        let Some(session) = self.sessions.get(&serial) else {
-            return;
-        };
-        let Some(slot) = session.slot else { return };
         let id = found.id;
-        let above = found
-            .parent
-            .and_then(|parent| self.memberships.get(&parent));
-        let mut since_ns = above.map_or(0, |above| above.since_ns);
-        if root {
+        let Some(slot) = self.sessions.get(&serial).and_then(|session| session.slot) else {
+            return self.take_out(id, found.parent, table);
+        };
+        let now_ns = clock::boot_ns();
+        let since_ns = if root {
             if let Err(error) = self.mark(id, slot, table) {
                 tracing::error!(cgroup = id, %error, "cgroup not measured");
-                return;
+                return self.take_out(id, found.parent, table);
             }
-            since_ns = clock::boot_ns();
+            now_ns
+        } else if self.unmark(id, table) {
+            // Whoever came until now was somebody else's.
+            now_ns
         } else {
-            self.unmark(id, table);
-        }
-        // Who is looked for is looked for among all that the node has.
-        let watched_ns = if root { u64::MAX } else { since_ns };
-        self.adopted |= !table.nobody_before(id, watched_ns);
-        let Some(session) = self.sessions.get_mut(&serial) else {
-            return;
+            let above = found
+                .parent
+                .and_then(|parent| self.memberships.get(&parent));
+            above.map_or(now_ns, |above| above.since_ns)
         };
-        session.cgroups.insert(id);
-        if root {
-            session.roots.insert(id);
+        // Who is looked for is looked for among all that the node has.
+        let all_are_known = table.nobody_before(id, if root { u64::MAX } else { since_ns });
+        self.adopted |= !all_are_known;
+        self.recount |= !all_are_known;
+        if let Some(session) = self.sessions.get_mut(&serial) {
+            session.cgroups.insert(id);
+            if root {
+                session.roots.insert(id);
+            }
         }
         let membership = Membership {
             session: serial,
@@ -414,13 +419,15 @@ impl Registry {
         Ok(())
     }
 
-    /// From now on a cgroup is of the session above, if there is one.
-    fn unmark(&mut self, id: u64, table: &mut impl SlotTable) {
-        if self.marks.remove(&id).is_some() {
+    /// From now on a cgroup is of the session above, if there is one; says whether it was not.
+    fn unmark(&mut self, id: u64, table: &mut impl SlotTable) -> bool {
+        let was_marked = self.marks.remove(&id).is_some();
+        if was_marked {
             table.unassign(id);
             self.unpublished = true;
             self.recount = true;
         }
+        was_marked
     }
 
     /// Takes a living cgroup out of its session at once.

@@ -39,9 +39,10 @@ impl Slots {
         }
     }
 
-    /// A free slot, the longest unused one first.
-    pub fn take(&mut self) -> Option<Slot> {
-        self.free.pop_front()
+    /// A free slot, the longest unused one first of those that are clean, if there is one.
+    pub fn take(&mut self, is_clean: impl Fn(Slot) -> bool) -> Option<Slot> {
+        let clean = self.free.iter().position(|slot| is_clean(*slot));
+        self.free.remove(clean.unwrap_or(0))
     }
 
     /// Gives a slot back; it rests from `now`.
@@ -78,13 +79,19 @@ mod tests {
     fn a_slot_given_back_is_not_taken_before_it_has_rested() {
         let mut slots = Slots::new(1);
         let start = Instant::now();
-        let all: Vec<_> = std::iter::from_fn(|| slots.take()).collect();
+        let all: Vec<_> = std::iter::from_fn(|| slots.take(|_| true)).collect();
         assert_eq!(all.len() as u32, slots_for(1) - 1);
         assert!(!all.contains(&agent_common::NO_SESSION));
         slots.give_back(7, start);
         slots.wake(start + REST / 2);
-        assert_eq!(slots.take(), None);
+        assert_eq!(slots.take(|_| true), None);
         slots.wake(start + REST);
-        assert_eq!(slots.take(), Some(7));
+        assert_eq!(slots.take(|_| true), Some(7));
+        for slot in [4, 5, 6] {
+            slots.give_back(slot, start);
+        }
+        slots.wake(start + REST);
+        assert_eq!(slots.take(|slot| slot == 5), Some(5));
+        assert_eq!(slots.take(|slot| slot == 5), Some(4));
     }
 }

@@ -40,7 +40,11 @@ impl Registry {
             return;
         }
         let over = self.live() >= self.max_sessions;
-        let slot = if over { None } else { self.slots.take() };
+        let slot = if over {
+            None
+        } else {
+            self.slots.take(|slot| table.is_clean(slot))
+        };
         let Some(slot) = slot else {
             // What a user makes is never nobody's: without a place of its own it is a part of the user's session.
             let manager = identity.within.as_ref().and(found.parent);

@@ -13,9 +13,8 @@ use crate::{
 impl Registry {
     /// Reads every session's counts, gives slots back, forgets what has lingered.
     pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) {
-        if std::mem::take(&mut self.adopted) {
-            table.find_open_connections();
-            self.recount = true;
+        if self.adopted && table.find_open_connections() {
+            self.adopted = false;
         }
         if std::mem::take(&mut self.recount) {
             table.processes_moved();

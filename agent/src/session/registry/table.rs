@@ -22,8 +22,11 @@ pub trait SlotTable {
     fn counts(&self, slot: Slot) -> SlotCounts;
     /// Whether UDP is in them.
     fn measures_udp(&self) -> bool;
-    /// Enters the connections that newly adopted sessions have already.
-    fn find_open_connections(&mut self);
+    /// Whether nothing is left of the session that had a slot before.
+    fn is_clean(&self, slot: Slot) -> bool;
+    /// Enters the connections that newly adopted sessions have already; says whether it is done, or is to be asked
+    /// again.
+    fn find_open_connections(&mut self) -> bool;
     /// Live TCP connections, by slot; not at each sample if there are many.
     fn connections(&mut self) -> Reading<Vec<ConnectionRecord>>;
     /// Brings the counts of threads that run now up to date.
@@ -62,8 +65,11 @@ impl SlotTable for Kernel {
     fn measures_udp(&self) -> bool {
         self.measures_udp()
     }
-    fn find_open_connections(&mut self) {
-        self.find_open_connections();
+    fn is_clean(&self, slot: Slot) -> bool {
+        self.is_clean(slot)
+    }
+    fn find_open_connections(&mut self) -> bool {
+        self.find_open_connections()
     }
     fn connections(&mut self) -> Reading<Vec<ConnectionRecord>> {
         self.connections()

@@ -80,8 +80,12 @@ impl SlotTable for FakeTable {
     fn cpus(&self) -> f64 {
         2.0
     }
-    fn find_open_connections(&mut self) {
+    fn is_clean(&self, _: Slot) -> bool {
+        true
+    }
+    fn find_open_connections(&mut self) -> bool {
         self.searches += 1;
+        true
     }
     fn settle_running(&mut self) {}
     fn processes_moved(&mut self) {}
