@@ -75,6 +75,8 @@ pub struct Connection {
     pub began_ns: u64,
     /// ESTABLISHED, nanoseconds since boot; 0 before, and for one that was found open.
     pub established_ns: u64,
+    /// When it was entered, nanoseconds since boot: one of before its slot's session is of an earlier one.
+    pub entered_ns: u64,
     /// What it had carried when it was found open: not the session's traffic since then.
     pub before: Traffic,
     /// [`INBOUND`] or [`OUTBOUND`].
@@ -180,7 +182,7 @@ impl Default for ConnectionBatch {
 
 const _: () = assert!(size_of::<TcpSideStats>() == 6 * 8 + 2 * size_of::<Histogram>());
 const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 9 * 8);
-const _: () = assert!(size_of::<Connection>() == 48);
+const _: () = assert!(size_of::<Connection>() == 56);
 const _: () = assert!(size_of::<ListenPort>() == 8);
 const _: () = assert!(size_of::<ConnectionRecord>() == 48);
 

@@ -20,6 +20,7 @@ use agent_common::{
 };
 use aya_ebpf::{
     btf_maps::{Array, HashMap, LruHashMap},
+    helpers::bpf_ktime_get_boot_ns,
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
 };
@@ -145,7 +146,8 @@ extern "C" fn connections(_: *const c_void) -> i32 {
     0
 }
 
-/// The connection with its socket at an address.
+/// The connection with its socket at an address, of the session that it was entered for: a look-up of the socket's own
+/// would be walked by verifiers for each of a run.
 #[inline(always)]
 fn read(address: u64) -> ConnectionRecord {
     let nothing = ConnectionRecord {
@@ -157,16 +159,14 @@ fn read(address: u64) -> ConnectionRecord {
         traffic: Traffic::NONE,
     };
     // SAFETY: each member is read once.
-    let Some((before, side, began_ns, entered_for)) = (unsafe { CONNECTIONS.get(&address) })
-        .map(|entry| (entry.before, entry.side, entry.began_ns, entry.slot))
+    let Some((before, side, slot, entered_ns)) = (unsafe { CONNECTIONS.get(&address) })
+        .map(|entry| (entry.before, entry.side, entry.slot, entry.entered_ns))
     else {
         return nothing;
     };
     let socket = Socket(address as KernelPtr);
     let state = socket.state();
-    let slot = socket.slot();
-    // One that outlives its session has carried nothing for the session above.
-    if slot == NO_SESSION || slot != entered_for || state == CLOSE {
+    if state == CLOSE {
         return nothing;
     }
     let record = ConnectionRecord {
@@ -181,7 +181,7 @@ fn read(address: u64) -> ConnectionRecord {
     // gone, or a newer one.
     // SAFETY: one member is read once.
     let still = unsafe { CONNECTIONS.get(&address) };
-    if still.is_some_and(|entry| entry.began_ns == began_ns) {
+    if still.is_some_and(|entry| entry.entered_ns == entered_ns) {
         record
     } else {
         nothing
@@ -254,6 +254,8 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
     let connection = Connection {
         began_ns: 0,
         established_ns: 0,
+        // SAFETY: takes no arguments.
+        entered_ns: unsafe { bpf_ktime_get_boot_ns() },
         before: socket.traffic(),
         side,
         slot,

@@ -71,6 +71,7 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
                 let connection = Connection {
                     began_ns: now_ns,
                     established_ns: 0,
+                    entered_ns: now_ns,
                     before: Traffic::default(),
                     side,
                     slot,

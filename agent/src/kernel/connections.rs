@@ -70,19 +70,27 @@ impl Kernel {
         let Some(Map::HashMap(map)) = self.ebpf.map(CONNECTIONS) else {
             return Err("no such map".into());
         };
-        let batch = &mut self.maps.connection_batch;
-        read(program.fd()?.as_fd(), map.fd().as_fd(), batch)
+        let mut known: Vec<(u64, Connection)> = syscall::all_entries(map.fd().as_fd())?;
+        // Sockets may outlive the session that had the slot before.
+        known.retain(|(_, connection)| {
+            let cleared_ns = self.cleared_ns.get(connection.slot as usize);
+            cleared_ns.is_some_and(|cleared_ns| connection.entered_ns >= *cleared_ns)
+        });
+        read(
+            program.fd()?.as_fd(),
+            &known,
+            &mut self.maps.connection_batch,
+        )
     }
 }
 
 /// Reads what belongs to sessions. The order is that of the hash table; none is there twice.
 fn read(
     program: BorrowedFd<'_>,
-    connections: BorrowedFd<'_>,
+    known: &[(u64, Connection)],
     batch: &mut Array<MapData, ConnectionBatch>,
 ) -> Result<Vec<ConnectionRecord>, Box<dyn std::error::Error>> {
     let mut all = Vec::new();
-    let known: Vec<(u64, Connection)> = syscall::all_entries(connections)?;
     for sockets in known.chunks(CONNECTIONS_PER_RUN) {
         let mut asked = ConnectionBatch::default();
         for (record, (socket, _)) in asked.records.iter_mut().zip(sockets) {

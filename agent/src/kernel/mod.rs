@@ -63,7 +63,7 @@ use self::{
     programs::{Links, ProgramStatus, name},
     ring::Ring,
 };
-use crate::{allocator, error::Error};
+use crate::{allocator, clock, error::Error};
 
 pub use census::Census;
 pub use pace::Reading;
@@ -113,6 +113,8 @@ pub struct Kernel {
     /// It has been raised, and that has been said.
     pid_max_raised: bool,
     slots: u32,
+    /// When each slot was cleared last, nanoseconds since boot.
+    cleared_ns: Vec<u64>,
     generation: u32,
     /// When `enrol_threads` ran last, and how many switches were unmeasured by then.
     enrolled: Option<(Instant, u64)>,
@@ -238,6 +240,7 @@ impl Kernel {
             pid_max,
             pid_max_raised: false,
             slots: options.slots,
+            cleared_ns: vec![0; options.slots as usize],
             generation: 0,
             enrolled: None,
             walks: Walks::default(),
@@ -393,6 +396,9 @@ impl Kernel {
     pub fn zero(&mut self, slot: Slot) {
         debug_assert!(slot != NO_SESSION && slot < self.slots);
         self.walks.clear(slot);
+        if let Some(cleared_ns) = self.cleared_ns.get_mut(slot as usize) {
+            *cleared_ns = clock::boot_ns();
+        }
         let maps = PER_SLOT.iter().zip(&self.maps.per_slot);
         for (map, descriptor) in maps.filter(|(map, _)| map.is_cleared) {
             let bytes = map.bytes_on(self.cpus);
