@@ -9,7 +9,7 @@ use crate::{
         Buckets, Family,
         Kind::{BoundedHistogram, Counter, Gauge, Histogram},
         Out,
-        Samples::{Node, PerSession},
+        Samples::{Node, Occasional, PerSession},
         Source, State, Unit,
     },
     session::{ended::DURATION_BOUNDS, phase::Phase},
@@ -93,7 +93,7 @@ pub(super) const FAMILIES: &[Family] = &[
         unit: Unit::None,
         labels: &[("resource", "sessions, log_lines, cgroups, connections")],
         source: Source::Registry,
-        samples: PerSession(|s, out| {
+        samples: Occasional(|s, out| {
             for (resource, exceeded) in &s.counts.exceeded {
                 out.number(&[("resource", resource.name())], *exceeded as f64);
             }
