@@ -41,6 +41,8 @@ pub enum Need {
     Required,
     /// Without it one feature is absent.
     Optional,
+    /// Kernels have it or another one that says the same.
+    Alternative,
 }
 
 /// One member of a kernel structure.
@@ -85,8 +87,8 @@ layout! {
     cgroup_kn: "cgroup"."kn", Required, "Directory of the cgroup.";
     cgroup_root: "cgroup"."root", Required, "Hierarchy of the cgroup.";
     cgroup_level: "cgroup"."level", Required, "Depth; 0 is the root of the hierarchy.";
-    cgroup_ancestors: "cgroup"."ancestors", Optional, "The cgroups above by their level, and itself; since 6.1.";
-    cgroup_ancestor_ids: "cgroup"."ancestor_ids", Optional, "Their ids, before 6.1.";
+    cgroup_ancestors: "cgroup"."ancestors", Alternative, "The cgroups above by their level, and itself; since 6.1.";
+    cgroup_ancestor_ids: "cgroup"."ancestor_ids", Alternative, "Their ids, before 6.1.";
     cgroup_root_hierarchy_id: "cgroup_root"."hierarchy_id", Required, "0 is the v2 hierarchy (kernel/cgroup/cgroup.c, `cgroup_init`).";
     kernfs_id: "kernfs_node"."id", Required, "Inode number; the cgroup id.";
     kernfs_parent: "kernfs_node"."__parent" | "parent", Required, "Directory above; `__parent` since 6.15.";

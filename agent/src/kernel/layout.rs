@@ -33,6 +33,7 @@ pub fn resolve(btf: &Btf) -> Result<Layout, Error> {
                 tracing::info!(member = member.field, %reason, "kernel structure member absent");
                 (member.set)(&mut layout, ABSENT);
             }
+            (Err(_), Need::Alternative) => (member.set)(&mut layout, ABSENT),
             (Err(reason), Need::Required) => {
                 return Err(Error::Layout {
                     reason: format!("{}: {reason}", member.field),
