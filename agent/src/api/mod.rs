@@ -80,6 +80,8 @@ pub struct Program {
     pub reason: Option<String>,
     /// Times that it was passed over.
     pub missed: Option<u64>,
+    /// Instructions that the kernel's verifier walked; null before 5.16.
+    pub verified_instructions: Option<u32>,
     /// Runs, while BPF statistics are on.
     pub runs: Option<u64>,
     /// Time in it, seconds, while BPF statistics are on.

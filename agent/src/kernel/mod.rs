@@ -331,8 +331,14 @@ impl Kernel {
             let Some(program) = self.ebpf.program(status.name) else {
                 continue;
             };
-            let descriptor = program.fd().ok();
-            status.missed = descriptor.and_then(|fd| syscall::missed_runs(fd.as_fd()).ok());
+            if let Some(counts) = program
+                .fd()
+                .ok()
+                .and_then(|fd| syscall::counts(fd.as_fd()).ok())
+            {
+                status.missed = Some(counts.missed);
+                status.verified_instructions = counts.verified_instructions;
+            }
             if self.statistics.is_some() {
                 let info = program.info().ok();
                 status.runs = info.as_ref().map(aya::programs::ProgramInfo::run_count);

@@ -281,6 +281,9 @@ pub struct ProgramStatus {
     /// Times that it was passed over because it was running on that CPU already; from 7.0 on that is when it
     /// was preempted.
     pub missed: Option<u64>,
+    /// Instructions that the verifier walked to let it pass; it refuses a program at a million
+    /// (`BPF_COMPLEXITY_LIMIT_INSNS`, `include/linux/bpf_verifier.h`). Absent before 5.16.
+    pub verified_instructions: Option<u32>,
     /// Runs since BPF statistics were turned on; absent while they are off.
     pub runs: Option<u64>,
     /// Seconds in the program since then.
@@ -363,6 +366,7 @@ pub(super) fn attach_all(
             up: reason.is_none(),
             reason,
             missed: None,
+            verified_instructions: None,
             runs: None,
             seconds: None,
         });

@@ -17,9 +17,11 @@ const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 /// Flag of `BPF_PROG_TEST_RUN`.
 const BPF_F_TEST_RUN_ON_CPU: u32 = 1;
 
-/// Length of `struct bpf_prog_info` with its `recursion_misses` (5.12), and where that is.
+/// Length of `struct bpf_prog_info` with its `recursion_misses` (5.12) and `verified_insns` (5.16), and where these
+/// are (include/uapi/linux/bpf.h).
 const INFO_BYTES: usize = 224;
 const RECURSION_MISSES: usize = 208;
+const VERIFIED_INSNS: usize = 216;
 
 /// `union bpf_attr` of `BPF_OBJ_GET_INFO_BY_FD`.
 #[repr(C)]
@@ -184,9 +186,17 @@ fn test_run(program: BorrowedFd<'_>, flags: u32, cpu: u32) -> io::Result<()> {
     bpf(BPF_PROG_TEST_RUN, &mut attributes).map(|_| ())
 }
 
-/// How often a program was passed over because it was running on that CPU already; 0 before 5.12, which
-/// does not count it.
-pub(super) fn missed_runs(program: BorrowedFd<'_>) -> io::Result<u64> {
+/// What a kernel counts of a program.
+pub(super) struct Counts {
+    /// How often it was passed over because it was running on that CPU already; 0 before 5.12, which does not count it.
+    pub missed: u64,
+    /// Instructions that the verifier walked until it let the program pass, each as often as there were ways to it;
+    /// `None` before 5.16, which does not keep it.
+    pub verified_instructions: Option<u32>,
+}
+
+/// Asks the kernel for its counts of a program.
+pub(super) fn counts(program: BorrowedFd<'_>) -> io::Result<Counts> {
     let mut info = [0u8; INFO_BYTES];
     let mut attributes = GetInfo {
         descriptor: program.as_raw_fd() as u32,
@@ -194,8 +204,12 @@ pub(super) fn missed_runs(program: BorrowedFd<'_>) -> io::Result<u64> {
         info: (&raw mut info) as u64,
     };
     bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
-    let bytes = info[RECURSION_MISSES..].first_chunk().copied();
-    Ok(bytes.map_or(0, u64::from_ne_bytes))
+    let missed = info[RECURSION_MISSES..].first_chunk().copied();
+    let verified = info[VERIFIED_INSNS..].first_chunk().copied();
+    Ok(Counts {
+        missed: missed.map_or(0, u64::from_ne_bytes),
+        verified_instructions: verified.map(u32::from_ne_bytes).filter(|&count| count > 0),
+    })
 }
 
 fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<libc::c_long> {

@@ -82,6 +82,7 @@ fn program(status: &ProgramStatus) -> api::Program {
         up: status.up,
         reason: status.reason.clone(),
         missed: status.missed,
+        verified_instructions: status.verified_instructions,
         runs: status.runs,
         seconds: status.seconds,
     }
