@@ -18,15 +18,14 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, Inputs, TaskState, Watch},
+    config::{Config, Inputs, TaskState},
     discover::{
         cgroup::Hierarchy,
-        containers,
         directory::Directory,
-        kubernetes, libvirt, logind,
-        platform::{Message, Reconciles, Sender, Source},
+        platform::{Message, Reconciles},
         recognised::Recognition,
         rules::Rules,
+        sources,
         users::Users,
     },
     error::Error,
@@ -113,40 +112,6 @@ const EVENTS: usize = 4096;
 /// Messages of the sources that are taken at once; more wait.
 const MESSAGES: usize = 256;
 
-/// Starts the platforms' sources, a few lines each.
-fn start_sources(config: &Config, directory: &mut Directory, to: &mpsc::Sender<Message>) {
-    let off = |watch: Watch, key: &str| (watch == Watch::Off).then(|| format!("{key} is \"off\""));
-    let mut start = |source: Source, off: Option<String>, run: &dyn Fn(Sender)| {
-        if off.is_none() {
-            run(Sender::new(source, to.clone()));
-        }
-        directory.add(source, off);
-    };
-    let Config {
-        kubernetes: pods,
-        logind: logins,
-        libvirt: machines,
-        containers: runtimes,
-        ..
-    } = config;
-    let reason = off(pods.watch, "kubernetes.watch").or_else(|| kubernetes::absent(pods));
-    start(Source::Kubernetes, reason, &|to| {
-        tokio::spawn(kubernetes::run(pods.clone(), to));
-    });
-    let reason = off(logins.watch, "logind.watch");
-    start(Source::Logind, reason, &|to| {
-        tokio::spawn(logind::run(logins.clone(), to));
-    });
-    let reason = off(machines.watch, "libvirt.watch");
-    start(Source::Libvirt, reason, &|to| {
-        tokio::spawn(libvirt::run(machines.clone(), to));
-    });
-    let reason = off(runtimes.watch, "containers.watch");
-    start(Source::Containers, reason, &|to| {
-        tokio::spawn(containers::run(runtimes.clone(), to));
-    });
-}
-
 /// Everything that the sampling task owns.
 struct Agent {
     config: Config,
@@ -209,7 +174,7 @@ impl Agent {
             tracing::info!(reason, "Xid errors are charged to no process");
         }
         let (speaker, messages) = mpsc::channel(MESSAGES);
-        start_sources(&config, &mut directory, &speaker);
+        sources::start(&config, &mut directory, &speaker);
         let mut agent = Self {
             state: StateFile::new(&config.sessions.state),
             failures: Failures::default(),

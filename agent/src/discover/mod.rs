@@ -8,6 +8,7 @@
 //! * [`kubernetes`]: pods, from the API server; [`selector`] says which of them are sessions
 //! * [`libvirt`]: virtual machines, from libvirt's status files
 //! * [`containers`]: containers without Kubernetes, from Docker's API and OCI bundles
+//! * [`sources`]: the table of them, which a new one gets a row in; whether each answers is in `peer`
 //! * [`directory`]: what they last said, and what that makes of a cgroup; [`users`] what is told of who uses it
 
 pub mod cgroup;
@@ -20,9 +21,10 @@ pub mod platform;
 pub mod recognised;
 pub mod rules;
 pub mod selector;
+pub mod sources;
 pub mod users;
 
-mod backoff;
 mod bounded;
 mod file;
+mod peer;
 mod poll;

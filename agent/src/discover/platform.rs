@@ -311,6 +311,9 @@ pub enum Source {
 }
 
 impl Source {
+    /// The values of the label `source`; `cgroup` is what the hierarchy alone says.
+    pub const VALUES: &str = "cgroup, kubernetes, logind, libvirt, containers";
+
     /// The label value.
     pub fn name(self) -> &'static str {
         match self {

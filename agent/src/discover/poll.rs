@@ -13,15 +13,13 @@ use std::{
 };
 
 use super::{
-    backoff::Backoff,
+    peer::{Failure, Peer, Setback},
     platform::{Closed, ErrorType, Facts, Key, Outcome, Sender, Update},
 };
 use crate::config::Watch;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(500);
-/// Between two looks for a program that this node may not have.
-pub(super) const ABSENT: Duration = Duration::from_mins(1);
 
 /// Who is told.
 pub(super) trait Listener: Sync {
@@ -71,14 +69,7 @@ pub(super) async fn run(
 /// What has been seen of a folder, and said.
 struct Poll<F> {
     folder: F,
-    watch: Watch,
-    backoff: Backoff,
-    /// It could be read at the last look.
-    up: bool,
-    /// It could be read once.
-    was_up: bool,
-    /// The last reason why it cannot be.
-    said: Option<String>,
+    peer: Peer,
 }
 
 /// What is to be said after a look, and how long to wait for the next.
@@ -92,26 +83,22 @@ impl<F: Folder> Poll<F> {
     fn new(folder: F, watch: Watch) -> Self {
         Self {
             folder,
-            watch,
-            backoff: Backoff::new(),
-            up: false,
-            was_up: false,
-            said: None,
+            peer: Peer::new(watch),
         }
     }
 
     fn step(&mut self) -> Step {
         let began = Instant::now();
-        let known = match self.folder.look(!self.up) {
+        let known = match self.folder.look(!self.peer.is_up()) {
             Ok(known) => known,
-            Err(error) => return self.failed(&error, began.elapsed()),
+            Err(error) => {
+                let failure = self.failure(&error);
+                let Setback { updates, wait } = self.peer.failed(failure, Some(began.elapsed()));
+                return Step { updates, wait };
+            }
         };
-        let mut updates = Vec::new();
-        if !self.up {
-            updates.push(Update::Up);
-            (self.up, self.was_up, self.said) = (true, true, None);
-            self.backoff = Backoff::new();
-        }
+        let mut updates: Vec<Update> = self.peer.up().into_iter().collect();
+        self.peer.is_steady();
         if let Some(known) = known {
             updates.push(Update::All(known));
             updates.push(Update::Reconciled {
@@ -125,9 +112,8 @@ impl<F: Folder> Poll<F> {
         }
     }
 
-    fn failed(&mut self, error: &io::Error, took: Duration) -> Step {
+    fn failure(&self, error: &io::Error) -> Failure {
         let path = self.folder.path().display();
-        let absent = error.kind() == io::ErrorKind::NotFound;
         let reason = match error.kind() {
             io::ErrorKind::NotFound => format!("{path} is not there"),
             io::ErrorKind::PermissionDenied => {
@@ -135,24 +121,10 @@ impl<F: Folder> Poll<F> {
             }
             _ => format!("{path}: {error}"),
         };
-        self.up = false;
-        let mut updates = Vec::new();
-        // That a program is not on this node is no failure.
-        let expected = absent && self.watch == Watch::Auto && !self.was_up;
-        if !expected {
-            let outcome = Outcome::Error(ErrorType::of_io(error));
-            updates.push(Update::Reconciled { took, outcome });
+        Failure {
+            absent: error.kind() == io::ErrorKind::NotFound,
+            ..Failure::new(ErrorType::of_io(error), reason)
         }
-        if self.said.as_ref() != Some(&reason) {
-            self.said = Some(reason.clone());
-            updates.push(Update::Down(reason));
-        }
-        let wait = if expected {
-            ABSENT
-        } else {
-            self.backoff.pause()
-        };
-        Step { updates, wait }
     }
 }
 
@@ -213,10 +185,10 @@ mod tests {
         let mut poll = poll(Watch::Auto, vec![Err(absent()), Err(absent())]);
         let first = poll.step();
         assert_eq!(first.updates, [down()]);
-        assert_eq!(first.wait, ABSENT);
+        assert_eq!(first.wait, Duration::from_mins(1));
         let second = poll.step();
         assert_eq!(second.updates, []);
-        assert_eq!(second.wait, ABSENT);
+        assert_eq!(second.wait, Duration::from_mins(1));
     }
 
     #[test]

@@ -37,10 +37,10 @@ use super::names;
 use crate::{
     config::Watch,
     discover::{
-        backoff::Backoff,
         bounded::bounded,
+        peer::{self, Peer, Setback},
         platform::{Closed, ErrorType, Facts, Key, Outcome, Update},
-        poll::{ABSENT, Listener},
+        poll::Listener,
     },
 };
 
@@ -73,32 +73,25 @@ pub(super) async fn run(
         known: BTreeMap::new(),
         removed: VecDeque::new(),
         refused: BTreeSet::new(),
-        was_up: false,
+        peer: Peer::new(watch),
         followed_until: None,
     };
-    let mut backoff = Backoff::new();
-    let mut said = None;
     loop {
         let began = Instant::now();
         let End { failure, compared } = runtime.follow().await?;
-        let steady = compared && began.elapsed() >= STEADY;
-        if steady {
-            backoff = Backoff::new();
+        if compared && began.elapsed() >= STEADY {
+            runtime.peer.is_steady();
         }
-        // That an engine is not on this node is no failure.
-        let expected = failure.absent && watch == Watch::Auto && !runtime.was_up;
-        if !compared && !expected {
-            let reconciled = Update::Reconciled {
-                took: began.elapsed(),
-                outcome: Outcome::Error(failure.kind),
-            };
-            listener.send(reconciled).await?;
+        let failure = peer::Failure {
+            absent: failure.absent,
+            ..peer::Failure::new(failure.kind, failure.reason)
+        };
+        let took = (!compared).then(|| began.elapsed());
+        let Setback { updates, wait } = runtime.peer.failed(failure, took);
+        for update in updates {
+            listener.send(update).await?;
         }
-        if compared || said.as_ref() != Some(&failure.reason) {
-            said = Some(failure.reason.clone());
-            listener.send(Update::Down(failure.reason)).await?;
-        }
-        sleep(if expected { ABSENT } else { backoff.pause() }).await;
+        sleep(wait).await;
     }
 }
 
@@ -138,8 +131,7 @@ struct Runtime<'a, L> {
     removed: VecDeque<String>,
     /// Containers whose description makes no sense, of which the log has been told.
     refused: BTreeSet<String>,
-    /// It has answered once.
-    was_up: bool,
+    peer: Peer,
     /// When the last stream of events ended, in seconds since the epoch.
     followed_until: Option<u64>,
 }
@@ -249,8 +241,10 @@ impl<L: Listener> Runtime<'_, L> {
             }
         };
         if !*compared {
-            (*compared, self.was_up) = (true, true);
-            self.listener.send(Update::Up).await?;
+            *compared = true;
+            if let Some(up) = self.peer.up() {
+                self.listener.send(up).await?;
+            }
         }
         let facts = self
             .known

@@ -21,30 +21,16 @@ use tokio::time::{sleep, timeout};
 use super::{connect, pod};
 use crate::{
     config::Kubernetes,
-    discover::platform::{Closed, ErrorType, Facts, Key, Outcome, Sender, Update},
+    discover::{
+        peer::{Failure, Peer, Setback},
+        platform::{Closed, ErrorType, Facts, Key, Outcome, Sender, Update},
+    },
 };
 
-/// The first and the longest wait after an error.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// A watch that lasted so long was a good one: the next failure is a first one again.
 const STEADY: Duration = Duration::from_secs(3);
 /// A list that takes longer is not waited for; the watch itself is silent for minutes.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Why it is begun anew.
-struct Failure {
-    outcome: Outcome,
-    reason: String,
-}
-
-impl Failure {
-    fn new(kind: ErrorType, reason: impl Into<String>) -> Self {
-        Self {
-            outcome: Outcome::Error(kind),
-            reason: reason.into(),
-        }
-    }
-}
 
 /// Why a watch ends.
 enum End {
@@ -60,35 +46,31 @@ impl From<Closed> for End {
 
 /// Runs until nobody listens any more.
 pub async fn run(settings: Kubernetes, sender: Sender) {
-    let mut wait = RETRY.0;
+    let mut peer = Peer::new(settings.watch);
     loop {
         let began = Instant::now();
         let mut listed = false;
-        let failure = match Box::pin(follow(&settings, &sender, &mut listed)).await {
+        let follow = follow(&settings, &sender, &mut peer, &mut listed);
+        let failure = match Box::pin(follow).await {
             End::Failed(failure) => failure,
             End::Closed => return,
         };
         if listed && began.elapsed() >= STEADY {
-            wait = RETRY.0;
+            peer.is_steady();
         }
         tracing::debug!(reason = failure.reason, "watch of the pods begun anew");
-        // An expired resource version is the usual end of an old watch, no loss of the API.
-        let down = (failure.outcome != Outcome::Requeue).then_some(Update::Down(failure.reason));
-        let reconciled = Update::Reconciled {
-            took: if listed {
-                Duration::ZERO
-            } else {
-                began.elapsed()
-            },
-            outcome: failure.outcome,
+        let took = if listed {
+            Duration::ZERO
+        } else {
+            began.elapsed()
         };
-        for update in down.into_iter().chain([reconciled]) {
+        let Setback { updates, wait } = peer.failed(failure, Some(took));
+        for update in updates {
             if sender.send(update).await.is_err() {
                 return;
             }
         }
         sleep(jittered(wait)).await;
-        wait = (wait * 2).min(RETRY.1);
     }
 }
 
@@ -98,14 +80,19 @@ fn jittered(wait: Duration) -> Duration {
     wait / 2 + (wait / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
-async fn follow(settings: &Kubernetes, sender: &Sender, listed: &mut bool) -> End {
-    match Box::pin(try_follow(settings, sender, listed)).await {
+async fn follow(settings: &Kubernetes, sender: &Sender, peer: &mut Peer, listed: &mut bool) -> End {
+    match Box::pin(try_follow(settings, sender, peer, listed)).await {
         Ok(()) => End::Failed(Failure::new(ErrorType::Unavailable, "the watch ended")),
         Err(end) => end,
     }
 }
 
-async fn try_follow(settings: &Kubernetes, sender: &Sender, listed: &mut bool) -> Result<(), End> {
+async fn try_follow(
+    settings: &Kubernetes,
+    sender: &Sender,
+    peer: &mut Peer,
+    listed: &mut bool,
+) -> Result<(), End> {
     let invalid = |reason| End::Failed(Failure::new(ErrorType::Validation, reason));
     let node = connect::node(settings).map_err(invalid)?;
     let client: Client = connect::client(settings).await.map_err(invalid)?;
@@ -139,7 +126,9 @@ async fn try_follow(settings: &Kubernetes, sender: &Sender, listed: &mut bool) -
                 let took = began.elapsed();
                 let outcome = Outcome::Success;
                 sender.send(Update::Reconciled { took, outcome }).await?;
-                sender.send(Update::Up).await?;
+                if let Some(up) = peer.up() {
+                    sender.send(up).await?;
+                }
             }
             Event::Apply(one) => {
                 if let Some((key, facts)) = pod::facts(&one, settings) {
@@ -207,6 +196,7 @@ fn of_status(status: &kube::core::Status) -> Failure {
             return Failure {
                 outcome: Outcome::Requeue,
                 reason,
+                absent: false,
             };
         }
         422 => ErrorType::Validation,

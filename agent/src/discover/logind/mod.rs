@@ -35,23 +35,21 @@ use self::{
     bus::{Bus, Trouble},
     login::Login,
 };
-use super::platform::{Closed, ErrorType, Facts, Key, Outcome, Sender, Update};
-use crate::config::Logind;
+use super::{
+    peer::{Failure, Peer, Setback},
+    platform::{Closed, ErrorType, Facts, Key, Outcome, Sender, Update},
+};
+use crate::config::{Logind, Watch};
 
 /// Between two comparisons: a terminal counts as idle after five minutes, and what is left of a session
 /// that has been closed may stay for days.
 const COMPARISON: Duration = Duration::from_secs(30);
 /// Between two looks at sessions that are being opened.
 const OPENING: Duration = Duration::from_secs(1);
-/// Between two looks for a socket that is not there.
-const ABSENT: Duration = Duration::from_mins(1);
-/// Before the first new attempt after a failure; each later one waits twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Runs until nobody listens any more. (`settings.watch` is not `Off`.)
 pub async fn run(settings: Logind, sender: Sender) {
-    let mut account = Account::new(sender.clone());
+    let mut account = Account::new(sender.clone(), settings.watch);
     select! {
         () = sender.closed() => {}
         Err(Closed) = attempts(&settings, &mut account) => {}
@@ -82,11 +80,19 @@ async fn attempts(settings: &Logind, account: &mut Account) -> Result<Infallible
             Ok(address) => match attend(&address, account).await {
                 Ok(never) => match never {},
                 Err(Stop::Closed) => return Err(Closed),
-                Err(Stop::Trouble(trouble)) => account.failed(trouble).await?,
+                Err(Stop::Trouble(trouble)) => {
+                    account
+                        .failed(Failure::new(trouble.kind, trouble.reason))
+                        .await?
+                }
             },
             Err(reason) => {
-                account.down(reason).await?;
-                ABSENT
+                account.began = Some(Instant::now());
+                let absent = Failure {
+                    absent: true,
+                    ..Failure::new(ErrorType::NotFound, reason)
+                };
+                account.failed(absent).await?
             }
         };
         sleep(pause).await;
@@ -155,30 +161,19 @@ struct Account {
     /// By the path of the session's object.
     logins: BTreeMap<String, Login>,
     said: BTreeMap<Key, Facts>,
-    standing: Standing,
+    peer: Peer,
     /// When the comparison that is being made began, connecting included.
     began: Option<Instant>,
-    /// Before the next attempt.
-    pause: Duration,
-}
-
-/// Whether logind answers, as far as that has been said.
-#[derive(Debug, PartialEq, Eq)]
-enum Standing {
-    Unsaid,
-    Up,
-    Down(String),
 }
 
 impl Account {
-    fn new(sender: Sender) -> Self {
+    fn new(sender: Sender, watch: Watch) -> Self {
         Self {
             sender,
             logins: BTreeMap::new(),
             said: BTreeMap::new(),
-            standing: Standing::Unsaid,
+            peer: Peer::new(watch),
             began: None,
-            pause: FIRST_PAUSE,
         }
     }
 
@@ -191,8 +186,9 @@ impl Account {
             Telling::Differences => self.tell().await?,
         }
         self.reconciled(outcome).await?;
-        self.pause = FIRST_PAUSE;
-        Ok(self.up().await?)
+        self.peer.is_steady();
+        let up = self.peer.up();
+        Ok(self.say(up).await?)
     }
 
     /// Reads all sessions. The outcome is an error when what is said of one could not be read, of which then
@@ -269,30 +265,24 @@ impl Account {
     }
 
     /// Tells of a failure; returns how long to wait before the next attempt.
-    async fn failed(&mut self, trouble: Trouble) -> Result<Duration, Closed> {
-        self.reconciled(Outcome::Error(trouble.kind)).await?;
-        self.down(trouble.reason).await?;
-        let pause = self.pause;
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
-        Ok(pause)
+    async fn failed(&mut self, failure: Failure) -> Result<Duration, Closed> {
+        let took = self.began.take().map(|began| began.elapsed());
+        let Setback { updates, wait } = self.peer.failed(failure, took);
+        self.say(updates).await?;
+        Ok(wait)
     }
 
-    async fn up(&mut self) -> Result<(), Closed> {
-        if self.standing == Standing::Up {
-            return Ok(());
-        }
-        self.standing = Standing::Up;
-        self.sender.send(Update::Up).await
-    }
-
-    /// Says it once for each reason.
+    /// Tells that logind does not answer, though the bus does.
     async fn down(&mut self, reason: String) -> Result<(), Closed> {
-        let standing = Standing::Down(reason.clone());
-        if self.standing == standing {
-            return Ok(());
+        let down = self.peer.down(reason);
+        self.say(down).await
+    }
+
+    async fn say(&self, updates: impl IntoIterator<Item = Update>) -> Result<(), Closed> {
+        for update in updates {
+            self.sender.send(update).await?;
         }
-        self.standing = standing;
-        self.sender.send(Update::Down(reason)).await
+        Ok(())
     }
 }
 
@@ -349,27 +339,6 @@ mod tests {
         assert_eq!(differences(&new, &new), []);
     }
 
-    #[tokio::test]
-    async fn pauses_grow_to_the_longest_and_a_reason_is_said_once() {
-        let (messages, mut receiver) = mpsc::channel(16);
-        let mut account = Account::new(Sender::new(Source::Logind, messages));
-        let trouble = Trouble {
-            kind: ErrorType::Unavailable,
-            reason: "no bus".to_owned(),
-        };
-        let mut pauses = Vec::new();
-        for _ in 0..8 {
-            let pause = account.failed(trouble.clone()).await.expect("it is heard");
-            pauses.push(pause.as_millis());
-        }
-        let expected = [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000];
-        assert_eq!(pauses, expected);
-        drop(account);
-        let message = receiver.recv().await.expect("it is said");
-        assert_eq!(message.update, Update::Down("no bus".to_owned()));
-        assert!(receiver.recv().await.is_none());
-    }
-
     async fn listen(watch: Watch, bus: String, times: usize) -> Vec<Update> {
         let (messages, mut receiver) = mpsc::channel::<Message>(16);
         let bus = Some(bus);
@@ -382,7 +351,7 @@ mod tests {
             updates.push(next.expect("it says something").expect("it runs").update);
         }
         // Nothing more is said without a reason.
-        let more = tokio::time::timeout(FIRST_PAUSE / 4, receiver.recv()).await;
+        let more = tokio::time::timeout(Duration::from_millis(125), receiver.recv()).await;
         assert!(more.is_err(), "{more:?}");
         drop(receiver);
         let ended = tokio::time::timeout(Duration::from_secs(5), source).await;

@@ -1,7 +1,10 @@
 //! The sources of sessions: the cgroup hierarchy, and the platforms that know what its sessions are.
 
 use crate::{
-    discover::{directory::Status, platform::Reconciles},
+    discover::{
+        directory::Status,
+        platform::{Reconciles, Source as Platform},
+    },
     metrics::family::{
         Buckets, Family,
         Kind::{Counter, Gauge, Histogram},
@@ -10,7 +13,7 @@ use crate::{
     },
 };
 
-const SOURCE: (&str, &str) = ("source", "cgroup, kubernetes, logind, libvirt, containers");
+const SOURCE: (&str, &str) = ("source", Platform::VALUES);
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
