@@ -19,7 +19,7 @@ use aya_ebpf::{
 
 use crate::{
     iterator::{self, IterMeta},
-    kernel::{Cgroup, KernelPtr, Task, chained, constant, offset},
+    kernel::{Cgroup, KernelPtr, Task, constant, number, offset},
     session, task,
 };
 
@@ -62,8 +62,7 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
         return 0;
     }
     let live_process = task.pid() == task.tgid()
-        && (!ended
-            || chained::<u32>(task.signal(), offset!(signal_live)).is_some_and(|live| live > 0));
+        && (!ended || number::<u32>(task.signal(), offset!(signal_live)) > 0);
     let live_thread = !ended && !zombie;
     if !live_process && !live_thread {
         return 0;
@@ -128,7 +127,7 @@ unsafe extern "C" fn self_check(ctx: *const IterTask) -> i32 {
         (*check).cgroup_id = cgroup.and_then(|own| own.id_at(own.level()?)).unwrap_or(0);
         (*check).helper_cgroup_id = bpf_get_current_cgroup_id();
         (*check).hierarchy_id = cgroup.and_then(Cgroup::hierarchy_id).unwrap_or(u32::MAX);
-        (*check).live_threads = chained(task.signal(), offset!(signal_live)).unwrap_or(0);
+        (*check).live_threads = number(task.signal(), offset!(signal_live));
         (*check).run_delay_ns = task.run_delay_ns();
         (*check).exec_runtime_ns = task.exec_runtime_ns();
         (*check).involuntary_switches = task.involuntary_switches();

@@ -146,7 +146,7 @@ fn send(kind: u32, slot: agent_common::Slot, at_ns: u64, cgroup: Cgroup, id: u64
     let Some(event) = CGROUP_EVENT.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: this CPU's scratch; a tracepoint program is not interrupted by another of this module.
+    // SAFETY: this CPU's scratch; all hooks of this module are under one lock (`trace_cgroup_path_lock`).
     let event = unsafe { &mut *event };
     event.header = EventHeader { kind, slot, at_ns };
     event.cgroup_id = id;

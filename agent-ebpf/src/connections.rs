@@ -27,7 +27,7 @@ use aya_ebpf::{
 
 use crate::{
     iterator::IterMeta,
-    kernel::{KernelPtr, chained, constant, offset},
+    kernel::{KernelPtr, chained, constant, number, offset},
     record,
     socket::{self, Socket},
     tcp::{CLOSE, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, TIME_WAIT},
@@ -211,7 +211,7 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
     let Some(inode) = chained::<KernelPtr>(file, offset!(file_inode)) else {
         return 0;
     };
-    if chained::<u16>(inode, offset!(inode_mode)).unwrap_or(0) & S_IFMT != S_IFSOCK {
+    if number::<u16>(inode, offset!(inode_mode)) & S_IFMT != S_IFSOCK {
         return 0;
     }
     let sock = chained::<KernelPtr>(file, offset!(file_private))

@@ -5,10 +5,13 @@
 //! followed with `bpf_probe_read_kernel`, which every kernel accepts whatever its BTF says of RCU pointers and
 //! unions, and which is only used off the hot path.
 
-use core::{arch::asm, ffi::c_void};
+use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 
 use agent_common::{constants::PLACEHOLDER, event::COMM_BYTES};
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task};
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel,
+    generated::{self, bpf_get_current_task},
+};
 
 /// `SIGNAL_GROUP_EXIT` (include/linux/sched/signal.h, unchanged from 5.10 to 7.x).
 pub(crate) const SIGNAL_GROUP_EXIT: u32 = 4;
@@ -71,6 +74,27 @@ pub(crate) fn chained<T>(base: KernelPtr, offset: u64) -> Option<T> {
     unsafe { bpf_probe_read_kernel(address) }.ok()
 }
 
+/// An integer, of which 0 is a value.
+pub(crate) trait Number: Copy {}
+impl Number for u8 {}
+impl Number for u16 {}
+impl Number for u32 {}
+impl Number for u64 {}
+
+/// Reads a number at the end of a chain; it is 0 when the memory is not there, because the helper fills what it cannot
+/// read with zeros (kernel/trace/bpf_trace.c, `bpf_probe_read_kernel_common`). Without a branch, as verifiers before 6.2
+/// walk both ways of each one, and so twice as much for each number that is read.
+#[inline(always)]
+pub(crate) fn number<T: Number>(base: KernelPtr, offset: u64) -> T {
+    let address = base.wrapping_byte_add(offset as usize);
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper checks the address itself, and writes the whole value in any case.
+    unsafe {
+        generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address);
+        value.assume_init()
+    }
+}
+
 /// A thread: the tracepoint argument `struct task_struct *`.
 #[derive(Clone, Copy)]
 pub(crate) struct Task(pub(crate) KernelPtr);
@@ -126,7 +150,7 @@ impl Task {
     /// `copy_process`: it can be found by its pid before `cgroup_post_fork`).
     #[inline(always)]
     pub(crate) fn is_new(self) -> bool {
-        chained::<u32>(self.0, offset!(task_state)).unwrap_or(0) & TASK_NEW != 0
+        number::<u32>(self.0, offset!(task_state)) & TASK_NEW != 0
     }
 }
 

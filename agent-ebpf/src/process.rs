@@ -18,7 +18,7 @@ use aya_log_ebpf::debug;
 use crate::{
     cgroup,
     emit::{self, Urgency},
-    kernel::{KernelPtr, SIGNAL_GROUP_EXIT, Task, chained, offset},
+    kernel::{KernelPtr, SIGNAL_GROUP_EXIT, Task, chained, number, offset},
     record, session, task,
 };
 
@@ -217,17 +217,14 @@ fn ends_its_process(task: Task, slot: Slot) -> bool {
 fn process_exited(slot: Slot, task: Task) {
     let signal = task.signal();
     // As wait_task_zombie (kernel/exit.c) builds the status for the parent.
-    let group_exit =
-        chained::<u32>(signal, offset!(signal_flags)).unwrap_or(0) & SIGNAL_GROUP_EXIT != 0;
+    let group_exit = number::<u32>(signal, offset!(signal_flags)) & SIGNAL_GROUP_EXIT != 0;
     let status = if group_exit {
-        chained::<u32>(signal, offset!(signal_group_exit_code))
+        number::<u32>(signal, offset!(signal_group_exit_code))
     } else {
-        chained::<u32>(task.group_leader(), offset!(task_exit_code))
-    }
-    .unwrap_or(0);
+        number::<u32>(task.group_leader(), offset!(task_exit_code))
+    };
     let signal_number = status & 0x7f;
-    let oom_killed = signal_number == SIGKILL
-        && chained::<u64>(signal, offset!(signal_oom_mm)).is_some_and(|mm| mm != 0);
+    let oom_killed = signal_number == SIGKILL && number::<u64>(signal, offset!(signal_oom_mm)) != 0;
 
     if let Some(stats) = PROCESS_STATS.get_ptr_mut(slot) {
         let chosen = if oom_killed { LAST_EXIT_OOM_KILLED } else { 0 };

@@ -7,7 +7,7 @@ use agent_common::{
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
 
 use crate::{
-    kernel::{Cgroup, KernelPtr, chained, offset},
+    kernel::{Cgroup, KernelPtr, number, offset},
     record, session,
 };
 
@@ -36,42 +36,38 @@ impl Socket {
     /// TCP state (include/net/tcp_states.h).
     #[inline(always)]
     pub(crate) fn state(self) -> i32 {
-        chained::<u8>(self.0, offset!(sock_state))
-            .unwrap_or(0)
-            .into()
+        number::<u8>(self.0, offset!(sock_state)).into()
     }
 
     /// IPPROTO number.
     #[inline(always)]
     pub(crate) fn protocol(self) -> u16 {
-        chained(self.0, offset!(sock_protocol)).unwrap_or(0)
+        number(self.0, offset!(sock_protocol))
     }
 
     /// `AF_INET`, `AF_INET6` or another family's number.
     #[inline(always)]
     pub(crate) fn family(self) -> u16 {
-        chained(self.0, offset!(sock_family)).unwrap_or(0)
+        number(self.0, offset!(sock_family))
     }
 
     /// Local port.
     #[inline(always)]
     pub(crate) fn local_port(self) -> u32 {
-        chained::<u16>(self.0, offset!(sock_local_port))
-            .unwrap_or(0)
-            .into()
+        number::<u16>(self.0, offset!(sock_local_port)).into()
     }
 
     /// Smoothed round-trip time, microseconds; 0 before the first measurement.
     #[inline(always)]
     pub(crate) fn smoothed_rtt_us(self) -> u32 {
-        chained::<u32>(self.0, offset!(tcp_srtt)).unwrap_or(0) >> 3
+        number::<u32>(self.0, offset!(tcp_srtt)) >> 3
     }
 
     /// The session of the socket's cgroup, which is that of the process that made it, or of the
     /// listener for an accepted one.
     #[inline(always)]
     pub(crate) fn slot(self) -> Slot {
-        let cgroup: u64 = chained(self.0, offset!(sock_cgroup)).unwrap_or(0);
+        let cgroup: u64 = number(self.0, offset!(sock_cgroup));
         // Before 5.15 the lowest bit says that this is a class id, not a pointer.
         if cgroup == 0 || cgroup & 1 != 0 {
             return NO_SESSION;
@@ -82,11 +78,11 @@ impl Socket {
     /// What a TCP socket has carried since it was made.
     #[inline(always)]
     pub(crate) fn traffic(self) -> Traffic {
-        let sent: u64 = chained(self.0, offset!(tcp_bytes_sent)).unwrap_or(0);
-        let again: u64 = chained(self.0, offset!(tcp_bytes_retransmitted)).unwrap_or(0);
-        let received: u64 = chained(self.0, offset!(tcp_bytes_received)).unwrap_or(0);
-        let flags: u64 = chained(self.0, offset!(sock_flags)).unwrap_or(0);
-        let retransmits: u32 = chained(self.0, offset!(tcp_total_retransmits)).unwrap_or(0);
+        let sent: u64 = number(self.0, offset!(tcp_bytes_sent));
+        let again: u64 = number(self.0, offset!(tcp_bytes_retransmitted));
+        let received: u64 = number(self.0, offset!(tcp_bytes_received));
+        let flags: u64 = number(self.0, offset!(sock_flags));
+        let retransmits: u32 = number(self.0, offset!(tcp_total_retransmits));
         Traffic {
             sent_bytes: sent.saturating_sub(again),
             // The kernel counts a FIN as one byte (net/ipv4/tcp_input.c, `tcp_fin`).

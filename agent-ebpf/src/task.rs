@@ -1,7 +1,7 @@
 //! The state kept per thread between two switches, in one of two stores.
 //!
 //! * `task-storage`: the kernel frees the state with the thread and its size follows the number of
-//!   threads. Needs Linux 5.13 for tracing programs.
+//!   threads. Needs Linux 5.18, or what that brought.
 //! * `pid-array`: an array indexed by pid, about 20 ns a switch cheaper and accepted by every kernel, but
 //!   it takes `kernel.pid_max` × 64 bytes whatever runs: 2 MiB for 32,768, 256 MiB for 4,194,304.
 //!
