@@ -3,12 +3,12 @@
 //! Needs neither root nor a kernel: what this finds would otherwise show as a failed start on somebody's
 //! node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aya_obj::generated::bpf_map_type;
 use integration_tests::objects;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
-use sessionscope::kernel::{per_slot_maps, programs::PROGRAMS};
+use sessionscope::kernel::{HASHES, per_slot_maps, programs::PROGRAMS};
 
 /// Kernels give task storage and the helpers that read kernel memory to programs under the GPL only.
 const LICENCE: &[u8] = b"Dual MIT/GPL\0";
@@ -107,6 +107,31 @@ fn every_array_with_a_value_for_each_slot_is_sized_cleared_and_accounted_for() {
             .map(|(name, map)| (name.clone(), map.value_size() as usize))
             .collect();
         assert_eq!(declared, listed, "{}", path.display());
+    }
+}
+
+#[test]
+fn every_hash_is_accounted_for_and_cleared_with_a_slot_or_not_for_a_reason() {
+    let hashes = [
+        bpf_map_type::BPF_MAP_TYPE_HASH as u32,
+        bpf_map_type::BPF_MAP_TYPE_LRU_HASH as u32,
+    ];
+    for (path, content) in objects() {
+        let object = aya_obj::Object::parse(&content).expect("an object");
+        let declared: BTreeSet<(&str, u32, u32, u32)> = object
+            .maps
+            .iter()
+            .filter(|(_, map)| hashes.contains(&map.map_type()))
+            .map(|(name, map)| {
+                let (key, value) = (map.key_size(), map.value_size());
+                (name.as_str(), key, value, map.max_entries())
+            })
+            .collect();
+        let listed = HASHES.iter().map(|hash| {
+            let (key, value) = (hash.key_bytes as u32, hash.value_bytes as u32);
+            (hash.name, key, value, hash.entries)
+        });
+        assert_eq!(declared, listed.collect(), "{}", path.display());
     }
 }
 

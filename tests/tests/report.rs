@@ -13,7 +13,10 @@ use integration_tests::{
 };
 use serde_json::{Value, json};
 use sessionscope::{
-    kernel::{btf::Btf, programs::PROGRAMS},
+    kernel::{
+        btf::Btf,
+        programs::{OffCode, PROGRAMS},
+    },
     metrics::{catalog::families, family::Source},
 };
 
@@ -53,6 +56,10 @@ fn every_program_is_up_or_says_why_and_its_families_are_absent_then() {
         let reason = &sample.labels["reason"];
         let up = sample.value > 0.0;
         assert_eq!(up, reason.is_empty(), "{}: {reason:?}", program.name);
+        let code = &sample.labels["code"];
+        let is_known = OffCode::ALL.iter().any(|known| known.name() == code);
+        assert_eq!(up, code.is_empty(), "{}: {code:?}", program.name);
+        assert!(up || is_known, "{}: {code:?}", program.name);
         assert!(up || !program.required, "{}: {reason}", program.name);
         probes.push(json!({ "name": program.name, "reason": (!up).then_some(reason) }));
     }

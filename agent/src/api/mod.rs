@@ -76,7 +76,9 @@ pub struct Program {
     pub stands_in_for: Option<String>,
     /// Loaded and attached.
     pub up: bool,
-    /// Why not.
+    /// Why not: a label value of `vdi_agent_probe_up`.
+    pub code: Option<String>,
+    /// Why not, in words.
     pub reason: Option<String>,
     /// Times that it was passed over.
     pub missed: Option<u64>,

@@ -38,7 +38,7 @@ pub(super) fn resolve(
 /// Whether programs of tracepoints may be preempted, as they are from 7.0 on. They are then protected by an SRCU
 /// that is for readers of a certain kind (`tracepoint_srcu`, kernel/tracepoint.c), and a kernel whose SRCU does not
 /// know the kinds cannot have it; one that does may have it.
-fn tracepoints_may_be_preemptible(btf: &Btf) -> bool {
+pub fn tracepoints_may_be_preemptible(btf: &Btf) -> bool {
     btf.has_member("srcu_struct", "srcu_reader_flavor")
 }
 

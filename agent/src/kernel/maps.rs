@@ -3,13 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use agent_common::{
-    MAX_CGROUPS, MAX_CONNECTIONS, MAX_PREEMPTION_PAIRS, MAX_RECENT, MAX_RECLAIMING, Slot,
+    Slot,
     block::BlockStats,
     cgroup::CgroupBirth,
     memory::MemoryStats,
-    net::{Connection, ConnectionBatch, ListenPort, NetStats},
-    process::{ExitedProcess, ProcessStats},
-    sched::{OnCpu, PreemptionPair, SchedStats},
+    net::{ConnectionBatch, NetStats},
+    process::ProcessStats,
+    sched::{OnCpu, SchedStats},
     self_check::SelfCheck,
 };
 use aya::{
@@ -77,23 +77,6 @@ pub(super) const LISTEN_PORTS: &str = "LISTEN_PORTS";
 pub(super) const EXITED_PROCESSES: &str = "EXITED_PROCESSES";
 /// Name of the map that is written when a driver is loaded, so that it stays with the programs.
 pub(super) const XID_FIELDS: &str = "XID_FIELDS";
-
-/// The hashes, which are allocated whole whatever the number of slots.
-pub(super) const HASH_MAP_BYTES: u64 = hash_map_bytes::<u64, Slot>(MAX_CGROUPS)
-    + hash_map_bytes::<PreemptionPair, u64>(MAX_PREEMPTION_PAIRS)
-    + hash_map_bytes::<u64, u64>(MAX_RECLAIMING)
-    + hash_map_bytes::<u64, Connection>(MAX_CONNECTIONS)
-    + hash_map_bytes::<u64, CgroupBirth>(MAX_RECENT)
-    + hash_map_bytes::<ExitedProcess, Slot>(MAX_RECENT)
-    + hash_map_bytes::<ListenPort, u8>(MAX_RECENT);
-
-/// Bytes of a hash map: an element has 48 bytes besides key and value, a bucket 16 (`struct htab_elem`, `struct
-/// bucket`, kernel/bpf/hashtab.c, 6.12).
-const fn hash_map_bytes<K, V>(entries: u32) -> u64 {
-    let key = size_of::<K>().next_multiple_of(8) as u64;
-    let element = 48 + key + size_of::<V>().next_multiple_of(8) as u64;
-    entries as u64 * element + entries.next_power_of_two() as u64 * 16
-}
 
 /// The maps that the agent reads and writes.
 pub(super) struct Maps {

@@ -3,7 +3,7 @@
 //! Facts about the node are gathered by [`preflight`]; [`btf`] and [`layout`] find and prove the member
 //! offsets; [`allocation`] says where a thread's state may be created; [`object`] holds the compiled programs, and
 //! `constants` writes into them what is known of this kernel; [`programs`] is the table of them; the names of the
-//! maps are in `maps`; `threads` reads whose a thread is, and `census` counts who is alive; `connections` reads
+//! maps are in `maps`, and what of the hashes goes with a session in `hashes`; `threads` reads whose a thread is, and `census` counts who is alive; `connections` reads
 //! those that are open, `pace` how often; [`accounts`] reads the kernel's own files of a cgroup; [`ring`] decodes the events; `xid`
 //! finds the NVIDIA driver's tracepoint, and [`log`] whom that driver blames; `syscall` is what aya lacks.
 
@@ -15,6 +15,7 @@ mod btf_builder;
 mod census;
 mod connections;
 mod constants;
+mod hashes;
 pub mod layout;
 pub mod log;
 mod maps;
@@ -41,14 +42,14 @@ use agent_common::{
     cgroup::CgroupBirth,
     event,
     memory::MemoryStats,
-    net::{ListenPort, NetStats},
-    process::{ExitedProcess, ProcessStats},
+    net::NetStats,
+    process::ProcessStats,
     sched::{PreemptionPair, SchedStats},
     task::TaskElement,
 };
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{HashMap, Map},
+    maps::Map,
     programs::{Iter, Program},
     sys::{Stats, enable_stats},
 };
@@ -56,7 +57,7 @@ use aya::{
 use self::{
     allocation::Allocation,
     census::Walks,
-    maps::{EXITED_PROCESSES, LISTEN_PORTS, Maps, PER_SLOT, PREEMPTION_PAIRS, TASK_STATES, value},
+    maps::{Maps, PER_SLOT, PREEMPTION_PAIRS, TASK_STATES, value},
     object::TaskStore,
     pace::Pace,
     preflight::Cgroup2Mount,
@@ -66,6 +67,8 @@ use self::{
 use crate::{allocator, clock, error::Error};
 
 pub use census::Census;
+pub use constants::tracepoints_may_be_preemptible;
+pub use hashes::{HASHES, Hash};
 pub use pace::Reading;
 
 /// What the kernel side needs to know.
@@ -412,31 +415,7 @@ impl Kernel {
                 tracing::error!(slot, map = map.name, %error, "slot could not be cleared");
             }
         }
-        self.remove(PREEMPTION_PAIRS, |pair: &PreemptionPair, _: &u64| {
-            pair.victim == slot || pair.preemptor == slot
-        });
-        self.remove(LISTEN_PORTS, |port: &ListenPort, _: &u8| port.slot == slot);
-        self.remove(EXITED_PROCESSES, |_: &ExitedProcess, of: &Slot| *of == slot);
-    }
-
-    /// Removes entries of a hash.
-    fn remove<K: aya::Pod + Default, V: aya::Pod + Default>(
-        &mut self,
-        map: &'static str,
-        stale: impl Fn(&K, &V) -> bool,
-    ) {
-        let stale: Vec<K> = self
-            .all_entries(map)
-            .into_iter()
-            .filter(|(key, value)| stale(key, value))
-            .map(|(key, _)| key)
-            .collect();
-        let Some(Ok(mut map)) = self.ebpf.map_mut(map).map(HashMap::<_, K, V>::try_from) else {
-            return;
-        };
-        for key in stale {
-            let _gone = map.remove(&key);
-        }
+        self.zero_hashes(slot);
     }
 
     /// All entries of a hash that stays with the programs; none where it cannot be read, which is logged.
@@ -529,7 +508,7 @@ impl Kernel {
         };
         let per_slot: usize = PER_SLOT.iter().map(|map| map.bytes_on(self.cpus)).sum();
         slots * per_slot as u64
-            + maps::HASH_MAP_BYTES
+            + HASHES.iter().map(Hash::bytes).sum::<u64>()
             + u64::from(agent_common::RING_BYTES)
             + states
     }

@@ -3,6 +3,9 @@
 //! each family names its source.
 
 pub mod name;
+mod off;
+
+pub use off::OffCode;
 
 use aya::{
     Btf, Ebpf,
@@ -276,6 +279,8 @@ pub struct ProgramStatus {
     pub stands_in_for: Option<&'static str>,
     /// Loaded and attached.
     pub up: bool,
+    /// Why not, of a closed list.
+    pub code: Option<OffCode>,
     /// Why not.
     pub reason: Option<String>,
     /// Times that it was passed over because it was running on that CPU already; from 7.0 on that is when it
@@ -341,14 +346,17 @@ pub(super) fn attach_all(
             .filter(|wanted| !controllers.iter().any(|there| there == wanted));
         let result = match missing {
             Some(controller) => {
-                Err(format!("the {controller} controller is not in the cgroup v2 hierarchy").into())
+                let reason =
+                    format!("the {controller} controller is not in the cgroup v2 hierarchy");
+                Err((OffCode::NoController, reason))
             }
-            None => attach(ebpf, btf, spec),
+            None => attach(ebpf, btf, spec).map_err(|error| why(spec, error.as_ref())),
         };
-        let (link, reason) = match result {
+        let (link, off) = match result {
             Ok(link) => (link, None),
-            Err(error) => (None, Some(one_line(error.as_ref()))),
+            Err(off) => (None, Some(off)),
         };
+        let (code, reason) = off.unzip();
         links.extend(link);
         if let Some(reason) = &reason {
             if spec.required {
@@ -364,6 +372,7 @@ pub(super) fn attach_all(
             required: spec.required,
             stands_in_for: spec.stands_in_for,
             up: reason.is_none(),
+            code,
             reason,
             missed: None,
             verified_instructions: None,
@@ -389,7 +398,8 @@ pub(super) fn attach_drivers(ebpf: &mut Ebpf, statuses: &mut [ProgramStatus]) ->
             continue;
         }
         let result = xid::attach(ebpf, spec.name, category, name);
-        let reason = result.err().map(|e| one_line(e.as_ref()));
+        let off = result.err().map(|error| why(spec, error.as_ref()));
+        let (code, reason) = off.unzip();
         match &reason {
             None => {
                 tracing::info!(program = spec.name, "program is on: the driver is loaded");
@@ -399,9 +409,18 @@ pub(super) fn attach_drivers(ebpf: &mut Ebpf, statuses: &mut [ProgramStatus]) ->
             Some(_) => {}
         }
         status.up = reason.is_none();
-        status.reason = reason;
+        (status.code, status.reason) = (code, reason);
     }
     any
+}
+
+/// Why a program does not run: for alerts, and for people.
+fn why(spec: &ProgramSpec, error: &(dyn std::error::Error + 'static)) -> (OffCode, String) {
+    let code = match OffCode::of(error) {
+        OffCode::Other | OffCode::NoHook if spec.hook.awaits_driver() => OffCode::NoDriver,
+        code => code,
+    };
+    (code, one_line(error))
 }
 
 /// Logs that a program is off, and what that means.

@@ -80,6 +80,7 @@ fn program(status: &ProgramStatus) -> api::Program {
         required: status.required,
         stands_in_for: status.stands_in_for.map(ToOwned::to_owned),
         up: status.up,
+        code: status.code.map(|code| code.name().to_owned()),
         reason: status.reason.clone(),
         missed: status.missed,
         verified_instructions: status.verified_instructions,

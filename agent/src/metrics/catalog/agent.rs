@@ -1,7 +1,7 @@
 //! The agent: its programs, its sessions, its work.
 
 use crate::{
-    kernel::programs::name,
+    kernel::programs::{OffCode, name},
     metrics::family::{
         Buckets, Family,
         Kind::{Counter, Gauge, Histogram},
@@ -36,19 +36,24 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_agent_probe_up",
-        help: "Whether a kernel program runs; the reason is empty when it does",
+        help: "Whether a kernel program runs; code and reason are empty when it does",
         kind: Gauge,
         unit: Unit::None,
         labels: &[
             ("probe", "name of the program"),
-            ("reason", "why it does not run"),
+            (
+                "code",
+                "no_controller, no_driver, no_hook, denied, verifier, unsupported, other",
+            ),
+            ("reason", "why it does not run, in words"),
         ],
         source: Source::Agent,
         samples: Node(|state, out| {
             for program in &state.snapshot.programs {
+                let code = program.code.map(OffCode::name).unwrap_or_default();
                 let reason = program.reason.as_deref().unwrap_or_default();
                 out.number(
-                    &[("probe", program.name), ("reason", reason)],
+                    &[("probe", program.name), ("code", code), ("reason", reason)],
                     f64::from(u8::from(program.up)),
                 );
             }
@@ -140,7 +145,7 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_agent_session_adoption",
         help: "Time from the making of a session's cgroup until it is measured; what happens in between is not counted",
-        kind: Histogram(Buckets::FULL),
+        kind: Histogram(Buckets::OWN),
         unit: Unit::Seconds,
         labels: &[],
         source: Source::Program(name::CGROUP_MKDIR),
@@ -207,7 +212,7 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_agent_scrape_duration",
         help: "Time the agent took to answer a scrape",
-        kind: Histogram(Buckets::FULL),
+        kind: Histogram(Buckets::OWN),
         unit: Unit::Seconds,
         labels: &[],
         source: Source::Agent,
