@@ -34,6 +34,12 @@ type Registers = [BTreeSet<Value>; 11];
 const CALL: u8 = 0x85;
 const EXIT: u8 = 0x95;
 const JUMP: u8 = 0x05;
+/// With the distance in the constant.
+const LONG_JUMP: u8 = 0x06;
+/// Stores of registers; in the mode of atomic operations they may load.
+const STORE: u8 = 0x03;
+const MODE: u8 = 0xe0;
+const ATOMIC: u8 = 0xc0;
 const LOAD_64: u8 = 0x18;
 /// Of 64 and of 32 bits.
 const MOVE_NUMBER: [u8; 2] = [0xb7, 0xb4];
@@ -48,7 +54,7 @@ const PSEUDO_FUNCTION: u8 = 1;
 const HELPER: u8 = 0;
 
 /// The calls in a linked program, its subprograms included. Panics at a call of anything but a helper or a
-/// subprogram: what it does is not known.
+/// subprogram, and at a call that no way is seen to lead to: what it does is not known.
 pub fn calls(code: &[bpf_insn]) -> Vec<Call> {
     let mut before: Vec<Option<Registers>> = vec![None; code.len()];
     let mut open = vec![(0, unknown())];
@@ -60,14 +66,16 @@ pub fn calls(code: &[bpf_insn]) -> Vec<Call> {
     }
     code.iter()
         .zip(before)
-        .filter(|(instruction, _)| instruction.code == CALL && instruction.src_reg() == HELPER)
-        .filter_map(|(instruction, registers)| {
-            let [_, first, _, _, fourth, ..] = registers?;
-            Some(Call {
+        .enumerate()
+        .filter(|(_, (instruction, _))| instruction.code == CALL && instruction.src_reg() == HELPER)
+        .map(|(at, (instruction, registers))| {
+            let registers = registers.unwrap_or_else(|| panic!("no way leads to the call at {at}"));
+            let [_, first, _, _, fourth, ..] = registers;
+            Call {
                 helper: instruction.imm,
                 first,
                 fourth,
-            })
+            }
         })
         .collect()
 }
@@ -109,6 +117,13 @@ fn after(code: &[bpf_insn], at: usize, mut registers: Registers) -> Vec<(usize, 
             next
         }
         JUMP => vec![(to(instruction.off.into()), registers)],
+        LONG_JUMP => vec![(to(instruction.imm.into()), registers)],
+        other if other & CLASS == STORE && other & MODE == ATOMIC => {
+            // One that fetches writes where it took its operand from, and one that compares writes R0.
+            registers[0] = [Value::Unknown].into();
+            registers[instruction.src_reg() as usize] = [Value::Unknown].into();
+            vec![(to(0), registers)]
+        }
         LOAD_64 => {
             registers[written] = if instruction.src_reg() == PSEUDO_MAP {
                 [Value::Map(instruction.imm)].into()
@@ -166,6 +181,28 @@ mod tests {
             let fourth = &calls(&code)[0].fourth;
             assert_eq!(*fourth, [Value::Number(0), Value::Unknown].into());
         }
+    }
+
+    #[test]
+    fn what_an_atomic_operation_fetches_is_unknown() {
+        let code = [
+            instruction(MOVE_NUMBER[0], [4, 0], 0, 7),
+            instruction(0xdb, [10, 4], -8, 1), // fetch and add
+            instruction(CALL, [0, 0], 0, 156),
+            instruction(EXIT, [0, 0], 0, 0),
+        ];
+        assert_eq!(calls(&code)[0].fourth, [Value::Unknown].into());
+    }
+
+    #[test]
+    #[should_panic(expected = "no way leads to the call at 2")]
+    fn a_call_that_nothing_leads_to_is_refused() {
+        calls(&[
+            instruction(LONG_JUMP, [0, 0], 0, 2),
+            instruction(EXIT, [0, 0], 0, 0),
+            instruction(CALL, [0, 0], 0, 156),
+            instruction(EXIT, [0, 0], 0, 0),
+        ]);
     }
 
     #[test]

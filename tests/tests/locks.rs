@@ -18,7 +18,7 @@ use integration_tests::{
     instructions::{Call, Value, calls},
     objects, repository,
 };
-use sessionscope::kernel::programs::PROGRAMS;
+use sessionscope::kernel::programs::{Hook, PROGRAMS};
 
 /// Instructions by the name of the program.
 type Programs = BTreeMap<String, Vec<bpf_insn>>;
@@ -179,6 +179,30 @@ fn nothing_is_created_under_a_lock() {
             "{program} creates under {held}"
         );
     }
+}
+
+/// The programs that create, with their hooks. That nothing is held there is for a reader of the kernel to say, who
+/// then adds a line here.
+const CREATORS: [(&str, Hook); 3] = [
+    ("task_newtask", Hook::Tracepoint("task_newtask")),
+    ("census", Hook::Iterator("task")),
+    ("enrol_threads", Hook::SleepableIterator("task")),
+];
+
+#[test]
+fn what_creates_is_on_the_hooks_where_nothing_is_held() {
+    let creators = table()
+        .into_iter()
+        .filter(|(_, _, does)| does.contains("creates"))
+        .map(|(program, _, _)| program);
+    let creators: Vec<(String, Hook)> = creators
+        .map(|name| {
+            let program = PROGRAMS.iter().find(|program| program.name == name);
+            (name, program.expect("a program").hook)
+        })
+        .collect();
+    let expected = CREATORS.map(|(name, hook)| (name.to_owned(), hook));
+    assert_eq!(creators, expected);
 }
 
 #[test]

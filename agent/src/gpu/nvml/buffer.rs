@@ -24,7 +24,7 @@ impl<T: Copy> Buffer<T> {
     /// Room for so many entries, all of them 0.
     pub(super) fn new(room: usize) -> Self {
         const { assert!(align_of::<T>() <= align_of::<u64>()) };
-        // Rounded down: what is left of the last word is guard too, but not looked at.
+        // Rounded up: what is left of the last word is not looked at.
         let guard = (room * size_of::<T>()).div_ceil(size_of::<u64>());
         let mut words = vec![0; guard];
         words.resize(2 * guard, GUARD);
