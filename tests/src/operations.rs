@@ -58,7 +58,7 @@ pub fn known() -> BTreeSet<String> {
         |name: &str| ["", "_bucket", "_sum", "_count"].map(|end| format!("{name}{end}"));
     for family in families() {
         match family.kind {
-            Kind::Histogram(_) | Kind::BoundedHistogram => {
+            Kind::Histogram(_) | Kind::BoundedHistogram(_) => {
                 known.extend(histogram(&family.name()));
             }
             Kind::Counter | Kind::Gauge => {

@@ -112,7 +112,8 @@ fn nothing_is_lost_or_counted_twice_over_a_kill_in_the_midst_of_sessions() {
     assert!((all - 10.0).abs() < 0.5, "{all}");
     // How long those lasted that nobody saw end is not known.
     let durations = "vdi_session_duration_seconds_count";
-    assert_eq!(metrics.matching(durations, &[]).count(), 0);
+    let mut known = metrics.matching(durations, &[]).map(|s| s.value);
+    assert!(known.all(|count| count < 0.5));
 
     desks.drain(..5).for_each(Desk::close);
     wait::until("five more have ended", SHOW_LIMIT * 2, || {

@@ -138,6 +138,17 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::Completed,
+        Self::Error,
+        Self::Signal,
+        Self::OomKilled,
+        Self::Evicted,
+        Self::GpuError,
+        Self::Unknown,
+    ];
+
     /// The label value.
     pub fn name(self) -> &'static str {
         match self {

@@ -28,7 +28,7 @@ use prometheus_client::{
 use super::{
     budget::{Cut, Size},
     catalog::families,
-    family::{Buckets, Dropped, Family, Kind, Out, Samples, State, Unit},
+    family::{Dropped, Family, Kind, Out, Samples, State, Unit},
     process::OwnProcess,
 };
 use crate::{config::ClassicBuckets, snapshot::Snapshot};
@@ -158,8 +158,10 @@ impl Out for Counted {
         }
     }
 
-    fn bounded_histogram(&mut self, _: &[(&str, &str)], bounds: &[f64], _: &[u64], _: f64) {
-        self.series += bounds.len() as u64 + 3;
+    fn bounded_histogram(&mut self, _: &[(&str, &str)], _: &[u64], _: &Histogram, _: f64) {
+        if let Kind::BoundedHistogram(bounds) = self.family.kind {
+            self.series += bounds.wanted(self.classic).len() as u64 + 3;
+        }
     }
 }
 
@@ -228,7 +230,7 @@ impl Collector for Exposition {
                 match family.kind {
                     Kind::Counter => MetricType::Counter,
                     Kind::Gauge => MetricType::Gauge,
-                    Kind::Histogram(_) | Kind::BoundedHistogram => MetricType::Histogram,
+                    Kind::Histogram(_) | Kind::BoundedHistogram(_) => MetricType::Histogram,
                 },
             )?;
             for sample in &samples {
@@ -328,8 +330,8 @@ struct Sample<'a> {
 enum Value {
     Number(f64),
     Histogram(Box<Histogram>),
-    /// Upper bounds with the counts up to them, not cumulative, and the sum.
-    Bounded(Vec<(f64, u64)>, f64),
+    /// The counts between a family's own bounds, the native histogram, and the sum.
+    Bounded(Vec<u64>, Box<Histogram>, f64),
 }
 
 impl Collected<'_> {
@@ -358,13 +360,12 @@ impl Out for Collected<'_> {
     fn bounded_histogram(
         &mut self,
         labels: &[(&str, &str)],
-        bounds: &[f64],
         counts: &[u64],
+        native: &Histogram,
         sum: f64,
     ) {
-        let bounds = bounds.iter().copied().chain([f64::INFINITY]);
-        let buckets = bounds.zip(counts.iter().copied()).collect();
-        self.push(labels, Value::Bounded(buckets, sum));
+        let value = Value::Bounded(counts.to_vec(), Box::new(*native), sum);
+        self.push(labels, value);
     }
 }
 
@@ -401,12 +402,14 @@ impl Sample<'_> {
                 Ok(1)
             }
             (Value::Histogram(histogram), Kind::Histogram(buckets)) => {
-                write_histogram(metric, histogram, buckets, classic)
+                let octaves = buckets.classic(classic);
+                let classic = classic_buckets(histogram, buckets.shift, &octaves);
+                let sum = histogram.sum_ns as f64 / 1e9;
+                write_histogram(metric, &classic, histogram, buckets.shift, sum)
             }
-            (Value::Bounded(buckets, sum), Kind::BoundedHistogram) => {
-                let count = buckets.iter().map(|(_, n)| n).sum();
-                metric.encode_histogram::<NoLabelSet>(*sum, count, buckets, None)?;
-                Ok(buckets.len() as u64 + 2)
+            (Value::Bounded(counts, native, sum), Kind::BoundedHistogram(bounds)) => {
+                let classic = bounds.classic(counts, classic);
+                write_histogram(metric, &classic, native, bounds.shift as i32, *sum)
             }
             // A row of the catalogue with the wrong type; a test reads every row.
             (Value::Histogram(_) | Value::Bounded(..), _) => Err(fmt::Error),
@@ -414,22 +417,23 @@ impl Sample<'_> {
     }
 }
 
+/// Writes classic buckets, not cumulative, and the native ones of a histogram that is shifted by so many octaves.
 fn write_histogram(
     metric: &mut MetricEncoder<'_>,
+    classic: &[(f64, u64)],
     histogram: &Histogram,
-    buckets: Buckets,
-    classic: ClassicBuckets,
+    shift: i32,
+    sum: f64,
 ) -> Result<u64, fmt::Error> {
-    let classic = classic_buckets(histogram, buckets.shift, &buckets.classic(classic));
-    let (spans, deltas) = native_buckets(histogram, buckets.shift);
+    let (spans, deltas) = native_buckets(histogram, shift);
     metric.encode_histogram_with_native::<NoLabelSet>(
-        histogram.sum_ns as f64 / 1e9,
+        sum,
         histogram.count(),
-        &classic,
+        classic,
         None,
         NativeHistogram {
             schema: 2,
-            zero_threshold: f64::exp2(f64::from(MIN_OCTAVE + buckets.shift)),
+            zero_threshold: f64::exp2(f64::from(MIN_OCTAVE + shift)),
             zero_count: histogram.buckets[0],
             negative: NativeHistogramBuckets {
                 spans: &[],

@@ -41,8 +41,46 @@ pub enum Kind {
     Gauge,
     /// Classic buckets, and native ones where they are negotiated.
     Histogram(Buckets),
-    /// Classic buckets alone, at bounds that are wanted for themselves.
-    BoundedHistogram,
+    /// Classic buckets at bounds that are wanted for themselves, and native ones where they are negotiated.
+    BoundedHistogram(Bounds),
+}
+
+/// The buckets of a histogram whose classic bounds are no powers of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Every upper bound, in the family's unit, ascending: there is a count for each, and one for what is above.
+    pub all: &'static [u32],
+    /// Those that are written when few are wanted.
+    pub few: &'static [u32],
+    /// Octaves by which the native histogram is shifted.
+    pub shift: u32,
+}
+
+impl Bounds {
+    /// The upper bounds that are wanted.
+    pub fn wanted(&self, wanted: ClassicBuckets) -> &'static [u32] {
+        match wanted {
+            ClassicBuckets::Few => self.few,
+            ClassicBuckets::Full => self.all,
+        }
+    }
+
+    /// The counts between the bounds that are wanted, and of what is above them, of the counts between all bounds.
+    pub fn classic(&self, counts: &[u64], wanted: ClassicBuckets) -> Vec<(f64, u64)> {
+        let wanted = self.wanted(wanted);
+        let mut classic = Vec::with_capacity(wanted.len() + 1);
+        let mut below = 0;
+        for (bound, count) in self.all.iter().zip(counts) {
+            below += count;
+            if wanted.contains(bound) {
+                classic.push((f64::from(*bound), below));
+                below = 0;
+            }
+        }
+        let above: u64 = counts.iter().skip(self.all.len()).sum();
+        classic.push((f64::INFINITY, below + above));
+        classic
+    }
 }
 
 /// The buckets of a histogram family. All come from the same kernel buckets, at a power of `2^(1/4)`, so
@@ -57,9 +95,9 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// A classic bucket at each power of four, whatever is wanted: for the node's own families.
-    pub const FULL: Self = Self {
-        few: &[-20, -18, -16, -14, -12, -10, -8, -6, -4, -2, 0, 2, 4],
+    /// For the agent's own work: a quarter of a millisecond to four seconds.
+    pub const OWN: Self = Self {
+        few: &[-12, -8, -6, -4, -2, 2],
         shift: 0,
     };
 
@@ -83,7 +121,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
-            Self::Histogram(_) | Self::BoundedHistogram => "histogram",
+            Self::Histogram(_) | Self::BoundedHistogram(_) => "histogram",
         }
     }
 }
@@ -176,12 +214,13 @@ pub trait Out {
     fn number(&mut self, labels: &[(&str, &str)], value: f64);
     /// A histogram of nanoseconds; of a ratio, of billionths.
     fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram);
-    /// A histogram with its own bounds: the counts between them, one more than there are bounds, and the sum.
+    /// A histogram with bounds of the family's own: the counts between them, one more than there are bounds, the same
+    /// observations in the native histogram's buckets, and their sum.
     fn bounded_histogram(
         &mut self,
         labels: &[(&str, &str)],
-        bounds: &[f64],
         counts: &[u64],
+        native: &Histogram,
         sum: f64,
     );
 }
@@ -217,6 +256,21 @@ impl Family {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_bounds_that_are_not_wanted_the_counts_go_to_the_next() {
+        let bounds = Bounds {
+            all: &[1, 2, 3],
+            few: &[2],
+            shift: 0,
+        };
+        let counts = [1, 10, 100, 1000];
+        let few = bounds.classic(&counts, ClassicBuckets::Few);
+        assert_eq!(few, [(2.0, 11), (f64::INFINITY, 1100)]);
+        let full = bounds.classic(&counts, ClassicBuckets::Full);
+        let expected = [(1.0, 1), (2.0, 10), (3.0, 100), (f64::INFINITY, 1000)];
+        assert_eq!(full, expected);
+    }
 
     #[test]
     fn with_all_classic_buckets_there_are_the_few_that_rules_ask_for() {

@@ -45,7 +45,7 @@ pub fn markdown() -> String {
          absent, never 0. When a kernel program does not run, the families that come from it are absent; \
          `vdi_agent_probe_up` says why.\n\n\
          Histograms come from exact kernel buckets, four per octave. Over protobuf they are native histograms \
-         (schema 2) with all of them. In text they have classic buckets: by default a few at the bounds that \
+         (schema 2) with all of them. In text they have classic buckets: by default a few, six at most, at the bounds that \
          matter to the family, so that a session with processes and connections on both sides stays within \
          60 series, or with `metrics.classic_buckets = \"full\"` besides these one at each power of four, 2^-20 s (0.95 µs) \
          to 2^4 s (16 s), for what lasts longer 2^-8 s (3.9 ms) to 2^16 s (18 h). Both are exact: none is \

@@ -67,7 +67,10 @@ mod tests {
     use crate::{
         config::ClassicBuckets,
         kernel::programs::PROGRAMS,
-        metrics::family::{Kind::Histogram, Source, Unit},
+        metrics::family::{
+            Kind::{BoundedHistogram, Counter, Gauge, Histogram},
+            Source, Unit,
+        },
     };
 
     #[test]
@@ -121,6 +124,23 @@ mod tests {
                     family.stem
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_histogram_has_six_classic_bounds_at_most_unless_all_are_wanted() {
+        for family in families() {
+            let bounds = match family.kind {
+                Histogram(buckets) => buckets.few.len(),
+                BoundedHistogram(bounds) => {
+                    assert!(bounds.all.is_sorted() && bounds.few.is_sorted());
+                    let is_counted = |bound| bounds.all.contains(bound);
+                    assert!(bounds.few.iter().all(is_counted), "{}", family.stem);
+                    bounds.few.len()
+                }
+                Counter | Gauge => 0,
+            };
+            assert!(bounds <= 6, "{}: {bounds}", family.stem);
         }
     }
 

@@ -1,22 +1,41 @@
 //! Sessions: which there are, and how they start.
 
-use std::{collections::BTreeMap, time::UNIX_EPOCH};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::UNIX_EPOCH,
+};
+
+use agent_common::histogram::Histogram as Observed;
 
 use super::long;
 use crate::{
+    discover::{
+        directory::Status,
+        platform::{EndReason, Source as Platform},
+    },
     kernel::programs::name,
     metrics::family::{
-        Buckets, Family,
+        Bounds, Buckets, Family,
         Kind::{BoundedHistogram, Counter, Gauge, Histogram},
         Out,
         Samples::{Node, Occasional, PerSession},
         Source, State, Unit,
     },
-    session::{ended::DURATION_BOUNDS, phase::Phase},
+    session::{
+        ended::{DURATION_BOUNDS, DURATION_SHIFT, Ended},
+        model::Milestone,
+        phase::Phase,
+    },
 };
 
-/// 0.25 s to 17 min.
-const STARTUP: Buckets = long(&[-2, 0, 1, 2, 3, 4, 5, 6, 8, 10]);
+/// 0.5 s to 17 min.
+const STARTUP: Buckets = long(&[-1, 2, 4, 6, 8, 10]);
+/// A quarter of an hour to a week.
+const DURATION: Bounds = Bounds {
+    all: &DURATION_BOUNDS,
+    few: &[900, 3_600, 14_400, 28_800, 86_400, 604_800],
+    shift: DURATION_SHIFT,
+};
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
@@ -44,7 +63,11 @@ pub(super) const FAMILIES: &[Family] = &[
                 "what named it: cgroup, kubernetes, logind, libvirt, containers",
             ),
             ("runtime", "what runs it; empty when not known"),
-            ("pod", "uid of its pod; empty without one"),
+            (
+                "pod",
+                "name of its pod; empty without one, or where no platform has told it",
+            ),
+            ("pod_uid", "uid of its pod; empty without one"),
             ("container", "id of its container; empty without one"),
             (
                 "user",
@@ -54,7 +77,10 @@ pub(super) const FAMILIES: &[Family] = &[
         source: Source::Registry,
         samples: PerSession(|s, out| {
             let text = |v: &Option<String>| v.clone().unwrap_or_default();
-            let (runtime, pod, container, user) = (
+            let facts = s.platform.as_ref();
+            let pod = facts.and_then(|facts| facts.details.get("pod"));
+            let pod = pod.map(String::as_str).unwrap_or_default();
+            let (runtime, pod_uid, container, user) = (
                 text(&s.identity.runtime),
                 text(&s.identity.pod),
                 text(&s.identity.container),
@@ -65,7 +91,8 @@ pub(super) const FAMILIES: &[Family] = &[
                     ("cgroup", &s.cgroup),
                     ("source", s.identity.source_name()),
                     ("runtime", &runtime),
-                    ("pod", &pod),
+                    ("pod", pod),
+                    ("pod_uid", &pod_uid),
                     ("container", &container),
                     ("user", &user),
                 ],
@@ -101,7 +128,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_ended",
-        help: "Sessions that ended, by reason, which appears with its first",
+        help: "Sessions that ended, by reason; a template that the agent has seen has every reason for which its sessions can end on this node",
         kind: Counter,
         unit: Unit::None,
         labels: &[
@@ -114,7 +141,7 @@ pub(super) const FAMILIES: &[Family] = &[
         ],
         source: Source::Registry,
         samples: Node(|state, out| {
-            for ((namespace, template, reason), ended) in &state.snapshot.agent.ended {
+            for ((namespace, template, reason), ended) in endings(state) {
                 out.number(
                     &[
                         ("namespace", namespace),
@@ -129,7 +156,7 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_session_duration",
         help: "How long sessions lasted that have ended and whose beginning is known",
-        kind: BoundedHistogram,
+        kind: BoundedHistogram(DURATION),
         unit: Unit::Seconds,
         labels: &[
             ("namespace", "namespace of the sessions"),
@@ -138,18 +165,15 @@ pub(super) const FAMILIES: &[Family] = &[
         ],
         source: Source::Registry,
         samples: Node(|state, out| {
-            for ((namespace, template, reason), ended) in &state.snapshot.agent.ended {
-                if ended.durations.iter().all(|&n| n == 0) {
-                    continue;
-                }
+            for ((namespace, template, reason), ended) in endings(state) {
                 out.bounded_histogram(
                     &[
                         ("namespace", namespace),
                         ("template", template),
                         ("reason", reason.name()),
                     ],
-                    &DURATION_BOUNDS,
                     &ended.durations,
+                    &ended.native,
                     ended.seconds,
                 );
             }
@@ -170,7 +194,7 @@ pub(super) const FAMILIES: &[Family] = &[
         ],
         source: Source::Program(name::CGROUP_MKDIR),
         samples: Node(|state, out| {
-            for ((namespace, template, milestone), histogram) in &state.snapshot.agent.startup {
+            for ((namespace, template, milestone), histogram) in startups(state) {
                 out.histogram(
                     &[
                         ("namespace", namespace),
@@ -183,6 +207,70 @@ pub(super) const FAMILIES: &[Family] = &[
         }),
     },
 ];
+
+/// The templates that the agent has seen, and those of sessions that are there.
+fn templates<'s>(state: &State<'s>) -> BTreeSet<(&'s str, &'s str)> {
+    let seen = state.snapshot.agent.templates.iter();
+    let seen = seen.map(|(namespace, template)| (namespace.as_str(), template.as_str()));
+    let present = state.snapshot.sessions.iter().map(|session| {
+        let identity = &session.identity;
+        (identity.namespace.as_str(), identity.template.as_str())
+    });
+    seen.chain(present).collect()
+}
+
+/// Whether pods are asked for, and whether there is a driver of GPUs: what nobody could tell here has no series.
+fn has_pods_and_gpus(state: &State<'_>) -> (bool, bool) {
+    let pods = state.snapshot.agent.peers.get(&Platform::Kubernetes);
+    let pods = pods.is_some_and(|peer| !matches!(peer.status, Status::Off(_)));
+    (pods, state.snapshot.gpu.report.is_some())
+}
+
+/// How sessions of each template have ended. What has not happened yet is 0 from the first sight of the template, so
+/// that a rate sees the first.
+fn endings<'s>(state: &State<'s>) -> BTreeMap<(&'s str, &'s str, EndReason), &'s Ended> {
+    let (pods, gpus) = has_pods_and_gpus(state);
+    let mut endings = BTreeMap::new();
+    for (namespace, template) in templates(state) {
+        for reason in EndReason::ALL {
+            let possible = match reason {
+                EndReason::Evicted => pods,
+                EndReason::GpuError => gpus,
+                _ => true,
+            };
+            if possible {
+                endings.insert((namespace, template, reason), const { &Ended::NONE });
+            }
+        }
+    }
+    for ((namespace, template, reason), ended) in &state.snapshot.agent.ended {
+        endings.insert((namespace, template, *reason), ended);
+    }
+    endings
+}
+
+/// How sessions of each template have started; the same.
+fn startups<'s>(state: &State<'s>) -> BTreeMap<(&'s str, &'s str, Milestone), &'s Observed> {
+    let (pods, gpus) = has_pods_and_gpus(state);
+    let mut startups = BTreeMap::new();
+    for (namespace, template) in templates(state) {
+        for milestone in Milestone::ALL {
+            let possible = match milestone {
+                Milestone::Scheduled => pods,
+                Milestone::FirstGpuContext | Milestone::FirstEncoder => gpus,
+                _ => true,
+            };
+            if possible {
+                let key = (namespace, template, milestone);
+                startups.insert(key, const { &Ended::NONE.native });
+            }
+        }
+    }
+    for ((namespace, template, milestone), histogram) in &state.snapshot.agent.startup {
+        startups.insert((namespace, template, *milestone), histogram);
+    }
+    startups
+}
 
 fn sessions_by_phase(state: &State<'_>, out: &mut dyn Out) {
     let agent = &state.snapshot.agent;

@@ -3,7 +3,7 @@
 use crate::{
     discover::{
         directory::Status,
-        platform::{Reconciles, Source as Platform},
+        platform::{ErrorType, Reconciles, Source as Platform},
     },
     metrics::family::{
         Buckets, Family,
@@ -45,7 +45,7 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_agent_reconcile_duration",
         help: "Time a comparison of what a source has with what is known took",
-        kind: Histogram(Buckets::FULL),
+        kind: Histogram(Buckets::OWN),
         unit: Unit::Seconds,
         labels: &[SOURCE],
         source: Source::Agent,
@@ -77,7 +77,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_agent_reconcile_errors",
-        help: "Comparisons that failed, by kind of error, which appears with its first",
+        help: "Comparisons that failed, by kind of error",
         kind: Counter,
         unit: Unit::None,
         labels: &[
@@ -91,10 +91,12 @@ pub(super) const FAMILIES: &[Family] = &[
         source: Source::Agent,
         samples: Node(|state, out| {
             for (source, reconciles) in all(state) {
-                for (kind, count) in &reconciles.errors {
+                // From the start, so that a rate sees the first of each.
+                for kind in ErrorType::ALL {
+                    let count = reconciles.errors.get(&kind).copied().unwrap_or_default();
                     out.number(
                         &[("source", source), ("error_type", kind.name())],
-                        *count as f64,
+                        count as f64,
                     );
                 }
             }
@@ -117,7 +119,6 @@ fn all<'s>(state: &'s State<'_>) -> impl Iterator<Item = (&'static str, &'s Reco
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discover::platform::ErrorType;
 
     #[test]
     fn the_reference_names_every_kind_of_error() {

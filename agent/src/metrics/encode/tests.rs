@@ -3,6 +3,7 @@
 use agent_common::histogram::{LONG_SHIFT, bucket_of, long_bucket_of};
 
 use super::*;
+use crate::metrics::family::Buckets;
 
 fn sample_histogram() -> Histogram {
     let mut h = Histogram::default();
@@ -25,7 +26,7 @@ fn sample_histogram() -> Histogram {
 #[test]
 fn classic_buckets_are_powers_of_four_and_lose_nothing() {
     let h = sample_histogram();
-    let classic = classic_buckets(&h, 0, &Buckets::FULL.classic(ClassicBuckets::Full));
+    let classic = classic_buckets(&h, 0, &Buckets::OWN.classic(ClassicBuckets::Full));
     assert_eq!(classic.len(), 14);
     assert_eq!(classic.iter().map(|b| b.1).sum::<u64>(), h.count());
     for pair in classic[..13].windows(2) {
@@ -44,7 +45,7 @@ fn few_classic_buckets_are_sums_of_the_full_ones() {
     let below = |bound: f64, buckets: &[(f64, u64)]| -> u64 {
         buckets.iter().filter(|b| b.0 <= bound).map(|b| b.1).sum()
     };
-    let full = classic_buckets(&h, 0, &Buckets::FULL.classic(ClassicBuckets::Full));
+    let full = classic_buckets(&h, 0, &Buckets::OWN.classic(ClassicBuckets::Full));
     let few = classic_buckets(&h, 0, &[-14, -10, 0]);
     assert_eq!(few.len(), 4);
     for (bound, _) in &few {
