@@ -29,6 +29,7 @@ pub(crate) mod measuring;
 mod memory;
 mod memory_report;
 mod net;
+mod node_exporter;
 pub(crate) mod peers;
 mod program_tables;
 pub(crate) mod programs;
@@ -52,7 +53,7 @@ use self::measuring::{Bench, Measurements};
 use crate::interrupt::{self, Interrupted};
 use crate::page;
 use crate::paired::rounds::Slices;
-use crate::paired::{growth, hooks, resolution, switches};
+use crate::paired::{growth, hooks, resolution, size, switches};
 
 /// The page with the tables.
 const PAGE: &str = "docs/measurements.md";
@@ -73,6 +74,8 @@ enum Benchmark {
     Sched(Slices),
     /// What the agent takes of the CPU where there is much: threads, connections, moves, pairs.
     Growth(growth::Options),
+    /// How large the kernel programs are: instructions, bytes of code, what the verifier walked.
+    Size,
     /// What single programs take where the load is nothing but their hook: sockets, block I/O.
     Hooks(Slices),
     /// Whether `sched` finds what is planted, and nothing where there is nothing.
@@ -127,6 +130,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut failed = 0;
     for benchmark in [
         Benchmark::Sched(Slices::default()),
+        Benchmark::Size,
         Benchmark::Hooks(Slices::default()),
         Benchmark::Growth(growth::Options::default()),
         Benchmark::Net,
@@ -169,6 +173,7 @@ fn conduct(benchmark: &Benchmark, common: &Common, bench: &Bench<'_>) -> Result<
             let measure = || resolution::measure(options, bench);
             take(common, &options.arguments(), measure)
         }
+        Benchmark::Size => take(common, &[], || size::measure(bench)),
         Benchmark::Net => take(common, &[], || net::measure(bench)),
         Benchmark::Block(options) => {
             let measure = || block::measure(options, bench);

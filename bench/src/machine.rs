@@ -115,6 +115,25 @@ pub(crate) fn thread_cpu_time(pid: u32, name: &str) -> Result<Option<Duration>> 
     Ok(None)
 }
 
+/// How often the threads of a process have gone to sleep: each time somebody had to wake them. A thread that has ended
+/// meanwhile takes its share along.
+pub(crate) fn sleeps(pid: u32) -> Result<u64> {
+    let tasks = format!("/proc/{pid}/task");
+    let mut sum = 0;
+    for task in fs::read_dir(&tasks).with_context(|| format!("cannot read {tasks}"))? {
+        let task = task.with_context(|| format!("cannot read {tasks}"))?.path();
+        let status = fs::read_to_string(task.join("status")).unwrap_or_default();
+        sum += voluntary_switches(&status).unwrap_or_default();
+    }
+    Ok(sum)
+}
+
+fn voluntary_switches(status: &str) -> Option<u64> {
+    let mut fields = status.lines().filter_map(|line| line.split_once(':'));
+    let (_, count) = fields.find(|(key, _)| *key == "voluntary_ctxt_switches")?;
+    count.trim().parse().ok()
+}
+
 fn time_on_cpu(schedstat: &str) -> Option<Duration> {
     let nanoseconds = schedstat.split(' ').next()?;
     Some(Duration::from_nanos(nanoseconds.parse().ok()?))
@@ -128,7 +147,16 @@ fn read(path: &str) -> Result<String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{busy_ticks, process_cpu_time, time_on_cpu};
+    use super::{busy_ticks, process_cpu_time, sleeps, time_on_cpu, voluntary_switches};
+
+    #[test]
+    fn sleeps_are_those_of_all_threads() {
+        let status = "Name:\tx\nvoluntary_ctxt_switches:\t42\nnonvoluntary_ctxt_switches:\t7\n";
+        assert_eq!(voluntary_switches(status), Some(42));
+        assert_eq!(voluntary_switches("Name:\tx\n"), None);
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(sleeps(std::process::id()).unwrap() > 0);
+    }
 
     #[test]
     fn idle_time_interrupts_and_time_counted_twice_are_not_busy() {

@@ -47,6 +47,7 @@ mod tests {
         for name in [
             "sched",
             "hooks",
+            "size",
             "growth",
             "resolution",
             "net",

@@ -51,70 +51,43 @@ struct Need {
     package: &'static str,
 }
 
-const C_COMPILER: Need = Need {
-    program: "cc",
-    package: "gcc",
-};
+const fn need(program: &'static str, package: &'static str) -> Need {
+    Need { program, package }
+}
+
+const C_COMPILER: Need = need("cc", "gcc");
 const TEST: [Need; 2] = [
-    Need {
-        program: "prometheus",
-        package: "prometheus",
-    },
+    need("prometheus", "prometheus"),
     // The bus on which tests run systemd's logind.
-    Need {
-        program: "dbus-daemon",
-        package: "dbus-daemon",
-    },
+    need("dbus-daemon", "dbus-daemon"),
 ];
 /// The package with `systemd-logind`, which is on no path.
 const LOGIND: (&str, &str) = ("/lib/systemd/systemd-logind", "systemd");
-const BENCH: [Need; 5] = [
-    Need {
-        program: "perf",
-        package: "linux-perf",
-    },
-    Need {
-        program: "runqlat",
-        package: "libbpf-tools",
-    },
-    Need {
-        program: "bpftrace",
-        package: "bpftrace",
-    },
-    Need {
-        program: "iperf3",
-        package: "iperf3",
-    },
-    Need {
-        program: "fio",
-        package: "fio",
-    },
+const BENCH: [Need; 6] = [
+    need("perf", "linux-perf"),
+    need("runqlat", "libbpf-tools"),
+    need("bpftrace", "bpftrace"),
+    need("iperf3", "iperf3"),
+    need("fio", "fio"),
+    need("prometheus-node-exporter", "prometheus-node-exporter"),
 ];
 const KERNELS: [Need; 4] = [
-    Need {
-        program: "make",
-        package: "make",
-    },
-    Need {
-        program: "mkfs.ext4",
-        package: "e2fsprogs",
-    },
-    Need {
-        program: "xz",
-        package: "xz-utils",
-    },
-    Need {
-        program: "aarch64-linux-gnu-gcc",
-        package: "gcc-aarch64-linux-gnu",
-    },
+    need("make", "make"),
+    need("mkfs.ext4", "e2fsprogs"),
+    need("xz", "xz-utils"),
+    need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
 ];
 /// The C library that static binaries for arm64 are linked with; it comes with no program.
 const ARM64_C_LIBRARY: &str = "libc6-dev-arm64-cross";
 
 /// Packages with a service that must not run just because a test wants the program.
-const SERVICES: [(&str, &str); 2] = [
+const SERVICES: [(&str, &str); 3] = [
     ("prometheus", "prometheus.service"),
     ("iperf3", "iperf3.service"),
+    (
+        "prometheus-node-exporter",
+        "prometheus-node-exporter.service",
+    ),
 ];
 
 /// Installs with services held back: while `policy-rc.d` answers 101 no package starts one, and

@@ -6,7 +6,9 @@
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
+use core::hint::black_box;
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 /// On the tracepoint that the agent's scheduler program is on.
 #[btf_tracepoint(function = "sched_switch")]
@@ -14,11 +16,17 @@ fn floor(_ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Reads the clock once: some 50 ns on a virtual machine; the kernel's statistics say it exactly.
+/// Multiplications, each of which waits for the one before and goes through the stack: some eight cycles.
+const STEPS: u32 = 20;
+
+/// Takes some 50 ns and touches nothing but its stack; the kernel's statistics say how many exactly.
 #[btf_tracepoint(function = "sched_switch")]
 fn planted(_ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: takes no arguments.
-    i32::from(unsafe { bpf_ktime_get_ns() } == 0)
+    let mut value = black_box(3_u64);
+    for _ in 0..STEPS {
+        value = black_box(value.wrapping_mul(0x5851_f42d_4c95_7f2d));
+    }
+    i32::from(value == 0)
 }
 
 #[unsafe(link_section = "license")]

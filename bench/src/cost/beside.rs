@@ -89,7 +89,16 @@ pub(crate) fn start_agent(
     interrupted: &Receiver<()>,
 ) -> Result<Agent> {
     let configuration = format!("[kernel]\ntask_state = \"{task_state}\"\n\n{RULES}");
-    let mut agent = agent::start(&configuration, &[], interrupted)?;
+    start_agent_with(&configuration, count, interrupted)
+}
+
+/// The same of an agent with this configuration.
+pub(crate) fn start_agent_with(
+    configuration: &str,
+    count: usize,
+    interrupted: &Receiver<()>,
+) -> Result<Agent> {
+    let mut agent = agent::start(configuration, &[], interrupted)?;
     wait_until("the agent knows the sessions", interrupted, || {
         Ok(sessions::of(&mut agent)?.len() == count)
     })?;

@@ -38,6 +38,18 @@ impl Exposition {
         }
     }
 
+    /// How it is asked for.
+    pub(super) fn headers(self) -> Vec<(&'static str, &'static str)> {
+        let mut headers = Vec::new();
+        if self.is_protobuf() {
+            headers.push(("Accept", PROTOBUF));
+        }
+        if self.is_compressed() {
+            headers.push(("Accept-Encoding", "gzip"));
+        }
+        headers
+    }
+
     fn is_protobuf(self) -> bool {
         matches!(self, Self::Protobuf | Self::ProtobufGzip)
     }
@@ -56,15 +68,10 @@ pub(super) struct Scrape {
 
 /// Asks for an exposition as a scraper does, and makes sure that it is the one.
 pub(super) fn scrape(agent: &mut Agent, exposition: Exposition) -> Result<Scrape> {
-    let mut headers = Vec::new();
-    if exposition.is_protobuf() {
-        headers.push(("Accept", PROTOBUF));
-    }
-    if exposition.is_compressed() {
-        headers.push(("Accept-Encoding", "gzip"));
-    }
     let begin = Instant::now();
-    let answer = agent.request("/metrics", &headers)?.success()?;
+    let answer = agent
+        .request("/metrics", &exposition.headers())?
+        .success()?;
     let seconds = begin.elapsed().as_secs_f64();
 
     let content = answer.header("content-type").unwrap_or_default();

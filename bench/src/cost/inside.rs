@@ -81,13 +81,21 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// Where a program is to run.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Place<'a> {
+pub(crate) struct Place<'a> {
     pub(super) cgroup: Option<&'a Path>,
     pub(super) cpu: Option<usize>,
     pub(super) tracing: bool,
 }
 
 impl<'a> Place<'a> {
+    /// In a cgroup.
+    pub(crate) fn in_cgroup(cgroup: &'a Path) -> Self {
+        Self {
+            cgroup: Some(cgroup),
+            ..Self::default()
+        }
+    }
+
     /// In a cgroup, on one CPU.
     pub(super) fn new(cgroup: &'a Path, cpu: usize) -> Self {
         Self {
@@ -99,7 +107,7 @@ impl<'a> Place<'a> {
 }
 
 /// Starts a program in its place.
-pub(super) fn start(
+pub(crate) fn start(
     place: Place<'_>,
     program: &Path,
     arguments: &[&str],

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exposition::{Exposition, scrape};
 use super::measuring::Bench;
+use super::node_exporter;
 use super::sessions;
 use super::staging::{SESSIONS, Stage};
 use crate::interrupt::pause;
@@ -33,6 +34,8 @@ pub(super) struct Measurements {
     pub(super) seconds: u64,
     pub(super) sizes: Sizes,
     pub(super) loads: Vec<Load>,
+    /// node_exporter, as it is packaged.
+    pub(super) peer: Memory,
 }
 
 /// Bytes that the agent's maps take.
@@ -80,6 +83,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Measurements> {
             task_state: size_of::<TaskState>(),
         },
         loads,
+        peer: of_node_exporter(bench)?,
     })
 }
 
@@ -92,24 +96,49 @@ fn load(sessions: usize, bench: &Bench<'_>) -> Result<Load> {
     }
     let metrics = agent.metrics()?;
     let report = sessions::report(agent)?;
+    let memory = memory_of(agent.pid())?;
     Ok(Load {
         sessions,
         task_state: report["agent"]["task_state"]
             .as_str()
             .unwrap_or_default()
             .to_owned(),
-        resident_bytes: metrics.metric("process_resident_memory_bytes")? as u64,
-        peak_resident_bytes: peak_resident_bytes(agent.pid())?,
+        resident_bytes: memory.resident_bytes,
+        peak_resident_bytes: memory.peak_resident_bytes,
         map_bytes: metrics.metric("vdi_agent_map_memory_bytes")? as u64,
     })
 }
 
-fn peak_resident_bytes(pid: u32) -> Result<u64> {
+/// That of node_exporter after as many scrapes.
+fn of_node_exporter(bench: &Bench<'_>) -> Result<Memory> {
+    let peer = node_exporter::start()?;
+    for number in 0..SCRAPES {
+        pause(SCRAPE_PERIOD, bench.interrupted)?;
+        peer.scrape(Exposition::ALL[number % Exposition::ALL.len()])?;
+    }
+    memory_of(peer.pid())
+}
+
+/// The memory of a process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Memory {
+    pub(super) resident_bytes: u64,
+    pub(super) peak_resident_bytes: u64,
+}
+
+/// Asks the kernel for it.
+fn memory_of(pid: u32) -> Result<Memory> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    kibibytes(&status, "VmHWM")
-        .map(|kibibytes| kibibytes * 1024)
-        .with_context(|| format!("{path} has no VmHWM"))
+    let bytes = |field: &str| {
+        kibibytes(&status, field)
+            .map(|kibibytes| kibibytes * 1024)
+            .with_context(|| format!("{path} has no {field}"))
+    };
+    Ok(Memory {
+        resident_bytes: bytes("VmRSS")?,
+        peak_resident_bytes: bytes("VmHWM")?,
+    })
 }
 
 fn kibibytes(status: &str, field: &str) -> Option<u64> {

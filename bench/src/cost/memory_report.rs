@@ -68,7 +68,16 @@ impl Measurements {
                 load.task_state.clone(),
             ]
         };
-        let rows: Vec<_> = self.loads.iter().enumerate().map(row).collect();
+        let mut rows: Vec<_> = self.loads.iter().enumerate().map(row).collect();
+        let none = || "–".to_owned();
+        rows.push(vec![
+            "node_exporter, as Debian packages it".to_owned(),
+            format!("{:.1}", self.peer.resident_bytes as f64 / MIB),
+            none(),
+            format!("{:.1}", self.peer.peak_resident_bytes as f64 / MIB),
+            none(),
+            none(),
+        ]);
         table(&headings, &rows)
     }
 
@@ -113,7 +122,7 @@ impl Measurements {
 #[cfg(test)]
 mod tests {
     use super::super::measuring::Measurements as _;
-    use super::super::memory::{Load, Measurements, Sizes};
+    use super::super::memory::{Load, Measurements, Memory, Sizes};
     use crate::machine::Machine;
 
     fn load(sessions: usize, resident_mib: u64) -> Load {
@@ -147,6 +156,10 @@ mod tests {
                 task_state: 48,
             },
             loads: vec![load(50, 10), load(250, resident_mib)],
+            peer: Memory {
+                resident_bytes: 20 << 20,
+                peak_resident_bytes: 21 << 20,
+            },
         };
         measurements.markdown()
     }
@@ -158,6 +171,8 @@ mod tests {
             text.contains("| 250 | 30.0 | 102 | 30.0 | 3.00 | pid-array |"),
             "{text}"
         );
+        let peer = "| node_exporter, as Debian packages it | 20.0 | – | 21.0 | – | – |";
+        assert!(text.contains(peer), "{text}");
         assert!(text.contains("here 32,768: 1.5 MiB"), "{text}");
         assert!(!text.contains("not met"), "{text}");
     }

@@ -8,17 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use super::exposition::{Exposition, Scrape, scrape};
 use super::measuring::Bench;
+use super::node_exporter::{self, Peer};
 use super::staging::{SESSIONS, Stage};
 use crate::interrupt::pause;
 use crate::machine::Machine;
 
 /// Of each format: as many as a percentile needs.
-const SCRAPES: usize = 100;
+pub(super) const SCRAPES: usize = 100;
 /// Between two, for the sessions to go on.
-const BREAK: Duration = Duration::from_millis(10);
+pub(super) const BREAK: Duration = Duration::from_millis(10);
 /// While the agent's CPU time is watched there is a scrape a second, as no Prometheus asks for more.
-const WATCHED_SCRAPES: usize = 10;
-const WATCHED_PERIOD: Duration = Duration::from_secs(1);
+pub(super) const WATCHED_SCRAPES: usize = 10;
+pub(super) const WATCHED_PERIOD: Duration = Duration::from_secs(1);
+/// What Prometheus asks for then.
+pub(super) const WATCHED: Exposition = Exposition::ProtobufGzip;
 
 /// What `bench scrape` measures.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,6 +29,8 @@ pub(super) struct Measurements {
     pub(super) machine: Machine,
     pub(super) command: String,
     pub(super) loads: Vec<Load>,
+    /// node_exporter, as it is packaged.
+    pub(super) peer: Peer,
 }
 
 /// The agent with so many sessions.
@@ -49,6 +54,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Measurements> {
         machine: Machine::read()?,
         command: bench.command("scrape", &[]),
         loads,
+        peer: node_exporter::start()?.measure(bench.interrupted)?,
     })
 }
 
@@ -57,7 +63,7 @@ fn load(sessions: usize, bench: &Bench<'_>) -> Result<Load> {
     let cpus = stage.cpus_during(|agent| {
         for _ in 0..WATCHED_SCRAPES {
             pause(WATCHED_PERIOD, bench.interrupted)?;
-            scrape(agent, Exposition::ProtobufGzip)?;
+            scrape(agent, WATCHED)?;
         }
         Ok(())
     })?;

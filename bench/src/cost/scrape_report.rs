@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::exposition::Exposition;
+use super::exposition::{Exposition, Scrape};
+use super::node_exporter::Peer;
 use super::scrape::{Load, Measurements};
 use super::staging::per_session;
 use crate::numbers::{grouped, median, p99, verdict};
@@ -47,6 +48,7 @@ impl super::measuring::Measurements for Measurements {
             "\"Per session more\" is what each session adds over the row with fewer: where it stays the \
              same, cost grows with the sessions and not faster."
                 .to_owned(),
+            self.peer_table(),
             self.expectations(),
         ]
         .join("\n\n")
@@ -107,6 +109,49 @@ impl Measurements {
         table(&headings, &self.loads.iter().map(row).collect::<Vec<_>>())
     }
 
+    /// The agent beside node_exporter, which reads all of its figures from files when it is asked.
+    fn peer_table(&self) -> String {
+        let headings = [
+            "a scrape in text of",
+            "series",
+            "bytes",
+            "ms, median",
+            "ms, 99 in 100",
+            "µs a series",
+            "CPU time with a scrape a second, as protobuf with gzip, % of one CPU",
+        ];
+        let row = |what: String, series: u64, cpus: f64, scrapes: &[Scrape]| {
+            let ms = || scrapes.iter().map(|scrape| scrape.seconds * 1000.0);
+            let bytes = median(scrapes.iter().map(|scrape| scrape.bytes as f64));
+            vec![
+                what,
+                grouped(series),
+                grouped(bytes as u64),
+                format!("{:.1}", median(ms())),
+                format!("{:.1}", p99(ms())),
+                format!("{:.1}", median(ms()) * 1000.0 / series as f64),
+                format!("{:.1}", cpus * 100.0),
+            ]
+        };
+        let mut rows: Vec<_> = self
+            .loads
+            .iter()
+            .filter_map(|load| {
+                let scrapes = load.scrapes.get(&Exposition::Text)?;
+                let what = format!("the agent, sessions: {}", load.sessions);
+                Some(row(what, load.series, load.cpus, scrapes))
+            })
+            .collect();
+        let Peer {
+            series,
+            cpus,
+            scrapes,
+        } = &self.peer;
+        let what = "node_exporter, as Debian packages it".to_owned();
+        rows.push(row(what, *series, *cpus, scrapes));
+        table(&headings, &rows)
+    }
+
     fn expectations(&self) -> String {
         let Some(most) = self.loads.last() else {
             return String::new();
@@ -164,6 +209,7 @@ mod tests {
 
     use super::super::exposition::{Exposition, Scrape};
     use super::super::measuring::Measurements as _;
+    use super::super::node_exporter::Peer;
     use super::super::scrape::{Load, Measurements};
     use crate::machine::Machine;
 
@@ -195,6 +241,14 @@ mod tests {
             },
             command: "cargo xtask bench scrape".into(),
             loads: vec![load(1, 0.001), load(50, 0.005), load(250, seconds)],
+            peer: Peer {
+                series: 1_000,
+                cpus: 0.02,
+                scrapes: vec![Scrape {
+                    seconds: 0.015,
+                    bytes: 90_000,
+                }],
+            },
         };
         measurements.markdown()
     }
@@ -212,6 +266,9 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("a session: 50.0, met"), "{text}");
+        let peer =
+            "| node_exporter, as Debian packages it | 1,000 | 90,000 | 15.0 | 15.0 | 15.0 | 2.0 |";
+        assert!(text.contains(peer), "{text}");
         assert!(!text.contains("not met"), "{text}");
     }
 

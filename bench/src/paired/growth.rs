@@ -1,11 +1,13 @@
 //! `bench growth`: what the agent itself takes of the CPU when there is much of something on the node.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use lab::agent::Agent;
 use lab::cgroup::Tree;
@@ -16,17 +18,23 @@ use sessionscope::kernel::object::TaskStore;
 use super::interval::Interval;
 use super::side::Programs;
 use super::still::{Kind, Still};
-use crate::cost::beside::start_agent;
+use crate::cost::beside::{start_agent, start_agent_with};
+use crate::cost::inside::{self, Place, Running};
 use crate::cost::measuring::Bench;
-use crate::cost::sessions::PARENT;
+use crate::cost::sessions::{PARENT, RULES};
 use crate::interrupt::pause;
-use crate::machine::{Machine, process_cpu_time};
+use crate::machine::{Machine, process_cpu_time, sleeps};
 use crate::numbers::verdict;
 use crate::table::table;
 
 const SESSIONS: [&str; 2] = ["one", "other"];
 /// A second has one sample of the agent.
-const WINDOW: Duration = Duration::from_secs(1);
+const SECOND: Duration = Duration::from_secs(1);
+/// A walk over many threads comes every fourteen seconds, a reading of many connections every three: each such window
+/// has about as many as any other.
+const LONG: Duration = Duration::from_secs(15);
+/// What an interval is made from at least.
+const FEWEST_WINDOWS: u32 = 6;
 /// What adopting a load costs is not what keeping it costs.
 const SETTLE: Duration = Duration::from_secs(4);
 const THREADS: usize = 20_000;
@@ -62,9 +70,34 @@ impl Options {
 struct Row {
     what: String,
     unit: String,
-    /// Of single seconds, or reads.
+    /// Of windows, or reads.
     cost: Interval,
-    wanted: Option<f64>,
+    wanted: Wanted,
+}
+
+/// What is wanted of a cost.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Wanted {
+    Unsaid,
+    /// Not more than so much.
+    AtMost(f64),
+    /// It is a difference, and there should be none.
+    Nothing,
+}
+
+impl Wanted {
+    /// Whether it is met, as far as the interval tells.
+    fn verdict(self, cost: Interval) -> String {
+        match self {
+            Self::Unsaid => String::new(),
+            Self::AtMost(most) if cost.low <= most && most < cost.high => {
+                format!("≤ {most:.0}: the interval does not tell")
+            }
+            Self::AtMost(most) => format!("≤ {most:.0}: {}", verdict(cost.high <= most)),
+            Self::Nothing if cost.holds_zero => "nothing: not told apart".to_owned(),
+            Self::Nothing => format!("nothing: {}", verdict(cost.high <= 0.0)),
+        }
+    }
 }
 
 /// What `bench growth` measures.
@@ -77,117 +110,235 @@ pub(crate) struct Measurements {
 
 /// Takes all measurements.
 pub(crate) fn measure(options: &Options, bench: &Bench<'_>) -> Result<Measurements> {
-    let mut measured = Measurements {
-        machine: Machine::read()?,
-        command: bench.command("growth", &options.arguments()),
-        rows: Vec::new(),
-    };
-    let cgroups = Tree::create(PARENT, &SESSIONS)?;
-    let [one, other] = SESSIONS.map(|name| cgroups.path_of(name));
-    let mut row = |what: &str, wanted: Option<f64>, cost: Interval| {
-        eprintln!("{what}: {cost}");
-        measured.rows.push(Row {
-            what: what.into(),
-            unit: "ms a second".into(),
-            cost,
-            wanted,
-        });
-    };
-    let seconds = Seconds {
-        count: options.seconds,
+    let machine = Machine::read()?;
+    let stage = Stage {
+        cgroups: Tree::create(PARENT, &SESSIONS)?,
+        seconds: options.seconds,
         interrupted: bench.interrupted,
     };
+    let mut rows = Vec::new();
     for state in ["pid-array", "task-storage"] {
-        let agent = start_agent(state, SESSIONS.len(), bench.interrupted)?;
-        let idle = seconds.of(&agent, |_| Ok(()))?;
-        row(&format!("two empty sessions, {state}"), None, idle);
-        let threads = (0..PROCESSES)
+        rows.extend(stage.threads(state)?);
+    }
+    rows.extend(stage.connections()?);
+    rows.push(stage.churn()?);
+    rows.push(pairs(options)?);
+    Ok(Measurements {
+        machine,
+        command: bench.command("growth", &options.arguments()),
+        rows,
+    })
+}
+
+impl Row {
+    fn new(what: String, unit: &str, wanted: Wanted, cost: Interval) -> Self {
+        eprintln!("{what}: {} {unit}", cost.plain());
+        let unit = unit.into();
+        Self {
+            what,
+            unit,
+            cost,
+            wanted,
+        }
+    }
+
+    /// Of CPU time.
+    fn of_cpu(what: String, wanted: Wanted, cost: Interval) -> Self {
+        Self::new(what, "ms a second", wanted, cost)
+    }
+}
+
+/// The sessions, and how long each row is measured.
+struct Stage<'a> {
+    cgroups: Tree,
+    seconds: u32,
+    interrupted: &'a Receiver<()>,
+}
+
+impl Stage<'_> {
+    fn agent(&self, state: &str) -> Result<Agent> {
+        start_agent(state, SESSIONS.len(), self.interrupted)
+    }
+
+    /// An idle node; one with many threads; one with many threads on which one process moves.
+    fn threads(&self, state: &str) -> Result<Vec<Row>> {
+        let [one, other] = SESSIONS.map(|name| self.cgroups.path_of(name));
+        let agent = self.agent(state)?;
+        let mut rows = Vec::new();
+        let idle = self.cpu(&agent, SECOND, |_| Ok(()))?;
+        let what = format!("two empty sessions, {state}");
+        rows.push(Row::of_cpu(what, Wanted::Unsaid, idle));
+        let pid = agent.pid();
+        let wakeups = self.of(SECOND, || Ok(sleeps(pid)? as f64), |_| Ok(()))?;
+        let what = format!("the same, {state}");
+        let unit = "wakeups of its threads a second";
+        rows.push(Row::new(what, unit, Wanted::Unsaid, wakeups));
+        let _threads = (0..PROCESSES)
             .map(|_| Still::start(Kind::Threads, THREADS / PROCESSES, Some(&one), 0))
             .collect::<Result<Vec<_>>>()?;
-        let cost = seconds.of(&agent, |_| Ok(()))?;
-        row(
-            &format!("{THREADS} sleeping threads, {state}"),
-            Some(3.0),
-            cost,
-        );
+        let cost = self.cpu(&agent, LONG, |_| Ok(()))?;
+        let what = format!("{THREADS} sleeping threads, {state}");
+        rows.push(Row::of_cpu(what, Wanted::AtMost(3.0), cost));
         let mover = Still::start(Kind::Threads, 1, Some(&one), 0)?;
-        let cost = seconds.of(&agent, |moment| {
+        let cost = self.cpu(&agent, LONG, |moment| {
             let to = if moment % 2 == 0 { &other } else { &one };
             enter(to, mover.pid())
         })?;
-        let what = format!("beside them 100 moves of a process a second, {state}");
-        row(&what, Some(15.0), cost);
-        drop((threads, agent));
+        let what = format!("beside them {MOMENTS} moves of a process a second, {state}");
+        rows.push(Row::of_cpu(what, Wanted::AtMost(15.0), cost));
+        Ok(rows)
     }
-    let agent = start_agent("auto", SESSIONS.len(), bench.interrupted)?;
-    let mut connections = Vec::new();
-    for _ in 0..PROCESSES {
-        let server = Still::start(Kind::Server, CONNECTIONS / PROCESSES, None, 0)?;
-        let port = server.port;
-        let clients = Still::start(Kind::Clients, CONNECTIONS / PROCESSES, Some(&one), port)?;
-        connections.push((server, clients));
+
+    /// Many connections; beside them cgroups that come and go without a process, in turns with as long without.
+    fn connections(&self) -> Result<Vec<Row>> {
+        let agent = self.agent("auto")?;
+        let one = self.cgroups.path_of(SESSIONS[0]);
+        let mut connections = Vec::new();
+        for _ in 0..PROCESSES {
+            let server = Still::start(Kind::Server, CONNECTIONS / PROCESSES, None, 0)?;
+            let port = server.port;
+            let clients = Still::start(Kind::Clients, CONNECTIONS / PROCESSES, Some(&one), port)?;
+            connections.push((server, clients));
+        }
+        let counter = cpu_of(&agent);
+        self.pass(SETTLE, |_| Ok(()))?;
+        let (mut without, mut added) = (Vec::new(), Vec::new());
+        for _ in 0..self.windows(LONG) {
+            let alone = self.window(LONG, &counter, |_| Ok(()))?;
+            let beside = self.window(LONG, &counter, |moment| {
+                if moment % EVERY_HALF_SECOND == 0 {
+                    let name = format!("empty-{moment}");
+                    self.cgroups.add(&name)?;
+                    self.cgroups.remove(&name)?;
+                }
+                Ok(())
+            })?;
+            without.push(alone);
+            added.push(beside - alone);
+        }
+        Ok(vec![
+            Row::of_cpu(
+                format!("{CONNECTIONS} idle connections"),
+                Wanted::AtMost(25.0),
+                Interval::of_mean(&without),
+            ),
+            Row::of_cpu(
+                "what two empty cgroups a second beside them add".into(),
+                Wanted::Nothing,
+                Interval::of_mean(&added),
+            ),
+        ])
     }
-    let without = seconds.of(&agent, |_| Ok(()))?;
-    row(
-        &format!("{CONNECTIONS} idle connections"),
-        Some(25.0),
-        without,
-    );
-    let mut made = 0;
-    let cost = seconds.of(&agent, |moment| {
-        if moment % EVERY_HALF_SECOND == 0 {
-            made += 1;
-            cgroups.add(&format!("empty-{made}"))?;
-            if made > 1 {
-                cgroups.remove(&format!("empty-{}", made - 1))?;
+
+    /// Sessions that come and go, each with a process that ends at once.
+    fn churn(&self) -> Result<Row> {
+        // Those that have ended are forgotten soon, so that the last second is like the first.
+        let configuration = format!("[sessions]\nlinger = \"1s\"\n\n{RULES}");
+        let agent = start_agent_with(&configuration, SESSIONS.len(), self.interrupted)?;
+        let mut living: VecDeque<(String, Running)> = VecDeque::new();
+        let mut made = 0;
+        let cost = self.cpu(&agent, SECOND, |moment| {
+            if moment % EVERY_SESSION != 0 {
+                return Ok(());
             }
+            made += 1;
+            let name = format!("brief-{made}");
+            self.cgroups.add(&name)?;
+            let path = self.cgroups.path_of(&name);
+            let place = Place::in_cgroup(&path);
+            let process =
+                inside::start(place, "true".as_ref(), &[], Stdio::null(), Stdio::inherit())?;
+            living.push_back((name, process));
+            if living.len() > BRIEF_SESSIONS {
+                self.remove(living.pop_front())?;
+            }
+            Ok(())
+        })?;
+        while let Some(last) = living.pop_front() {
+            self.remove(Some(last))?;
+        }
+        let a_second = MOMENTS / EVERY_SESSION;
+        let what = format!("{a_second} sessions a second that come and go");
+        Ok(Row::of_cpu(what, Wanted::Unsaid, cost))
+    }
+
+    fn remove(&self, session: Option<(String, Running)>) -> Result<()> {
+        let Some((name, mut process)) = session else {
+            return Ok(());
+        };
+        let status = process.0.wait().context("cannot wait for `true`")?;
+        ensure!(status.success(), "`true` in {name} failed ({status})");
+        self.cgroups.remove(&name)
+    }
+
+    /// Milliseconds of CPU time of the agent in a second, in windows of so long; `act` is called [`MOMENTS`] times in each
+    /// second.
+    fn cpu(
+        &self,
+        agent: &Agent,
+        window: Duration,
+        act: impl FnMut(u32) -> Result<()>,
+    ) -> Result<Interval> {
+        self.of(window, cpu_of(agent), act)
+    }
+
+    /// What a counter grows by in a second, in windows of so long.
+    fn of(
+        &self,
+        window: Duration,
+        counter: impl Fn() -> Result<f64>,
+        mut act: impl FnMut(u32) -> Result<()>,
+    ) -> Result<Interval> {
+        self.pass(SETTLE, &mut act)?;
+        let grown = (0..self.windows(window)).map(|_| self.window(window, &counter, &mut act));
+        // What is done every few seconds is in the mean of a second, and not in its median.
+        Ok(Interval::of_mean(&grown.collect::<Result<Vec<_>>>()?))
+    }
+
+    /// What a counter grows by in a second, in one window.
+    fn window(
+        &self,
+        window: Duration,
+        counter: impl Fn() -> Result<f64>,
+        act: impl FnMut(u32) -> Result<()>,
+    ) -> Result<f64> {
+        let (begin, before) = (Instant::now(), counter()?);
+        self.pass(window, act)?;
+        Ok((counter()? - before) / begin.elapsed().as_secs_f64())
+    }
+
+    /// Lets so much time pass; what `act` takes is made up for.
+    fn pass(&self, length: Duration, mut act: impl FnMut(u32) -> Result<()>) -> Result<()> {
+        let begin = Instant::now();
+        let moments = (length.as_secs_f64() * f64::from(MOMENTS)) as u32;
+        for moment in 0..moments {
+            act(moment)?;
+            let next = SECOND / MOMENTS * (moment + 1);
+            pause(next.saturating_sub(begin.elapsed()), self.interrupted)?;
         }
         Ok(())
-    })?;
-    row(
-        "beside them two empty cgroups a second",
-        Some(without.high),
-        cost,
-    );
-    drop((connections, agent));
-    measured.rows.push(pairs(options)?);
-    Ok(measured)
+    }
+
+    /// Windows of so long: as many as fill the seconds that a row has, and six at least.
+    fn windows(&self, window: Duration) -> u32 {
+        let seconds = Duration::from_secs(self.seconds.into());
+        FEWEST_WINDOWS.max((seconds.as_secs_f64() / window.as_secs_f64()) as u32)
+    }
+}
+
+/// Milliseconds of CPU time that an agent has taken.
+fn cpu_of(agent: &Agent) -> impl Fn() -> Result<f64> + use<> {
+    let pid = agent.pid();
+    move || Ok(process_cpu_time(pid)?.as_secs_f64() * 1e3)
 }
 
 /// Moments of a second at which a load may do something.
 const MOMENTS: u32 = 100;
 const EVERY_HALF_SECOND: u32 = MOMENTS / 2;
-
-struct Seconds<'a> {
-    count: u32,
-    interrupted: &'a Receiver<()>,
-}
-
-impl Seconds<'_> {
-    /// The CPU time of the agent in each of so many seconds, milliseconds; `act` is called a hundred times in each.
-    fn of(&self, agent: &Agent, mut act: impl FnMut(u32) -> Result<()>) -> Result<Interval> {
-        let mut moment = 0;
-        let mut pass = |length: Duration| -> Result<()> {
-            let begin = Instant::now();
-            while begin.elapsed() < length {
-                act(moment)?;
-                moment += 1;
-                pause(WINDOW / MOMENTS, self.interrupted)?;
-            }
-            Ok(())
-        };
-        pass(SETTLE)?;
-        let mut costs = Vec::new();
-        for _ in 0..self.count {
-            let (begin, before) = (Instant::now(), process_cpu_time(agent.pid())?);
-            pass(WINDOW)?;
-            let took = process_cpu_time(agent.pid())?.saturating_sub(before);
-            costs.push(took.as_secs_f64() * 1e3 / begin.elapsed().as_secs_f64());
-        }
-        // What is done every few seconds is in the mean of a second, and not in its median.
-        Ok(Interval::of_mean(&costs))
-    }
-}
+/// Twenty a second.
+const EVERY_SESSION: u32 = MOMENTS / 20;
+/// Sessions that are there at a time: half a second each, so that their processes have ended.
+const BRIEF_SESSIONS: usize = 10;
 
 fn enter(cgroup: &Path, pid: u32) -> Result<()> {
     let procs = cgroup.join("cgroup.procs");
@@ -203,16 +354,15 @@ fn pairs(options: &Options) -> Result<Row> {
         let begin = Instant::now();
         let read = programs.preemption_pairs();
         costs.push(begin.elapsed().as_secs_f64() * 1e3);
-        anyhow::ensure!(read == PAIRS as usize, "{read} pairs of {PAIRS} were read");
+        ensure!(read == PAIRS as usize, "{read} pairs of {PAIRS} were read");
     }
-    let row = Row {
-        what: format!("reading {PAIRS} preemption pairs"),
-        unit: "ms a sample".into(),
-        cost: Interval::of(&costs),
-        wanted: Some(5.0),
-    };
-    eprintln!("{}: {}", row.what, row.cost);
-    Ok(row)
+    let what = format!("reading {PAIRS} preemption pairs");
+    Ok(Row::new(
+        what,
+        "ms a sample",
+        Wanted::AtMost(5.0),
+        Interval::of(&costs),
+    ))
 }
 
 impl crate::cost::measuring::Measurements for Measurements {
@@ -227,19 +377,17 @@ impl crate::cost::measuring::Measurements for Measurements {
             .rows
             .iter()
             .map(|row| {
-                let wanted = row.wanted.map_or_else(String::new, |most| {
-                    format!("≤ {most:.0}: {}", verdict(row.cost.median <= most))
-                });
                 vec![
                     row.what.clone(),
                     format!("{} {}", row.cost.plain(), row.unit),
-                    wanted,
+                    row.wanted.verdict(row.cost),
                 ]
             })
             .collect();
         [
             format!("{}. `{}`", self.machine, self.command),
-            "CPU time of the agent's process, all of its threads, with its 95 % interval:"
+            "Of the agent's process, all of its threads: means with their 95 % intervals, of windows of a second, of 15 \
+             seconds where there is much. The pairs are read by the benchmark itself, by the clock."
                 .to_owned(),
             table(&["what is on the node", "the agent takes", "wanted"], &rows),
         ]

@@ -48,7 +48,7 @@ pub(crate) struct Measurements {
     command: String,
     /// What a run of the planted program takes by the kernel's statistics, above the empty one.
     planted_ns: Interval,
-    /// The agent with the planted program beside it, against the agent.
+    /// The agent with the planted program beside it, against the agent with the empty one.
     planted: Vec<Interval>,
     /// The agent against itself.
     same: Vec<Interval>,
@@ -93,8 +93,9 @@ pub(crate) fn measure(options: &Options, bench: &Bench<'_>) -> Result<Measuremen
     )?);
     for run in 1..=options.runs {
         let (mut one, mut other) = (Shared(&agent), Shared(&agent));
+        let mut without = Both(&mut one, &mut floor);
         let mut with = Both(&mut other, &mut planted);
-        let sides: &mut [&mut dyn Side] = &mut [&mut one, &mut with];
+        let sides: &mut [&mut dyn Side] = &mut [&mut without, &mut with];
         let found = Rounds::take(plan, &mut load, sides, Figure::Operation, bench.interrupted)?;
         measured.planted.push(found.difference(1, 0));
         let (mut one, mut other) = (Shared(&agent), Shared(&agent));
@@ -149,8 +150,8 @@ impl crate::cost::measuring::Measurements for Measurements {
         [
             format!("{}. `{}`", self.machine, self.command),
             format!(
-                "A program that takes {} ns more than an empty one, planted beside the agent, was found in {found} \
-                 of {runs} runs; the agent and itself were not told apart in {same} of {runs}. Nanoseconds a \
+                "A program that takes {} ns more than an empty one, planted beside the agent in its place, was found in \
+                 {found} of {runs} runs; the agent and itself were not told apart in {same} of {runs}. Nanoseconds a \
                  switch:",
                 self.planted_ns
             ),
