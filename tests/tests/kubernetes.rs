@@ -139,7 +139,7 @@ fn a_node_of_110_pods_is_measured_through_the_whole_life_of_its_60_sessions() {
         phases(metrics).get("Running") == Some(&60)
     });
     assert_eq!(metrics.count("vdi_agent_sessions_overflowed_total", &[]), 0);
-    assert_eq!(metrics.matching(ENDED, &[]).count(), 0);
+    assert!(metrics.matching(ENDED, &[]).all(|s| s.value < 0.5));
 
     one_that_never_starts(&server, &tree, &agent);
     a_restart_is_no_end(&server, &tree, &agent, &pods[5], &mut sessions[5]);

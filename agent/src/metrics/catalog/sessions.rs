@@ -128,7 +128,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_ended",
-        help: "Sessions that ended, by reason; a template that the agent has seen has every reason for which its sessions can end on this node",
+        help: "Sessions that ended, by reason; a template of which there was a session has every reason for which one can end on this node",
         kind: Counter,
         unit: Unit::None,
         labels: &[
@@ -208,15 +208,19 @@ pub(super) const FAMILIES: &[Family] = &[
     },
 ];
 
-/// The templates that the agent has seen, and those of sessions that are there.
+/// The templates of sessions that are there or were. Those that are only awaited are not among them: an operator that
+/// gives each pod a template of its own would have a hundred series for each.
 fn templates<'s>(state: &State<'s>) -> BTreeSet<(&'s str, &'s str)> {
-    let seen = state.snapshot.agent.templates.iter();
-    let seen = seen.map(|(namespace, template)| (namespace.as_str(), template.as_str()));
+    let agent = &state.snapshot.agent;
     let present = state.snapshot.sessions.iter().map(|session| {
         let identity = &session.identity;
         (identity.namespace.as_str(), identity.template.as_str())
     });
-    seen.chain(present).collect()
+    let ended = agent.ended.keys();
+    let ended = ended.map(|(namespace, template, _)| (namespace.as_str(), template.as_str()));
+    let started = agent.startup.keys();
+    let started = started.map(|(namespace, template, _)| (namespace.as_str(), template.as_str()));
+    present.chain(ended).chain(started).collect()
 }
 
 /// Whether pods are asked for, and whether there is a driver of GPUs: what nobody could tell here has no series.
@@ -226,8 +230,8 @@ fn has_pods_and_gpus(state: &State<'_>) -> (bool, bool) {
     (pods, state.snapshot.gpu.report.is_some())
 }
 
-/// How sessions of each template have ended. What has not happened yet is 0 from the first sight of the template, so
-/// that a rate sees the first.
+/// How sessions of each template have ended. What has not happened yet is 0 from the first session on, so that a rate sees
+/// the first.
 fn endings<'s>(state: &State<'s>) -> BTreeMap<(&'s str, &'s str, EndReason), &'s Ended> {
     let (pods, gpus) = has_pods_and_gpus(state);
     let mut endings = BTreeMap::new();
