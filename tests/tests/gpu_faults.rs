@@ -258,6 +258,19 @@ fn garbage_is_in_no_series(node: &mut Node, pid: u32) {
 
 #[test]
 fn a_device_that_is_lost_is_down_alone_and_comes_back() {
+    // Over some attempts to have it back.
+    let long = Duration::from_secs(8);
+    one_of_two_fails(Code::GPU_IS_LOST, "the device is lost", long);
+}
+
+#[test]
+fn a_device_that_answers_nothing_is_down_alone_and_comes_back() {
+    let long = Duration::from_secs(3);
+    one_of_two_fails(Code::UNKNOWN, "the device answers nothing", long);
+}
+
+/// The second device answers everything with a code for so long, and then it is well again.
+fn one_of_two_fails(code: Code, reason: &str, long: Duration) {
     if !capability::kernel() {
         return;
     }
@@ -270,12 +283,11 @@ fn a_device_that_is_lost_is_down_alone_and_comes_back() {
     });
     let mut node = desk.start(Gpus::new(devices.into()), &[]);
     let (since, before) = (Instant::now(), next_sample(&node, "0"));
-    node.gpus.fail(&[refusal("", Some(1), Code::GPU_IS_LOST)]);
-    let lost = [("gpu", "1"), ("reason", "the device is lost")];
+    node.gpus.fail(&[refusal("", Some(1), code)]);
+    let lost = [("gpu", "1"), ("reason", reason)];
     let began = Instant::now();
-    // Over some attempts to have it back.
     let mut seen = false;
-    while began.elapsed() < Duration::from_secs(8) {
+    while began.elapsed() < long {
         let metrics = node.agent.metrics();
         let down = metrics.find("vdi_gpu_up", &lost) == Some(0.0);
         assert!(down || !seen, "up without a reason");

@@ -7,7 +7,7 @@ use nvml_wrapper::enum_wrappers::device::PcieUtilCounter;
 use super::{
     health,
     model::{Context, Device, Engine, Identity, Instance, Usage},
-    nvml::{Answer, ContextList, Failure, Handle},
+    nvml::{Answer, ContextList, Failure, Handle, SILENT},
     usage::Integral,
 };
 
@@ -77,7 +77,14 @@ impl<'d> DeviceSampler<'d> {
         if self.device.down.is_some() {
             return Ok(());
         }
-        match self.sample(due, now_us) {
+        let sampled = self.sample(due, now_us).and_then(|()| {
+            if self.handle.is_silent() {
+                Err(Failure::Device(SILENT))
+            } else {
+                Ok(())
+            }
+        });
+        match sampled {
             Err(Failure::Device(reason)) => {
                 tracing::warn!(gpu = self.device.identity.index, reason, "GPU is down");
                 self.device = Device {

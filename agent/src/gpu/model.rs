@@ -197,8 +197,10 @@ impl Codec {
 /// An encoder session or a frame-capture session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {
-    /// Process, in the agent's pid namespace.
+    /// Process, in the agent's pid namespace; of one in a virtual GPU a number in its guest.
     pub pid: u32,
+    /// It is of a guest, whose processes are not the node's (`vgpuInstance`, nvml.h).
+    pub is_of_guest: bool,
     /// What it encodes to; `None` for a capture session.
     pub codec: Option<Codec>,
     /// Pixels.

@@ -57,6 +57,9 @@ pub(super) enum Failure {
     Driver(&'static str),
 }
 
+/// Why a device is down that says of everything that it does not know, or nothing in time.
+pub(super) const SILENT: &str = "the device answers nothing";
+
 /// A reading; `None` where there is none.
 pub(super) type Answer<T> = Result<Option<T>, Failure>;
 
@@ -105,8 +108,18 @@ impl<'l> Driver<'l> {
             device,
             driver: self,
             unsupported: RefCell::default(),
+            heard: Cell::default(),
         }
     }
+}
+
+/// What a device has said since somebody looked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Heard {
+    /// Something, be it that it does not have what is asked.
+    answers: u32,
+    /// That it does not know, or nothing in time.
+    silences: u32,
 }
 
 /// A device that can be asked.
@@ -115,6 +128,7 @@ pub(super) struct Handle<'d> {
     driver: &'d Driver<'d>,
     /// Functions, with a parameter, that it does not support: they are asked once.
     unsupported: RefCell<HashSet<(&'static str, u32)>>,
+    heard: Cell<Heard>,
 }
 
 impl<'d> Handle<'d> {
@@ -138,17 +152,29 @@ impl<'d> Handle<'d> {
             return Ok(None);
         }
         let log = self.driver.log;
+        let mut heard = self.heard.get();
         let error = match log.record(function, || question(&self.device)) {
-            Ok(value) => return Ok(Some(value)),
+            Ok(value) => {
+                heard.answers += 1;
+                self.heard.set(heard);
+                return Ok(Some(value));
+            }
             Err(error) => error,
         };
-        match Meaning::of(&error) {
+        let meaning = Meaning::of(&error);
+        if matches!(meaning, Meaning::Silence(_)) {
+            heard.silences += 1;
+        } else {
+            heard.answers += 1;
+        }
+        self.heard.set(heard);
+        match meaning {
             Meaning::Unsupported => {
                 self.unsupported.borrow_mut().insert((function, parameter));
                 Ok(None)
             }
             Meaning::Nothing => Ok(None),
-            Meaning::NoAnswer(name) => {
+            Meaning::NoAnswer(name) | Meaning::Silence(name) => {
                 log.failed(function, name);
                 tracing::debug!(function, parameter, %error, "no answer from the driver");
                 Ok(None)
@@ -163,6 +189,12 @@ impl<'d> Handle<'d> {
     /// Whether the device has said that it does not support a function.
     pub(super) fn lacks(&self, function: &'static str) -> bool {
         self.unsupported.borrow().contains(&(function, 0))
+    }
+
+    /// Whether everything that was asked since the last time was in vain.
+    pub(super) fn is_silent(&self) -> bool {
+        let Heard { answers, silences } = self.heard.take();
+        answers == 0 && silences > 0
     }
 
     /// Asks again for everything from the next time on.
@@ -324,6 +356,7 @@ impl<'d> Handle<'d> {
             })?;
             let stream = |entry: nvmlEncoderSessionInfo_t| Stream {
                 pid: entry.pid,
+                is_of_guest: entry.vgpuInstance != 0,
                 codec: Some(Codec::of(entry.codecType)),
                 width: entry.hResolution,
                 height: entry.vResolution,
@@ -345,6 +378,7 @@ impl<'d> Handle<'d> {
             })?;
             let stream = |entry: nvmlFBCSessionInfo_t| Stream {
                 pid: entry.pid,
+                is_of_guest: entry.vgpuInstance != 0,
                 codec: None,
                 width: entry.hResolution,
                 height: entry.vResolution,
@@ -514,6 +548,8 @@ enum Meaning {
     Nothing,
     /// No answer this time; the name is for the metric.
     NoAnswer(&'static str),
+    /// The same, and a device that has no other answer is down.
+    Silence(&'static str),
     /// More is lost than this answer.
     Fails(Failure, &'static str),
 }
@@ -540,8 +576,8 @@ impl Meaning {
             NvmlError::NoPermission => Self::NoAnswer("no_permission"),
             NvmlError::InvalidArg => Self::NoAnswer("invalid_argument"),
             NvmlError::InsufficientSize(_) => Self::NoAnswer("insufficient_size"),
-            NvmlError::Timeout => Self::NoAnswer("timeout"),
-            NvmlError::Unknown => Self::NoAnswer("unknown"),
+            NvmlError::Timeout => Self::Silence("timeout"),
+            NvmlError::Unknown => Self::Silence("unknown"),
             _ => Self::NoAnswer("other"),
         }
     }
@@ -567,6 +603,7 @@ pub(super) fn device_reason(error: &NvmlError) -> &'static str {
     match Meaning::of(error) {
         Meaning::Fails(Failure::Device(reason) | Failure::Driver(reason), _) => reason,
         Meaning::NoAnswer("no_permission") => "no permission to use the device",
+        Meaning::Silence(_) => SILENT,
         _ => "the device cannot be opened",
     }
 }
@@ -589,4 +626,27 @@ fn number(call: impl FnOnce(*mut c_uint) -> nvmlReturn_t) -> Result<u32, NvmlErr
     let mut value = 0;
     nvml_try(call(&raw mut value))?;
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_does_not_know_or_takes_too_long_is_silent_and_one_that_refuses_is_not() {
+        for (error, is_silence) in [
+            (NvmlError::Unknown, true),
+            (NvmlError::Timeout, true),
+            (NvmlError::NoPermission, false),
+            (NvmlError::NotSupported, false),
+            (NvmlError::GpuLost, false),
+        ] {
+            let meaning = Meaning::of(&error);
+            assert_eq!(
+                matches!(meaning, Meaning::Silence(_)),
+                is_silence,
+                "{error:?}"
+            );
+        }
+    }
 }

@@ -246,6 +246,7 @@ impl Sampler {
             let opened = match driver.device(index) {
                 Ok(handle) => match device::identity(&handle, index) {
                     Ok(Some(identity)) => Ok((handle, identity)),
+                    Ok(None) if handle.is_silent() => Err(nvml::SILENT),
                     Ok(None) => Err("the device does not say who it is"),
                     Err(Failure::Driver(reason)) => return Err(reason),
                     Err(Failure::Device(reason)) => Err(reason),
