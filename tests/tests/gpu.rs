@@ -115,6 +115,11 @@ fn devices((desk, lab, outside): &Pids) -> Vec<Device> {
         encoder(1, desk[4], 0, (1920, 1080), 60, 4_500),
         encoder(2, desk[4], 2, (3840, 2160), 30, 8_000),
         encoder(3, desk[4], 2, (1280, 720), 15, 2_000),
+        // A guest's, whose process has the number of one of the node's by chance.
+        EncoderSession {
+            vgpu_instance: 7,
+            ..encoder(4, desk[4], 1, (1280, 720), 99, 1)
+        },
     ];
     first.capture_sessions = vec![CaptureSession {
         id: 1,
@@ -300,6 +305,8 @@ fn streams(m: &Exposition) {
         let wide = [codec[0], ("dimension", "width")];
         assert!(near(stream("encoder_resolution_pixels", &wide), width));
     }
+    let of_guest = [("session", "desk"), ("codec", "hevc")];
+    assert_eq!(m.find("vdi_session_encoder_sessions", &of_guest), None);
     assert!(near(stream("capture_sessions", &[]), 1.0));
     assert!(near(stream("capture_fps", &[]), 58.0));
     assert!(near(stream("capture_latency_seconds", &[]), 0.0009));

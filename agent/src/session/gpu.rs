@@ -353,7 +353,9 @@ impl Join {
         moments: Moments,
         sessions: &mut impl Sessions,
     ) {
-        for stream in device.encoders.iter().chain(&device.captures).flatten() {
+        let streams = device.encoders.iter().chain(&device.captures).flatten();
+        // A process of the node may have the number of a guest's.
+        for stream in streams.filter(|stream| !stream.is_of_guest) {
             let serial = self.session_of(stream.pid, moments.now, sessions);
             let Some(gpu) = serial.and_then(|serial| sessions.gpu(serial)) else {
                 continue;
