@@ -7,7 +7,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap, HashMap, HashSet},
+    collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque},
     ffi::{OsStr, OsString},
     fs::{self, Metadata},
     io,
@@ -17,7 +17,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Longest path in bytes (`PATH_MAX`): no rule is asked for a longer one, which nobody can open either.
@@ -27,6 +27,11 @@ const SHOWN: usize = 512;
 /// Cgroups that are kept of what is below a session, or below a directory that is not root's: a desktop has some 200,
 /// and whoever is in it can make any number. Further ones are measured with the one above, and nothing is known of them.
 const MOST_WITHIN: usize = 1024;
+/// So long after the event of its making a scan may not see a cgroup: the kernel tells of it before its directory can be
+/// found (`cgroup_mkdir`, kernel/cgroup/cgroup.c: the tracepoint, then `kernfs_activate`).
+const UNSEEN: Duration = Duration::from_secs(1);
+/// Cgroups that are kept for that; a scan finds the others the next time.
+const MOST_UNSEEN: usize = 4096;
 /// Write permission of others than the owner.
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -80,6 +85,8 @@ pub struct Hierarchy {
     nodes: HashMap<u64, Node>,
     /// How many there are in each budget.
     kept: HashMap<u64, usize>,
+    /// Those that were made of late, the oldest first.
+    made: VecDeque<(Instant, u64)>,
 }
 
 impl Hierarchy {
@@ -90,6 +97,7 @@ impl Hierarchy {
             root: 0,
             nodes: HashMap::new(),
             kept: HashMap::new(),
+            made: VecDeque::new(),
         };
         hierarchy.rescan()?;
         Ok(hierarchy)
@@ -122,15 +130,20 @@ impl Hierarchy {
                 Err(error) => unread.push((id, directory, error)),
             }
         }
-        for (id, ..) in &unread {
-            for known in self.subtree(*id) {
-                if let Some(node) = self.nodes.get(&known) {
-                    let node = Node {
-                        children: BTreeSet::new(),
-                        ..node.clone()
-                    };
-                    nodes.entry(known).or_insert(node);
-                }
+        self.forget_made();
+        let unread_below = unread.iter().flat_map(|(id, ..)| self.subtree(*id));
+        let of_late = self.made.iter().map(|(_, id)| *id);
+        for known in unread_below.chain(of_late) {
+            if let Some(node) = self.nodes.get(&known)
+                && node
+                    .parent
+                    .is_some_and(|parent| nodes.contains_key(&parent))
+            {
+                let node = Node {
+                    children: BTreeSet::new(),
+                    ..node.clone()
+                };
+                nodes.entry(known).or_insert(node);
             }
         }
         if let Some((_, directory, error)) = unread.first() {
@@ -206,7 +219,18 @@ impl Hierarchy {
         }
         let node = self.known_or(id, Some(parent), name, within);
         self.nodes.insert(id, node);
+        self.forget_made();
+        self.made.push_back((Instant::now(), id));
         Made::Known
+    }
+
+    /// Forgets which cgroups were made longer ago than a scan may miss them.
+    fn forget_made(&mut self) {
+        while let Some((at, _)) = self.made.front()
+            && (at.elapsed() > UNSEEN || self.made.len() >= MOST_UNSEEN)
+        {
+            self.made.pop_front();
+        }
     }
 
     /// A cgroup is a session: what is below it is in a budget of its own. Returns those that are too many, which are

@@ -36,6 +36,10 @@ fn a_scan_and_the_events_agree_on_paths() {
     assert!(hierarchy.subtree(a).contains(&77));
     hierarchy.removed(77);
     assert!(!hierarchy.ids().contains(&77) && !hierarchy.subtree(a).contains(&77));
+    // It was made just now: its directory may not be there yet.
+    assert_eq!(hierarchy.rescan().unwrap(), Rescan::default());
+    assert_eq!(hierarchy.path(78).unwrap(), b"/top");
+    hierarchy.made.clear();
     let rescan = hierarchy.rescan().unwrap();
     assert_eq!((rescan.appeared.len(), rescan.gone), (0, vec![78]));
 }
