@@ -79,9 +79,12 @@ impl OffCode {
                 io_error,
                 verifier_log,
             } => {
-                let is_silent = verifier_log.to_string().trim().is_empty();
-                Some(if is_silent {
+                let log = verifier_log.to_string();
+                Some(if log.trim().is_empty() {
                     Self::of_io(io_error)
+                } else if log.contains("unknown func") {
+                    // A helper that the kernel does not have.
+                    Self::Unsupported
                 } else {
                     Self::Verifier
                 })
