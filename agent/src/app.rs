@@ -32,7 +32,7 @@ use crate::{
     gpu::{self, Monitor, model::Report},
     kernel::{
         self, Kernel,
-        accounts::CgroupAccounts,
+        accounts::{CgroupAccounts, cpu_ns},
         log::{Blame, KernelLog},
         object::TaskStore,
         pace::Pace,
@@ -434,6 +434,7 @@ impl Agent {
         self.remember();
         self.log_left_out(now);
         self.read_accounts();
+        self.compare();
         self.admit_waiting();
         self.snapshot(now)
     }
@@ -444,6 +445,20 @@ impl Agent {
         let (mount, hierarchy) = (&self.cgroup_root, &self.hierarchy);
         self.registry.read_accounts(every.round() as u64, |cgroup| {
             CgroupAccounts::read(mount, &hierarchy.directory(cgroup)?)
+        });
+    }
+
+    /// Compares a session's CPU time with the kernel's. Of one with another session within, or with more cgroups than
+    /// are known, the kernel has no figure.
+    fn compare(&mut self) {
+        let hierarchy = &self.hierarchy;
+        self.registry.compare(|session| {
+            let used = |root: &u64| {
+                let within = hierarchy.subtree(*root);
+                let is_whole = within.iter().all(|id| session.cgroups.contains(id));
+                is_whole.then(|| cpu_ns(&hierarchy.directory(*root)?))?
+            };
+            session.roots.iter().map(used).sum()
         });
     }
 
@@ -509,6 +524,7 @@ impl Agent {
                 events_lost: self.kernel.events_lost().to_vec(),
                 unmeasured_switches: self.kernel.unmeasured_switches(),
                 map_bytes: self.kernel.map_bytes(),
+                audit: self.registry.audit().worst(),
                 adoption: *self.registry.adoption(),
                 startup: self.registry.startup().clone(),
                 ended: self.registry.ended().clone(),

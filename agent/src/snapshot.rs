@@ -21,6 +21,7 @@ use crate::{
     },
     kernel::{object::TaskStore, programs::ProgramStatus},
     session::{
+        audit::Account,
         ended::AllEnded,
         gpu::{Remainder, XidCount},
         model::{Counts, Milestone, Session, Template},
@@ -142,6 +143,8 @@ pub struct AgentView {
     pub unmeasured_switches: u64,
     /// Kernel memory of the maps, bytes.
     pub map_bytes: u64,
+    /// How far the sessions' figures are from the kernel's own accounts, as a part of these.
+    pub audit: BTreeMap<Account, f64>,
     /// Time from a session's cgroup to its adoption.
     pub adoption: Histogram,
     /// Time from a session's cgroup to each milestone of its start.

@@ -4,7 +4,7 @@
 //! On the kernels of `cargo xtask test --kernels` the page docs/kernels.md is made of the line that this
 //! prints; anywhere it is a check that the exposition says the same as the tables of the agent.
 
-use std::path::Path;
+use std::{collections::BTreeMap, fs, path::Path};
 
 use integration_tests::{
     agent::{Agent, Configuration},
@@ -20,6 +20,8 @@ use sessionscope::{
     metrics::{catalog::families, family::Source},
 };
 
+/// The types of the running kernel.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The stores, by the name of their configuration.
 const STORES: [&str; 2] = ["task-storage", "pid-array"];
 /// What the verifier may walk of one program: a quarter of the million at which it refuses it. The verifiers of other
@@ -39,6 +41,10 @@ fn every_program_is_up_or_says_why_and_its_families_are_absent_then() {
     let status = agent.report();
     let chosen = status["agent"]["task_state"].clone();
     every_program_leaves_the_verifier_room(&status);
+    the_maps_take_what_is_said(
+        agent.pid(),
+        metrics.value("vdi_agent_map_memory_bytes", &[]),
+    );
 
     let mut probes = Vec::new();
     for program in PROGRAMS {
@@ -114,8 +120,28 @@ fn every_program_leaves_the_verifier_room(status: &Value) {
     println!("instructions that the verifier walked: {counts:?}");
     let over = counts.iter().find(|(count, _)| *count > MOST_VERIFIED);
     assert!(over.is_none(), "{over:?}");
-    let btf = Btf::from_file(Path::new("/sys/kernel/btf/vmlinux")).expect("the kernel's types");
+    let btf = Btf::from_file(Path::new(BTF)).expect("the kernel's types");
     let is_kept = btf.has_member("bpf_prog_info", "verified_insns");
     let up = programs.iter().filter(|program| program["up"] == true);
     assert_eq!(counts.len(), if is_kept { up.count() } else { 0 });
+}
+
+/// The agent reckons from the sizes of its maps, because kernels before 6.4 do not add up what a map takes.
+fn the_maps_take_what_is_said(pid: u32, said: f64) {
+    let btf = Btf::from_file(Path::new(BTF)).expect("the kernel's types");
+    if !btf.has_member("bpf_map_ops", "map_mem_usage") {
+        return;
+    }
+    let field = |text: &str, name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line?.trim().parse().ok()
+    };
+    let files = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("its files");
+    let maps: BTreeMap<u64, u64> = files
+        .filter_map(|file| fs::read_to_string(file.ok()?.path()).ok())
+        .filter_map(|text| Some((field(&text, "map_id:")?, field(&text, "memlock:")?)))
+        .collect();
+    let truth = maps.values().sum::<u64>() as f64;
+    println!("{said} bytes of maps where the kernel has {truth}");
+    assert!((said - truth).abs() <= 0.02 * truth, "{said} of {truth}");
 }

@@ -15,6 +15,7 @@ use integration_tests::{
     capability,
     cgroup::{Cgroup, Tree},
     exposition::Exposition,
+    wait,
     workload::{Workload, scaled, two_cpus},
 };
 
@@ -372,4 +373,30 @@ fn cpu_seconds_grow_though_the_thread_is_hardly_ever_switched() {
             "{said} s of {passed:?} s"
         );
     }
+}
+
+/// The agent compares itself with the kernel, and says what comes out.
+#[test]
+fn the_agent_finds_no_difference_to_the_kernels_own_accounts() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let (desk, _other) = (tree.child("desk"), tree.child("other"));
+    agent.wait_for(&["desk", "other"]);
+    let said = |metrics: &Exposition| {
+        metrics.find("vdi_agent_audit_discrepancy_ratio", &[("account", "cpu")])
+    };
+    assert_eq!(said(&agent.fresh_metrics()), None, "nothing to compare yet");
+    let [cpu, _] = two_cpus();
+    let spin = ["spin", "--threads", "2", "--seconds", "60", "--cpu", &cpu];
+    let mut spin = Workload::start(WORKLOAD, &desk, &spin);
+    spin.go();
+    // Each of the two has its turn every other second.
+    let found = wait::until("a comparison", Duration::from_secs(20), || {
+        said(&agent.metrics())
+    });
+    eprintln!("{:+.4} % off the kernel's", found * 100.0);
+    assert!(found < 0.02, "{found}");
 }

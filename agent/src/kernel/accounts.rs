@@ -139,6 +139,12 @@ impl Pressures {
     }
 }
 
+/// CPU time that a cgroup and all below it have used since it was made, nanoseconds; every kernel that has the v2 hierarchy
+/// counts it, whatever controllers there are (`cgroup_base_stat_cputime_show`, kernel/cgroup/rstat.c).
+pub fn cpu_ns(directory: &Path) -> Option<u64> {
+    Some(field(&text(directory, "cpu.stat")?, "usage_usec")? * 1000)
+}
+
 fn text(directory: &Path, file: &str) -> Option<String> {
     fs::read_to_string(directory.join(file)).ok()
 }

@@ -29,6 +29,7 @@ use super::{
     budget::{Cut, Size},
     catalog::families,
     family::{Dropped, Family, Kind, Out, Samples, State, Unit},
+    node::Node,
     process::OwnProcess,
 };
 use crate::{config::ClassicBuckets, snapshot::Snapshot};
@@ -98,10 +99,11 @@ pub fn encode(request: &Request, dropped: &Mutex<Dropped>) -> Result<Vec<u8>, St
 /// How many series each family has.
 fn sizes(request: &Request) -> Vec<Size> {
     let snapshot = &request.snapshot;
-    let process = OwnProcess::read();
+    let (process, node) = (OwnProcess::read(), Node::read());
     let state = State {
         snapshot,
         process: process.as_ref(),
+        node: node.as_ref(),
         scrapes: &request.scrapes,
         series: 0,
         dropped: &Dropped::new(),
@@ -201,6 +203,7 @@ fn to_text_format(open_metrics: &str) -> String {
 struct Exposition {
     request: Request,
     process: Option<OwnProcess>,
+    node: Option<Node>,
     dropped: Dropped,
     cut: Cut,
     /// Series written.
@@ -250,6 +253,7 @@ impl Exposition {
         registry.register_collector(Box::new(Self {
             request: request.clone(),
             process: OwnProcess::read(),
+            node: Node::read(),
             dropped,
             cut,
             series: Arc::clone(&series),
@@ -291,6 +295,7 @@ impl Exposition {
                 &State {
                     snapshot: &self.request.snapshot,
                     process: self.process.as_ref(),
+                    node: self.node.as_ref(),
                     scrapes: &self.request.scrapes,
                     series,
                     dropped: &self.dropped,

@@ -200,6 +200,8 @@ pub struct State<'a> {
     pub snapshot: &'a Snapshot,
     /// The agent's process; `None` where `/proc` cannot be read.
     pub process: Option<&'a OwnProcess>,
+    /// The node; `None` where `/proc` cannot be read.
+    pub node: Option<&'a super::node::Node>,
     /// How long scrapes took.
     pub scrapes: &'a Histogram,
     /// Series written so far in this exposition.

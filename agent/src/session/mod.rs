@@ -3,8 +3,10 @@
 //! carried, [`utilization`] how much of its CPUs it used; [`recent`] what it waited of late; [`gpu`] joins what its processes do on the GPUs;
 //! [`phase`] is where it is in its life, [`end`] how it ended, [`ended`] how many did,
 //! [`remembered`] what a restart must not forget; [`failures`] bounds what is logged of processes that fail,
-//! [`templates`] what names from outside can do, [`budget`] what one session may take from the others.
+//! [`templates`] what names from outside can do, [`budget`] what one session may take from the others; [`audit`]
+//! compares the figures with the kernel's own.
 
+pub mod audit;
 pub mod budget;
 pub mod end;
 pub mod ended;

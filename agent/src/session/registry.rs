@@ -22,6 +22,7 @@ use std::{
 use agent_common::{NO_SESSION, Slot, histogram::Histogram};
 
 use super::{
+    audit::Audit,
     budget::Resource,
     ended::AllEnded,
     gpu::{Join, Serial},
@@ -118,6 +119,7 @@ pub struct Registry {
     /// Not used for this long, a session is idle.
     idle_after: Duration,
     gpu: Join,
+    audit: Audit,
 }
 
 impl Registry {
@@ -153,6 +155,7 @@ impl Registry {
             templates_overflowed_total: 0,
             idle_after: settings.idle_after,
             gpu: Join::default(),
+            audit: Audit::default(),
         }
     }
 
@@ -194,6 +197,11 @@ impl Registry {
     /// Time from a session's cgroup to each milestone of its start.
     pub fn startup(&self) -> &BTreeMap<StartupKey, Histogram> {
         &self.startup
+    }
+
+    /// How far the figures are from the kernel's own.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// Sessions that have ended.

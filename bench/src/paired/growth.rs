@@ -32,7 +32,8 @@ const SESSIONS: [&str; 2] = ["one", "other"];
 const SECOND: Duration = Duration::from_secs(1);
 /// A walk over many threads comes every fourteen seconds, a reading of many connections every three: each such window
 /// has about as many as any other.
-const LONG: Duration = Duration::from_secs(15);
+const WALKS: Duration = Duration::from_secs(15);
+const READINGS: Duration = Duration::from_secs(6);
 /// What an interval is made from at least.
 const FEWEST_WINDOWS: u32 = 6;
 /// What adopting a load costs is not what keeping it costs.
@@ -176,11 +177,11 @@ impl Stage<'_> {
         let _threads = (0..PROCESSES)
             .map(|_| Still::start(Kind::Threads, THREADS / PROCESSES, Some(&one), 0))
             .collect::<Result<Vec<_>>>()?;
-        let cost = self.cpu(&agent, LONG, |_| Ok(()))?;
+        let cost = self.cpu(&agent, WALKS, |_| Ok(()))?;
         let what = format!("{THREADS} sleeping threads, {state}");
         rows.push(Row::of_cpu(what, Wanted::AtMost(3.0), cost));
         let mover = Still::start(Kind::Threads, 1, Some(&one), 0)?;
-        let cost = self.cpu(&agent, LONG, |moment| {
+        let cost = self.cpu(&agent, SECOND, |moment| {
             let to = if moment % 2 == 0 { &other } else { &one };
             enter(to, mover.pid())
         })?;
@@ -203,9 +204,9 @@ impl Stage<'_> {
         let counter = cpu_of(&agent);
         self.pass(SETTLE, |_| Ok(()))?;
         let (mut without, mut added) = (Vec::new(), Vec::new());
-        for _ in 0..self.windows(LONG) {
-            let alone = self.window(LONG, &counter, |_| Ok(()))?;
-            let beside = self.window(LONG, &counter, |moment| {
+        for _ in 0..self.windows(READINGS) {
+            let alone = self.window(READINGS, &counter, |_| Ok(()))?;
+            let beside = self.window(READINGS, &counter, |moment| {
                 if moment % EVERY_HALF_SECOND == 0 {
                     let name = format!("empty-{moment}");
                     self.cgroups.add(&name)?;
@@ -387,7 +388,7 @@ impl crate::cost::measuring::Measurements for Measurements {
         [
             format!("{}. `{}`", self.machine, self.command),
             "Of the agent's process, all of its threads: means with their 95 % intervals, of windows of a second, of 15 \
-             seconds where there is much. The pairs are read by the benchmark itself, by the clock."
+             where there are many threads, of 6 where there are many connections. The pairs are read by the benchmark itself, by the clock."
                 .to_owned(),
             table(&["what is on the node", "the agent takes", "wanted"], &rows),
         ]

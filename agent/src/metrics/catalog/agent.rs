@@ -152,6 +152,19 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: Node(|state, out| out.histogram(&[], &state.snapshot.agent.adoption)),
     },
     Family {
+        stem: "vdi_agent_audit_discrepancy",
+        help: "How far the agent's figures are from the kernel's own accounts of the sessions' cgroups, as a part of these: the worst of the last comparisons of all sessions, of which one has its turn each second; CPU time is compared with cpu.stat once the session has used a second of it",
+        kind: Gauge,
+        unit: Unit::Ratio,
+        labels: &[("account", "cpu")],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for (account, discrepancy) in &state.snapshot.agent.audit {
+                out.number(&[("account", account.name())], *discrepancy);
+            }
+        }),
+    },
+    Family {
         stem: "vdi_agent_events_lost",
         help: "Events of the kernel programs lost because the ring buffer was full; counters do not go through it",
         kind: Counter,

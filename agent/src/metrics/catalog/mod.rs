@@ -9,6 +9,7 @@ mod disk;
 mod gpu;
 mod memory;
 mod network;
+mod node;
 mod own_process;
 mod processes;
 mod scheduler;
@@ -29,6 +30,7 @@ const SECTIONS: &[&[Family]] = &[
     memory::FAMILIES,
     session_gpu::FAMILIES,
     gpu::FAMILIES,
+    node::FAMILIES,
     sources::FAMILIES,
     agent::FAMILIES,
     own_process::FAMILIES,

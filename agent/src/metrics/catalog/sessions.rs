@@ -128,7 +128,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_ended",
-        help: "Sessions that ended, by reason; a template of which there was a session has every reason for which one can end on this node",
+        help: "Sessions that ended, by reason; of up to 32 templates of which there was a session every reason is there for which one can end on this node",
         kind: Counter,
         unit: Unit::None,
         labels: &[
@@ -208,8 +208,11 @@ pub(super) const FAMILIES: &[Family] = &[
     },
 ];
 
-/// The templates of sessions that are there or were. Those that are only awaited are not among them: an operator that
-/// gives each pod a template of its own would have a hundred series for each.
+/// Templates that have a 0 of what has not happened yet. An operator that gives each session a template of its own would
+/// else have a hundred series for each; beyond so many a series begins with its first observation.
+const MOST_WITH_ZEROS: usize = 32;
+
+/// The templates of sessions that are there or were, as many as have a 0 of everything.
 fn templates<'s>(state: &State<'s>) -> BTreeSet<(&'s str, &'s str)> {
     let agent = &state.snapshot.agent;
     let present = state.snapshot.sessions.iter().map(|session| {
@@ -220,14 +223,21 @@ fn templates<'s>(state: &State<'s>) -> BTreeSet<(&'s str, &'s str)> {
     let ended = ended.map(|(namespace, template, _)| (namespace.as_str(), template.as_str()));
     let started = agent.startup.keys();
     let started = started.map(|(namespace, template, _)| (namespace.as_str(), template.as_str()));
-    present.chain(ended).chain(started).collect()
+    let all: BTreeSet<_> = present.chain(ended).chain(started).collect();
+    all.into_iter().take(MOST_WITH_ZEROS).collect()
 }
 
 /// Whether pods are asked for, and whether there is a driver of GPUs: what nobody could tell here has no series.
 fn has_pods_and_gpus(state: &State<'_>) -> (bool, bool) {
     let pods = state.snapshot.agent.peers.get(&Platform::Kubernetes);
     let pods = pods.is_some_and(|peer| !matches!(peer.status, Status::Off(_)));
-    (pods, state.snapshot.gpu.report.is_some())
+    // Also while it does not answer.
+    let gpus = state
+        .snapshot
+        .gpu
+        .calls
+        .contains_key("nvmlDeviceGetCount_v2");
+    (pods, gpus)
 }
 
 /// How sessions of each template have ended. What has not happened yet is 0 from the first session on, so that a rate sees
