@@ -23,7 +23,7 @@ const FILES: [&str; 12] = [
     "agent-common/src/**",
     "agent/src/client/**",
     "agent/src/config/**",
-    "agent/src/discover/backoff.rs",
+    "agent/src/discover/peer.rs",
     "agent/src/discover/rules.rs",
     "agent/src/discover/rules/**",
     "agent/src/discover/selector.rs",
