@@ -394,7 +394,7 @@ fn the_agent_finds_no_difference_to_the_kernels_own_accounts() {
     let mut spin = Workload::start(WORKLOAD, &desk, &spin);
     spin.go();
     // Each of the two has its turn every other second.
-    let found = wait::until("a comparison", Duration::from_secs(20), || {
+    let found = wait::until("a comparison", Duration::from_secs(30), || {
         said(&agent.metrics())
     });
     eprintln!("{:+.4} % off the kernel's", found * 100.0);
