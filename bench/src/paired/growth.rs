@@ -30,10 +30,11 @@ use crate::table::table;
 const SESSIONS: [&str; 2] = ["one", "other"];
 /// A second has one sample of the agent.
 const SECOND: Duration = Duration::from_secs(1);
-/// A walk over many threads comes every fourteen seconds, a reading of many connections every three: each such window
-/// has about as many as any other.
+/// A walk over many threads comes every fourteen seconds: each such window has about as many as any other.
 const WALKS: Duration = Duration::from_secs(15);
-const READINGS: Duration = Duration::from_secs(6);
+/// A reading of many connections takes 50 ms, and comes with the first sample three seconds after the last one: with
+/// every fourth sample, now and then with the third. Each such window has as many as any other.
+const READINGS: Duration = Duration::from_secs(12);
 /// What an interval is made from at least.
 const FEWEST_WINDOWS: u32 = 6;
 /// What adopting a load costs is not what keeping it costs.
@@ -190,10 +191,13 @@ impl Stage<'_> {
         Ok(rows)
     }
 
-    /// Many connections; beside them cgroups that come and go without a process, in turns with as long without.
+    /// Many connections; with and without them, cgroups that come and go without a process. Each is a session, so it
+    /// costs what a session costs, and not more because of the connections.
     fn connections(&self) -> Result<Vec<Row>> {
-        let agent = self.agent("auto")?;
+        let agent = start_agent_with(&forgetful(), SESSIONS.len(), self.interrupted)?;
         let one = self.cgroups.path_of(SESSIONS[0]);
+        let counter = cpu_of(&agent);
+        let (_, alone) = self.empty_cgroups(SECOND, &counter)?;
         let mut connections = Vec::new();
         for _ in 0..PROCESSES {
             let server = Still::start(Kind::Server, CONNECTIONS / PROCESSES, None, 0)?;
@@ -201,12 +205,42 @@ impl Stage<'_> {
             let clients = Still::start(Kind::Clients, CONNECTIONS / PROCESSES, Some(&one), port)?;
             connections.push((server, clients));
         }
-        let counter = cpu_of(&agent);
+        let (without, beside) = self.empty_cgroups(READINGS, &counter)?;
+        let alone_on_average = Interval::of_mean(&alone);
+        let more: Vec<f64> = beside
+            .iter()
+            .map(|added| added - alone_on_average.median)
+            .collect();
+        Ok(vec![
+            Row::of_cpu(
+                "what two empty cgroups a second add".into(),
+                Wanted::Unsaid,
+                alone_on_average,
+            ),
+            Row::of_cpu(
+                format!("{CONNECTIONS} idle connections"),
+                Wanted::AtMost(25.0),
+                Interval::of_mean(&without),
+            ),
+            Row::of_cpu(
+                "what two empty cgroups a second add more beside them".into(),
+                Wanted::Nothing,
+                Interval::of_mean(&more),
+            ),
+        ])
+    }
+
+    /// What a second costs without empty cgroups, and what two of them each second add; in windows of so long, in turns.
+    fn empty_cgroups(
+        &self,
+        window: Duration,
+        counter: impl Fn() -> Result<f64>,
+    ) -> Result<(Vec<f64>, Vec<f64>)> {
         self.pass(SETTLE, |_| Ok(()))?;
         let (mut without, mut added) = (Vec::new(), Vec::new());
-        for _ in 0..self.windows(READINGS) {
-            let alone = self.window(READINGS, &counter, |_| Ok(()))?;
-            let beside = self.window(READINGS, &counter, |moment| {
+        for _ in 0..self.windows(window) {
+            let idle = self.window(window, &counter, |_| Ok(()))?;
+            let beside = self.window(window, &counter, |moment| {
                 if moment % EVERY_HALF_SECOND == 0 {
                     let name = format!("empty-{moment}");
                     self.cgroups.add(&name)?;
@@ -214,28 +248,15 @@ impl Stage<'_> {
                 }
                 Ok(())
             })?;
-            without.push(alone);
-            added.push(beside - alone);
+            without.push(idle);
+            added.push(beside - idle);
         }
-        Ok(vec![
-            Row::of_cpu(
-                format!("{CONNECTIONS} idle connections"),
-                Wanted::AtMost(25.0),
-                Interval::of_mean(&without),
-            ),
-            Row::of_cpu(
-                "what two empty cgroups a second beside them add".into(),
-                Wanted::Nothing,
-                Interval::of_mean(&added),
-            ),
-        ])
+        Ok((without, added))
     }
 
     /// Sessions that come and go, each with a process that ends at once.
     fn churn(&self) -> Result<Row> {
-        // Those that have ended are forgotten soon, so that the last second is like the first.
-        let configuration = format!("[sessions]\nlinger = \"1s\"\n\n{RULES}");
-        let agent = start_agent_with(&configuration, SESSIONS.len(), self.interrupted)?;
+        let agent = start_agent_with(&forgetful(), SESSIONS.len(), self.interrupted)?;
         let mut living: VecDeque<(String, Running)> = VecDeque::new();
         let mut made = 0;
         let cost = self.cpu(&agent, SECOND, |moment| {
@@ -327,6 +348,11 @@ impl Stage<'_> {
     }
 }
 
+/// A configuration with which those that have ended are forgotten soon, so that the last second is like the first.
+fn forgetful() -> String {
+    format!("[sessions]\nlinger = \"1s\"\n\n{RULES}")
+}
+
 /// Milliseconds of CPU time that an agent has taken.
 fn cpu_of(agent: &Agent) -> impl Fn() -> Result<f64> + use<> {
     let pid = agent.pid();
@@ -388,7 +414,7 @@ impl crate::cost::measuring::Measurements for Measurements {
         [
             format!("{}. `{}`", self.machine, self.command),
             "Of the agent's process, all of its threads: means with their 95 % intervals, of windows of a second, of 15 \
-             where there are many threads, of 6 where there are many connections. The pairs are read by the benchmark itself, by the clock."
+             where there are many threads, of 12 where there are many connections. The pairs are read by the benchmark itself, by the clock."
                 .to_owned(),
             table(&["what is on the node", "the agent takes", "wanted"], &rows),
         ]
