@@ -6,39 +6,23 @@
 //! checkout.
 
 pub(crate) mod beside;
-mod block;
-mod compare;
-mod comparison;
-pub(crate) mod condition;
-pub(crate) mod connections;
-mod costs;
-mod disk;
-#[cfg(test)]
-mod example;
 pub(crate) mod exporters;
 mod exposition;
-mod fork;
 mod gpu;
 mod gpu_node;
 mod gpu_report;
 mod gpu_rhythms;
 pub(crate) mod inside;
-mod iperf;
-mod load;
 pub(crate) mod measuring;
 mod memory;
 mod memory_report;
-mod net;
 mod node_exporter;
 pub(crate) mod peers;
-mod program_tables;
 pub(crate) mod programs;
 mod scrape;
 mod scrape_report;
 pub(crate) mod sessions;
-mod shells;
 mod staging;
-mod tables;
 
 use std::env;
 use std::fs;
@@ -52,8 +36,10 @@ use lab::programs::repository;
 use self::measuring::{Bench, Measurements};
 use crate::interrupt::{self, Interrupted};
 use crate::page;
+use crate::paired::comparison::{self, Subject};
 use crate::paired::rounds::Slices;
-use crate::paired::{growth, hooks, resolution, size, switches};
+use crate::paired::subjects::{Block, Fork, Net, Sched};
+use crate::paired::{growth, resolution, size, storm};
 
 /// The page with the tables.
 const PAGE: &str = "docs/measurements.md";
@@ -76,16 +62,16 @@ enum Benchmark {
     Growth(growth::Options),
     /// How large the kernel programs are: instructions, bytes of code, what the verifier walked.
     Size,
-    /// What single programs take where the load is nothing but their hook: sockets, block I/O.
-    Hooks(Slices),
     /// Whether `sched` finds what is planted, and nothing where there is nothing.
     Resolution(resolution::Options),
-    /// What it adds to TCP over loopback, beside tcprtt, tcpconnlat and tcplife.
-    Net,
+    /// What it adds to sockets and to TCP over loopback, beside tcprtt, tcpconnlat and tcplife.
+    Net(Slices),
     /// What it adds to reads and writes of a drive, beside biolatency.
-    Block(block::Options),
-    /// What it adds to fork, exec and exit, beside execsnoop and exitsnoop, and what it loses.
-    Fork,
+    Block(Slices),
+    /// What it adds to threads and processes that come and go, beside execsnoop and exitsnoop.
+    Fork(Slices),
+    /// Whether it loses a process when as many fail as the machine can make.
+    Storm,
     /// What a scrape takes with 1, 50 and 250 sessions: time, bytes and series.
     Scrape,
     /// What the agent takes of memory with 1, 50 and 250 sessions.
@@ -99,13 +85,6 @@ enum Benchmark {
 /// What all benchmarks understand.
 #[derive(Args)]
 struct Common {
-    /// Rounds of net, block and fork; in each, every condition is measured once, and nothing
-    /// before and after it.
-    #[arg(long, global = true, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// Runs that a measurement repeats because others worked on the machine.
-    #[arg(long, global = true, default_value_t = 10)]
-    repetitions: u32,
     /// Write the tables into docs/measurements.md.
     #[arg(long, global = true)]
     write_docs: bool,
@@ -120,8 +99,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let benchmark = options.benchmark.clone().unwrap_or(Benchmark::All);
     let interrupted = interrupt::listen()?;
     let bench = Bench {
-        rounds: common.rounds,
-        repetitions: common.repetitions,
         interrupted: &interrupted,
     };
     if !matches!(benchmark, Benchmark::All) {
@@ -131,11 +108,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for benchmark in [
         Benchmark::Sched(Slices::default()),
         Benchmark::Size,
-        Benchmark::Hooks(Slices::default()),
         Benchmark::Growth(growth::Options::default()),
-        Benchmark::Net,
-        Benchmark::Block(block::Options::default()),
-        Benchmark::Fork,
+        Benchmark::Net(Slices::default()),
+        Benchmark::Block(Slices::default()),
+        Benchmark::Fork(Slices::default()),
+        Benchmark::Storm,
         Benchmark::Scrape,
         Benchmark::Memory,
         Benchmark::Gpu,
@@ -157,14 +134,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn conduct(benchmark: &Benchmark, common: &Common, bench: &Bench<'_>) -> Result<()> {
     match benchmark {
-        Benchmark::Sched(options) => {
-            let measure = || switches::measure(options, bench);
-            take(common, &options.arguments(), measure)
-        }
-        Benchmark::Hooks(options) => {
-            let measure = || hooks::measure(options, bench);
-            take(common, &options.arguments(), measure)
-        }
+        Benchmark::Sched(options) => compare::<Sched>(options, common, bench),
+        Benchmark::Net(options) => compare::<Net>(options, common, bench),
+        Benchmark::Block(options) => compare::<Block>(options, common, bench),
+        Benchmark::Fork(options) => compare::<Fork>(options, common, bench),
         Benchmark::Growth(options) => {
             let measure = || growth::measure(options, bench);
             take(common, &options.arguments(), measure)
@@ -173,19 +146,19 @@ fn conduct(benchmark: &Benchmark, common: &Common, bench: &Bench<'_>) -> Result<
             let measure = || resolution::measure(options, bench);
             take(common, &options.arguments(), measure)
         }
-        Benchmark::Size => take(common, &[], || size::measure(bench)),
-        Benchmark::Net => take(common, &[], || net::measure(bench)),
-        Benchmark::Block(options) => {
-            let measure = || block::measure(options, bench);
-            take(common, &options.arguments(), measure)
-        }
-        Benchmark::Fork => take(common, &[], || fork::measure(bench)),
+        Benchmark::Size => take(common, &[], size::measure),
+        Benchmark::Storm => take(common, &[], || storm::measure(bench)),
         Benchmark::Scrape => take(common, &[], || scrape::measure(bench)),
         Benchmark::Memory => take(common, &[], || memory::measure(bench)),
         Benchmark::Gpu => take(common, &[], || gpu::measure(bench)),
         // `run` has dealt with it.
         Benchmark::All => Ok(()),
     }
+}
+
+fn compare<S: Subject>(options: &Slices, common: &Common, bench: &Bench<'_>) -> Result<()> {
+    let measure = || comparison::measure::<S>(options, bench);
+    take(common, &options.arguments(), measure)
 }
 
 /// Takes the measurements, here or in a process of root, and publishes them.
@@ -202,19 +175,17 @@ fn take<M: Measurements>(
     let measured = if command::is_root() {
         measure()
     } else {
-        measure_as_root(common, arguments)
+        measure_as_root(arguments)
     };
     let measurements = measured.with_context(|| format!("cannot measure {}", M::NAME))?;
     publish(&measurements, common.write_docs)
 }
 
-fn measure_as_root<M: Measurements>(common: &Common, arguments: &[String]) -> Result<M> {
+fn measure_as_root<M: Measurements>(arguments: &[String]) -> Result<M> {
     let program = env::current_exe().context("cannot find this program's own file")?;
     let mut bench = command::as_root(program);
     bench
         .args(["bench", M::NAME, "--raw"])
-        .args(["--rounds", &common.rounds.to_string()])
-        .args(["--repetitions", &common.repetitions.to_string()])
         .args(arguments)
         .stderr(Stdio::inherit());
     let text = command::output(&mut bench)?;

@@ -10,9 +10,6 @@ use nix::time::ClockId;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-/// The unit of `/proc/stat`, the same on all architectures that the agent runs on.
-const TICKS_PER_SECOND: u64 = 100;
-
 /// What is printed beside a table.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
@@ -50,6 +47,19 @@ impl Machine {
             date: now.split('T').next().unwrap_or_default().to_owned(),
         })
     }
+
+    /// One that tests of tables may name.
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        Self {
+            kernel: "6.1".into(),
+            processor: "A processor".into(),
+            cpus: 2,
+            virtualized: false,
+            pid_max: 32_768,
+            date: "2026-01-02".into(),
+        }
+    }
 }
 
 impl fmt::Display for Machine {
@@ -65,28 +75,6 @@ impl fmt::Display for Machine {
             self.date, self.kernel, self.processor, self.cpus
         )
     }
-}
-
-/// The time that all CPUs together have worked since the machine was started, interrupts aside: those
-/// of a load count for no process.
-pub(crate) fn busy() -> Result<Duration> {
-    let stat = read("/proc/stat")?;
-    busy_ticks(&stat)
-        .map(|ticks| Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
-        .context("/proc/stat has no line of all CPUs")
-}
-
-fn busy_ticks(stat: &str) -> Option<u64> {
-    let ticks: Vec<u64> = stat
-        .lines()
-        .next()?
-        .strip_prefix("cpu ")?
-        .split_whitespace()
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    // user, nice, system, idle, iowait, irq, softirq, steal; what follows is in these already.
-    let [user, nice, system, _, _, _, _, steal] = ticks.get(..8)?.try_into().ok()?;
-    Some(user + nice + system + steal)
 }
 
 /// The CPU time that a process has taken, to the nanosecond; `/proc/PID/stat` has it in ticks.
@@ -147,7 +135,7 @@ fn read(path: &str) -> Result<String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{busy_ticks, process_cpu_time, sleeps, time_on_cpu, voluntary_switches};
+    use super::{process_cpu_time, sleeps, time_on_cpu, voluntary_switches};
 
     #[test]
     fn sleeps_are_those_of_all_threads() {
@@ -156,13 +144,6 @@ mod tests {
         assert_eq!(voluntary_switches("Name:\tx\n"), None);
         std::thread::sleep(Duration::from_millis(1));
         assert!(sleeps(std::process::id()).unwrap() > 0);
-    }
-
-    #[test]
-    fn idle_time_interrupts_and_time_counted_twice_are_not_busy() {
-        let stat = "cpu  1 20 300 9 9 4000 50000 600000 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
-        assert_eq!(busy_ticks(stat), Some(600_321));
-        assert_eq!(busy_ticks("cpu  1 2\n"), None);
     }
 
     #[test]

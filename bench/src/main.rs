@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::cost::{connections, exporters, inside};
+use crate::cost::{exporters, inside};
 use crate::paired::{exchange, still};
 
 #[derive(Parser)]
@@ -48,10 +48,7 @@ enum Command {
     /// How a benchmark enters its cgroup.
     #[command(hide = true)]
     Inside(inside::Options),
-    /// Both ends of the short connections of `bench net`.
-    #[command(hide = true)]
-    Connections(connections::Options),
-    /// Threads that switch, for `bench sched`.
+    /// What the benchmarks' loads do as long as they are told.
     #[command(hide = true)]
     Exchange(exchange::Options),
     /// Threads and connections that do nothing, for `bench growth`.
@@ -74,7 +71,6 @@ fn main() -> ExitCode {
         Command::Bench(options) => cost::run(&options),
         Command::Test(options) => gpu::run(&options),
         Command::Inside(options) => inside::run(&options),
-        Command::Connections(options) => connections::run(&options),
         Command::Exchange(options) => exchange::run(&options),
         Command::Still(options) => still::run(&options),
         Command::Exporter(options) => exporters::run(&options),

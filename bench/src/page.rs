@@ -46,13 +46,13 @@ mod tests {
         let page = include_str!("../../docs/measurements.md");
         for name in [
             "sched",
-            "hooks",
             "size",
             "growth",
             "resolution",
             "net",
             "block",
             "fork",
+            "storm",
             "scrape",
             "memory",
             "gpu",

@@ -1,16 +1,18 @@
 //! Comparisons in short slices that alternate, and what the agent takes of much that is there.
 //!
-//! [`side`] is what a load runs beside, [`exchange`] and [`still`] are loads, [`rounds`] takes the slices and
-//! [`interval`] says what they are worth; [`switches`], [`hooks`], [`resolution`], [`growth`] and [`size`] are
-//! the benchmarks.
+//! [`side`] is what a load runs beside, [`exchange`] and [`still`] are processes with loads, [`operations`] what
+//! they do, [`rounds`] takes the slices and [`interval`] says what they are worth. [`comparison`] is the benchmark
+//! that [`subjects`] has the table of; [`resolution`], [`growth`], [`storm`] and [`size`] are others.
 
+pub(crate) mod comparison;
 pub(crate) mod exchange;
 pub(crate) mod growth;
-pub(crate) mod hooks;
 mod interval;
+mod operations;
 pub(crate) mod resolution;
 pub(crate) mod rounds;
 mod side;
 pub(crate) mod size;
 pub(crate) mod still;
-pub(crate) mod switches;
+pub(crate) mod storm;
+pub(crate) mod subjects;

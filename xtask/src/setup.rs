@@ -63,12 +63,10 @@ const TEST: [Need; 2] = [
 ];
 /// The package with `systemd-logind`, which is on no path.
 const LOGIND: (&str, &str) = ("/lib/systemd/systemd-logind", "systemd");
-const BENCH: [Need; 6] = [
+const BENCH: [Need; 4] = [
     need("perf", "linux-perf"),
     need("runqlat", "libbpf-tools"),
     need("bpftrace", "bpftrace"),
-    need("iperf3", "iperf3"),
-    need("fio", "fio"),
     need("prometheus-node-exporter", "prometheus-node-exporter"),
 ];
 const KERNELS: [Need; 4] = [
@@ -81,9 +79,8 @@ const KERNELS: [Need; 4] = [
 const ARM64_C_LIBRARY: &str = "libc6-dev-arm64-cross";
 
 /// Packages with a service that must not run just because a test wants the program.
-const SERVICES: [(&str, &str); 3] = [
+const SERVICES: [(&str, &str); 2] = [
     ("prometheus", "prometheus.service"),
-    ("iperf3", "iperf3.service"),
     (
         "prometheus-node-exporter",
         "prometheus-node-exporter.service",

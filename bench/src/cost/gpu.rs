@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::exporters::{self, Polls};
 use super::exposition::{self, scrape};
 use super::gpu_node::{CAPTURES, ENCODERS, Node, PROCESSES};
-use super::measuring::Bench;
+use super::measuring::{self, Bench};
 use super::sessions::RULES;
 use super::staging::{Stage, session_name};
 use crate::agent;
@@ -109,7 +109,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Measurements> {
     }
     Ok(Measurements {
         machine: Machine::read()?,
-        command: bench.command("gpu", &[]),
+        command: measuring::command("gpu", &[]),
         turns,
         polls: exporters::measure(&GPUS[1..])?,
     })

@@ -218,10 +218,10 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
-    use super::super::example::comparison;
     use super::super::exporters::{Exporter, Polls};
     use super::super::gpu::{Calls, GPUS, Measurements, Series, Turn};
     use super::super::measuring::Measurements as _;
+    use crate::machine::Machine;
 
     fn turn(gpus: usize, cpu_seconds: f64) -> Turn {
         let calls = |count: usize, seconds: f64| Calls {
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn calls_and_costs_are_told_by_the_number_of_gpus() {
         let measurements = Measurements {
-            machine: comparison().machine,
+            machine: Machine::example(),
             command: "cargo xtask bench gpu".into(),
             turns: GPUS.map(|gpus| turn(gpus, 0.1 + 0.1 * gpus as f64)).into(),
             polls: vec![Polls {

@@ -1,26 +1,20 @@
-//! The hidden command `inside`: becomes another program inside a cgroup and on one CPU.
+//! The hidden command `inside`: becomes another program inside a cgroup.
 //!
 //! The program cannot do this itself, and between fork and exec only unsafe code could. It ends with
 //! the benchmark that started it, so that even a killed benchmark leaves no load behind.
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::Receiver;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
-use lab::{cgroup, command, cpus};
+use lab::{cgroup, command};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-
-use crate::interrupt::Interrupted;
 
 /// The options of the hidden command.
 #[derive(Args)]
@@ -28,9 +22,6 @@ pub(crate) struct Options {
     /// The cgroup to move into.
     #[arg(long)]
     cgroup: Option<PathBuf>,
-    /// The CPU to stay on.
-    #[arg(long)]
-    cpu: Option<usize>,
     /// Have the kernel's tracing files, in a mount namespace of its own where nobody mounted them.
     #[arg(long)]
     tracing: bool,
@@ -44,9 +35,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the benchmark")?;
     if let Some(cgroup) = &options.cgroup {
         cgroup::enter(cgroup)?;
-    }
-    if let Some(cpu) = options.cpu {
-        cpus::pin(cpu)?;
     }
     if options.tracing {
         have_tracing()?;
@@ -76,14 +64,11 @@ fn have_tracing() -> Result<()> {
 
 /// This program, also when cargo has meanwhile put a new one in its place.
 const THIS: &str = "/proc/self/exe";
-/// How often to look whether a program has ended: a few times, because looking is work too.
-const POLL: Duration = Duration::from_millis(20);
 
 /// Where a program is to run.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Place<'a> {
     pub(super) cgroup: Option<&'a Path>,
-    pub(super) cpu: Option<usize>,
     pub(super) tracing: bool,
 }
 
@@ -93,15 +78,6 @@ impl<'a> Place<'a> {
         Self {
             cgroup: Some(cgroup),
             ..Self::default()
-        }
-    }
-
-    /// In a cgroup, on one CPU.
-    pub(super) fn new(cgroup: &'a Path, cpu: usize) -> Self {
-        Self {
-            cgroup: Some(cgroup),
-            cpu: Some(cpu),
-            tracing: false,
         }
     }
 }
@@ -118,9 +94,6 @@ pub(crate) fn start(
     command.arg("inside");
     if let Some(cgroup) = place.cgroup {
         command.arg("--cgroup").arg(cgroup);
-    }
-    if let Some(cpu) = place.cpu {
-        command.args(["--cpu", &cpu.to_string()]);
     }
     if place.tracing {
         command.arg("--tracing");
@@ -149,62 +122,5 @@ impl Drop for Running {
         if let Err(error) = self.0.kill().and_then(|()| self.0.wait()) {
             eprintln!("warning: cannot end process {}: {error}", self.0.id());
         }
-    }
-}
-
-/// A program that runs to its end, and what it prints.
-pub(super) struct Printing {
-    running: Running,
-    name: String,
-    output: JoinHandle<String>,
-}
-
-impl Printing {
-    /// Starts it.
-    pub(super) fn start(place: Place<'_>, program: &Path, arguments: &[&str]) -> Result<Self> {
-        let mut running = start(place, program, arguments, Stdio::piped(), Stdio::inherit())?;
-        let stdout = running.0.stdout.take();
-        // Read while it runs: a pipe holds less than some programs print.
-        let output = thread::spawn(move || {
-            let mut text = Vec::new();
-            if let Some(mut stdout) = stdout {
-                // What is missing after an error is missed by whoever looks for a figure in it.
-                let _ = stdout.read_to_end(&mut text);
-            }
-            String::from_utf8_lossy(&text).into_owned()
-        });
-        let words = [program.to_string_lossy().into_owned()];
-        let words = words
-            .into_iter()
-            .chain(arguments.iter().map(|word| (*word).to_owned()));
-        Ok(Self {
-            running,
-            name: words.collect::<Vec<_>>().join(" "),
-            output,
-        })
-    }
-
-    /// Waits for its end and returns what it printed.
-    pub(super) fn finish(mut self, interrupted: &Receiver<()>) -> Result<String> {
-        let status = loop {
-            let status = self.running.0.try_wait();
-            if let Some(status) =
-                status.with_context(|| format!("cannot ask after `{}`", self.name))?
-            {
-                break status;
-            }
-            if interrupted.recv_timeout(POLL).is_ok() {
-                return Err(Interrupted.into());
-            }
-        };
-        let output = self.output.join().unwrap_or_default();
-        if !status.success() {
-            bail!(
-                "`{}` failed ({status}) and printed: {}",
-                self.name,
-                output.trim()
-            );
-        }
-        Ok(output)
     }
 }

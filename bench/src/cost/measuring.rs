@@ -7,21 +7,13 @@ use serde::de::DeserializeOwned;
 
 /// What every benchmark is given.
 pub(crate) struct Bench<'a> {
-    pub(crate) rounds: u32,
-    pub(crate) repetitions: u32,
     pub(crate) interrupted: &'a Receiver<()>,
 }
 
-impl Bench<'_> {
-    /// The command that repeats a benchmark.
-    pub(crate) fn command(&self, name: &str, arguments: &[String]) -> String {
-        let mut words = vec!["cargo xtask bench".to_owned(), name.to_owned()];
-        if ["net", "block", "fork"].contains(&name) {
-            words.push(format!("--rounds {}", self.rounds));
-        }
-        words.extend_from_slice(arguments);
-        words.join(" ")
-    }
+/// The command that repeats a benchmark.
+pub(crate) fn command(name: &str, arguments: &[String]) -> String {
+    let words = ["cargo", "xtask", "bench", name].map(str::to_owned);
+    [&words, arguments].concat().join(" ")
 }
 
 /// What a benchmark has measured.

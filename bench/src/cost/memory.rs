@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::exposition::{Exposition, scrape};
-use super::measuring::Bench;
+use super::measuring::{self, Bench};
 use super::node_exporter;
 use super::sessions;
 use super::staging::{SESSIONS, Stage};
@@ -72,7 +72,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Measurements> {
     }
     Ok(Measurements {
         machine: Machine::read()?,
-        command: bench.command("memory", &[]),
+        command: measuring::command("memory", &[]),
         seconds: SCRAPE_PERIOD.as_secs() * SCRAPES as u64,
         sizes: Sizes {
             sched_stats: size_of::<SchedStats>(),

@@ -137,14 +137,7 @@ mod tests {
 
     fn markdown(resident_mib: u64) -> String {
         let measurements = Measurements {
-            machine: Machine {
-                kernel: "6.1".into(),
-                processor: "A processor".into(),
-                cpus: 2,
-                virtualized: false,
-                pid_max: 32_768,
-                date: "2026-01-02".into(),
-            },
+            machine: Machine::example(),
             command: "cargo xtask bench memory".into(),
             seconds: 12,
             sizes: Sizes {

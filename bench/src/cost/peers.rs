@@ -14,7 +14,6 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result, bail};
 use lab::command;
 
-use super::condition::Peer;
 use super::inside::{self, Place, Running};
 use super::programs;
 use crate::waiting::wait_until;
@@ -22,7 +21,34 @@ use crate::waiting::wait_until;
 /// Lines of its complaints that are kept.
 const COMPLAINTS: usize = 20;
 
+/// Programs of others that Debian has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Runqlat,
+    RunqlatBt,
+    Tcprtt,
+    Tcpconnlat,
+    Tcplife,
+    Biolatency,
+    Execsnoop,
+    Exitsnoop,
+}
+
 impl Peer {
+    /// As tables name it.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Runqlat => "libbpf-tools `runqlat`",
+            Self::RunqlatBt => "bpftrace `runqlat.bt`",
+            Self::Tcprtt => "libbpf-tools `tcprtt`",
+            Self::Tcpconnlat => "libbpf-tools `tcpconnlat`",
+            Self::Tcplife => "libbpf-tools `tcplife`",
+            Self::Biolatency => "libbpf-tools `biolatency`",
+            Self::Execsnoop => "libbpf-tools `execsnoop`",
+            Self::Exitsnoop => "libbpf-tools `exitsnoop`",
+        }
+    }
+
     /// Its program, and how many kernel programs it loads at least.
     fn program(self) -> (&'static str, usize) {
         match self {

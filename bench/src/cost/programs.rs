@@ -1,4 +1,4 @@
-//! Which kernel programs a process has, and the kernel's statistics of them.
+//! Which kernel programs a process has, and what to call them.
 //!
 //! `/proc/<pid>/fdinfo` tells whose a program is, so that an agent or a tracer that was on the machine
 //! before is not taken for the measured one.
@@ -29,21 +29,6 @@ pub(crate) fn held(pid: u32) -> Result<BTreeSet<u32>> {
         .collect())
 }
 
-/// Kinds of programs that trace, by their numbers in `enum bpf_prog_type`: kprobe, tracepoint, perf
-/// event, raw tracepoint (and the writable one) and what BTF describes.
-const TRACING: [u32; 6] = [2, 5, 7, 17, 24, 26];
-
-/// What traces on this machine, by id and name.
-pub(crate) fn tracing() -> BTreeMap<u32, String> {
-    present()
-        .filter(|program| TRACING.contains(&(program.program_type() as u32)))
-        .map(|program| {
-            let name = program.name_as_str().unwrap_or("?").to_owned();
-            (program.id(), name)
-        })
-        .collect()
-}
-
 /// What to call these programs. The kernel keeps 15 characters of a name; where `full` has those of
 /// whoever loaded them, in the order of loading, they get them back.
 pub(crate) fn named(ids: &BTreeSet<u32>, full: &[String]) -> BTreeMap<u32, String> {
@@ -71,20 +56,6 @@ fn lengthen(short: &BTreeMap<u32, String>, full: &[String]) -> BTreeMap<u32, Str
 /// What the kernel keeps of a name: `BPF_OBJ_NAME_LEN` less the NUL.
 fn cut(name: &str) -> &str {
     name.get(..15).unwrap_or(name)
-}
-
-/// The statistics of these programs since they were loaded, by name.
-pub(crate) fn runs(names: &BTreeMap<u32, String>) -> BTreeMap<String, Runs> {
-    let mut runs: BTreeMap<String, Runs> = BTreeMap::new();
-    for program in present() {
-        let Some(name) = names.get(&program.id()) else {
-            continue;
-        };
-        let sum = runs.entry(name.clone()).or_default();
-        sum.count += program.run_count();
-        sum.ns += u64::try_from(program.run_time().as_nanos()).unwrap_or(u64::MAX);
-    }
-    runs
 }
 
 /// All programs but those that end while they are listed.

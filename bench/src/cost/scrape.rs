@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::exposition::{Exposition, Scrape, scrape};
-use super::measuring::Bench;
+use super::measuring::{self, Bench};
 use super::node_exporter::{self, Peer};
 use super::staging::{SESSIONS, Stage};
 use crate::interrupt::pause;
@@ -52,7 +52,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Measurements> {
     }
     Ok(Measurements {
         machine: Machine::read()?,
-        command: bench.command("scrape", &[]),
+        command: measuring::command("scrape", &[]),
         loads,
         peer: node_exporter::start()?.measure(bench.interrupted)?,
     })

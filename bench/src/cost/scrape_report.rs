@@ -231,14 +231,7 @@ mod tests {
 
     fn markdown(seconds: f64) -> String {
         let measurements = Measurements {
-            machine: Machine {
-                kernel: "6.1".into(),
-                processor: "A processor".into(),
-                cpus: 2,
-                virtualized: false,
-                pid_max: 32_768,
-                date: "2026-01-02".into(),
-            },
+            machine: Machine::example(),
             command: "cargo xtask bench scrape".into(),
             loads: vec![load(1, 0.001), load(50, 0.005), load(250, seconds)],
             peer: Peer {

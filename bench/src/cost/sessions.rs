@@ -28,17 +28,6 @@ pub(crate) fn of(agent: &mut Agent) -> Result<Vec<Value>> {
     Ok(sessions)
 }
 
-/// The names of the programs that the agent runs, in the order of loading.
-pub(crate) fn programs(agent: &mut Agent) -> Result<Vec<String>> {
-    let report = report(agent)?;
-    let programs = report["agent"]["programs"].as_array();
-    let programs = programs.context("the agent's /api/v1/sessions has no list of programs")?;
-    let up = programs.iter().filter(|program| program["up"] == true);
-    Ok(up
-        .filter_map(|program| program["name"].as_str().map(str::to_owned))
-        .collect())
-}
-
 /// All that `/api/v1/sessions` says.
 pub(crate) fn report(agent: &mut Agent) -> Result<Value> {
     serde_json::from_str(&agent.get("/api/v1/sessions")?)

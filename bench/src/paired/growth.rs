@@ -20,7 +20,7 @@ use super::side::Programs;
 use super::still::{Kind, Still};
 use crate::cost::beside::{start_agent, start_agent_with};
 use crate::cost::inside::{self, Place, Running};
-use crate::cost::measuring::Bench;
+use crate::cost::measuring::{self, Bench};
 use crate::cost::sessions::{PARENT, RULES};
 use crate::interrupt::pause;
 use crate::machine::{Machine, process_cpu_time, sleeps};
@@ -127,7 +127,7 @@ pub(crate) fn measure(options: &Options, bench: &Bench<'_>) -> Result<Measuremen
     rows.push(pairs(options)?);
     Ok(Measurements {
         machine,
-        command: bench.command("growth", &options.arguments()),
+        command: measuring::command("growth", &options.arguments()),
         rows,
     })
 }
@@ -392,7 +392,7 @@ fn pairs(options: &Options) -> Result<Row> {
     ))
 }
 
-impl crate::cost::measuring::Measurements for Measurements {
+impl measuring::Measurements for Measurements {
     const NAME: &'static str = "growth";
 
     fn summary(&self) -> Value {

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sessionscope::kernel::object::TaskStore;
 
-use super::exchange::{Exchange, Kind};
+use super::exchange::Exchange;
 use super::interval::Interval;
+use super::operations::Kind;
 use super::rounds::{Figure, Rounds, Slices};
 use super::side::{Both, Floor, Programs, Side};
-use crate::cost::measuring::Bench;
+use crate::cost::measuring::{self, Bench};
 use crate::cost::sessions::PARENT;
 use crate::machine::Machine;
 use crate::table::table;
@@ -68,19 +69,13 @@ pub(crate) fn measure(options: &Options, bench: &Bench<'_>) -> Result<Measuremen
     let planted_ns = {
         let _on = enable_stats(Stats::RunTime).context("cannot turn the BPF statistics on")?;
         let sides: &mut [&mut dyn Side] = &mut [&mut floor, &mut planted];
-        Rounds::take(
-            plan,
-            &mut load,
-            sides,
-            Figure::Run(Floor::PLANTED),
-            bench.interrupted,
-        )?
-        .difference(1, 0)
+        let rounds = Rounds::take(plan, &mut load, sides, bench.interrupted)?;
+        rounds.difference(1, 0, Figure::Run(Floor::PLANTED))?
     };
     eprintln!("planted: {planted_ns} ns a switch");
     let mut measured = Measurements {
         machine: Machine::read()?,
-        command: bench.command("resolution", &options.arguments()),
+        command: measuring::command("resolution", &options.arguments()),
         planted_ns,
         planted: Vec::new(),
         same: Vec::new(),
@@ -96,12 +91,16 @@ pub(crate) fn measure(options: &Options, bench: &Bench<'_>) -> Result<Measuremen
         let mut without = Both(&mut one, &mut floor);
         let mut with = Both(&mut other, &mut planted);
         let sides: &mut [&mut dyn Side] = &mut [&mut without, &mut with];
-        let found = Rounds::take(plan, &mut load, sides, Figure::Operation, bench.interrupted)?;
-        measured.planted.push(found.difference(1, 0));
+        let found = Rounds::take(plan, &mut load, sides, bench.interrupted)?;
+        measured
+            .planted
+            .push(found.difference(1, 0, Figure::Operation)?);
         let (mut one, mut other) = (Shared(&agent), Shared(&agent));
         let sides: &mut [&mut dyn Side] = &mut [&mut one, &mut other];
-        let found = Rounds::take(plan, &mut load, sides, Figure::Operation, bench.interrupted)?;
-        measured.same.push(found.difference(1, 0));
+        let found = Rounds::take(plan, &mut load, sides, bench.interrupted)?;
+        measured
+            .same
+            .push(found.difference(1, 0, Figure::Operation)?);
         let (planted, same) = (measured.planted.last(), measured.same.last());
         if let (Some(planted), Some(same)) = (planted, same) {
             eprintln!("run {run}: planted {planted} ns; against itself {same} ns");
@@ -125,7 +124,7 @@ impl Side for Shared<'_> {
     }
 }
 
-impl crate::cost::measuring::Measurements for Measurements {
+impl measuring::Measurements for Measurements {
     const NAME: &'static str = "resolution";
 
     fn summary(&self) -> Value {

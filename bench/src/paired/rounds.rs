@@ -4,16 +4,19 @@
 //! does: so the sides of a round are compared with each other, their order changes from round to round, and of the
 //! differences the median is taken.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Slice};
 use super::interval::Interval;
 use super::side::Side;
+use crate::cost::programs::Runs;
 use crate::interrupt::Interrupted;
+use crate::numbers::median;
 
 /// How many slices, and how long, as they are typed.
 #[derive(Args, Clone, Debug)]
@@ -74,20 +77,43 @@ const WARM_UP: Duration = Duration::from_millis(10);
 /// Rounds after which each side has come as early as late.
 const ORDERS: usize = 2;
 
-/// What is taken of a slice, in nanoseconds.
+/// What is looked at, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Figure {
+pub(crate) enum Figure<'a> {
     /// Time of an operation of the load.
     Operation,
-    /// Time of a run of this program of the side, by the kernel's statistics.
-    Run(&'static str),
+    /// Time of a run of this program of the side, or of the only one that it has, by the kernel's statistics.
+    Run(&'a str),
 }
 
-/// The figures of each side, as given, and round.
+/// What a slice was: what the load did, and what the programs of the side did meanwhile.
+#[derive(Clone, Debug)]
+struct Taken {
+    slice: Slice,
+    runs: BTreeMap<String, Runs>,
+}
+
+impl Taken {
+    fn of(&self, program: &str) -> Option<Runs> {
+        let only = || self.runs.values().next().filter(|_| self.runs.len() == 1);
+        self.runs.get(program).or_else(only).copied()
+    }
+
+    /// The figure, unless it did not happen in this slice.
+    fn ns(&self, figure: Figure<'_>) -> Option<f64> {
+        let (count, ns) = match figure {
+            Figure::Operation => (self.slice.operations, self.slice.ns),
+            Figure::Run(program) => self.of(program).map(|runs| (runs.count, runs.ns))?,
+        };
+        (count > 0).then(|| ns as f64 / count as f64)
+    }
+}
+
+/// The slices of each side, as given, and round.
 #[derive(Debug)]
 pub(crate) struct Rounds {
     labels: Vec<String>,
-    ns: Vec<Vec<f64>>,
+    taken: Vec<Vec<Taken>>,
 }
 
 impl Rounds {
@@ -96,10 +122,9 @@ impl Rounds {
         plan: Plan,
         load: &mut Exchange,
         sides: &mut [&mut dyn Side],
-        figure: Figure,
         interrupted: &Receiver<()>,
     ) -> Result<Self> {
-        let mut ns = vec![Vec::with_capacity(plan.rounds); sides.len()];
+        let mut taken = vec![Vec::with_capacity(plan.rounds); sides.len()];
         for round in 0..plan.rounds {
             for place in order(round, sides.len()) {
                 if interrupted.try_recv().is_ok() {
@@ -107,28 +132,39 @@ impl Rounds {
                 }
                 let side = &mut *sides[place];
                 side.begin()?;
-                let taken = load
-                    .run(WARM_UP)
-                    .and_then(|_| one(plan.slice, load, side, figure));
+                let slice = load.run(WARM_UP).and_then(|_| one(plan.slice, load, side));
                 side.end()?;
-                ns[place].push(taken?);
+                taken[place].push(slice?);
             }
         }
         let labels = sides.iter().map(|side| side.label()).collect();
-        Ok(Self { labels, ns })
+        Ok(Self { labels, taken })
     }
 
-    /// What the second side takes more than the first, in nanoseconds an operation.
+    /// What the second side takes more than the first, in nanoseconds.
     ///
     /// Two rounds make one difference, as the second has the order of the first reversed: what a slice takes more for
     /// being earlier than another one would otherwise be in half of the differences with one sign and in half with
     /// the other, and their median would be either.
-    pub(crate) fn difference(&self, of: usize, from: usize) -> Interval {
-        let rounds = self.ns[of].iter().zip(&self.ns[from]);
-        let differences: Vec<f64> = rounds.map(|(of, from)| of - from).collect();
+    ///
+    /// # Errors
+    ///
+    /// In one of the slices it did not happen.
+    pub(crate) fn difference(
+        &self,
+        of: usize,
+        from: usize,
+        figure: Figure<'_>,
+    ) -> Result<Interval> {
+        let rounds = self.taken[of].iter().zip(&self.taken[from]);
+        let differences: Option<Vec<f64>> = rounds
+            .map(|(of, from)| Some(of.ns(figure)? - from.ns(figure)?))
+            .collect();
+        let differences =
+            differences.with_context(|| format!("{figure:?}: nothing of it in a slice"))?;
         let mean = |both: &[f64]| both.iter().sum::<f64>() / both.len() as f64;
         let differences: Vec<f64> = differences.chunks(ORDERS).map(mean).collect();
-        Interval::of(&differences)
+        Ok(Interval::of(&differences))
     }
 
     /// How a side is called.
@@ -138,25 +174,36 @@ impl Rounds {
 
     /// The median of a side alone, nanoseconds an operation.
     pub(crate) fn alone(&self, side: usize) -> f64 {
-        crate::numbers::median(self.ns[side].iter().copied())
+        let slices = self.taken[side].iter();
+        median(slices.filter_map(|taken| taken.ns(Figure::Operation)))
+    }
+
+    /// The programs of a side with how often each ran in an operation of the load.
+    pub(crate) fn programs(&self, side: usize) -> BTreeMap<&str, f64> {
+        let mut runs: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut operations = 0;
+        for taken in &self.taken[side] {
+            operations += taken.slice.operations;
+            for (program, its) in &taken.runs {
+                *runs.entry(program).or_default() += its.count;
+            }
+        }
+        let often = |(program, runs)| (program, runs as f64 / operations as f64);
+        runs.into_iter().map(often).collect()
     }
 }
 
-fn one(slice: Duration, load: &mut Exchange, side: &mut dyn Side, figure: Figure) -> Result<f64> {
-    let (operations, ns) = match figure {
-        Figure::Operation => {
-            let slice = load.run(slice)?;
-            (slice.operations, slice.cpu_ns)
-        }
-        Figure::Run(program) => {
-            let before = side.runs(program)?;
-            load.run(slice)?;
-            let after = side.runs(program)?;
-            (after.count - before.count, after.ns - before.ns)
-        }
-    };
-    ensure!(operations > 0, "nothing ran in a slice of the load");
-    Ok(ns as f64 / operations as f64)
+fn one(slice: Duration, load: &mut Exchange, side: &mut dyn Side) -> Result<Taken> {
+    let before = side.runs()?;
+    let slice = load.run(slice)?;
+    let mut runs = side.runs()?;
+    for (program, runs) in &mut runs {
+        let before = before.get(program).copied().unwrap_or_default();
+        runs.count -= before.count;
+        runs.ns -= before.ns;
+    }
+    ensure!(slice.operations > 0, "nothing ran in a slice of the load");
+    Ok(Taken { slice, runs })
 }
 
 /// Each side comes first as often as any other, and after each other one about as often.
@@ -171,23 +218,55 @@ fn order(round: usize, sides: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rounds, order};
+    use std::collections::BTreeMap;
+
+    use super::{Figure, Rounds, Runs, Slice, Taken, order};
+
+    fn taken(ns: u64, runs: &[(&str, u64, u64)]) -> Taken {
+        let runs = runs.iter().map(|&(program, count, ns)| {
+            let runs = Runs { count, ns };
+            (program.to_owned(), runs)
+        });
+        Taken {
+            slice: Slice { operations: 1, ns },
+            runs: runs.collect(),
+        }
+    }
+
+    fn rounds(sides: [Vec<Taken>; 2]) -> Rounds {
+        Rounds {
+            labels: vec![String::new(); 2],
+            taken: sides.into(),
+        }
+    }
 
     #[test]
     fn what_the_place_in_a_round_takes_is_in_no_difference() {
         let ns = |side: usize| {
             let of = |round| {
                 let place = order(round, 2).iter().position(|&s| s == side);
-                f64::from(50 * place.unwrap_or_default() as u32 + 10 * side as u32)
+                let ns = 50 * place.unwrap_or_default() + 10 * side;
+                taken(ns as u64, &[])
             };
             (0..40).map(of).collect()
         };
-        let rounds = Rounds {
-            labels: vec![String::new(); 2],
-            ns: vec![ns(0), ns(1)],
-        };
-        let found = rounds.difference(1, 0);
+        let found = rounds([ns(0), ns(1)])
+            .difference(1, 0, Figure::Operation)
+            .unwrap();
         assert_eq!((found.low, found.median, found.high), (10.0, 10.0, 10.0));
+    }
+
+    #[test]
+    fn a_program_is_compared_with_the_only_one_of_the_other_side() {
+        let floor = vec![taken(1, &[("floor", 4, 40)]); 2];
+        let two = [("often", 4, 100), ("seldom", 1, 500)];
+        let never = [("often", 4, 100), ("seldom", 0, 0)];
+        let rounds = rounds([floor, vec![taken(1, &two), taken(1, &never)]]);
+        let of = |program| rounds.difference(1, 0, Figure::Run(program));
+        assert!((of("often").unwrap().median - 15.0).abs() < f64::EPSILON);
+        assert!(of("seldom").is_err());
+        let often: BTreeMap<_, _> = [("often", 4.0), ("seldom", 0.5)].into();
+        assert_eq!(rounds.programs(1), often);
     }
 
     #[test]

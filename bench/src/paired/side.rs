@@ -1,12 +1,13 @@
 //! What a load runs beside, begun and ended for each slice.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
 
 use agent_common::sched::PreemptionPair;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use aya::maps::HashMap;
 use aya::programs::BtfTracePoint;
 use aya::programs::tp_btf::BtfTracePointLink;
@@ -16,9 +17,8 @@ use sessionscope::kernel::object::TaskStore;
 use sessionscope::kernel::preflight::{Cgroup2Mount, CgroupLayout, find_cgroup2};
 use sessionscope::kernel::{Kernel, Options};
 
-use crate::cost::condition::{Condition, Peer};
 use crate::cost::inside::Running;
-use crate::cost::peers;
+use crate::cost::peers::{self, Peer};
 use crate::cost::programs::Runs;
 
 /// The types of the running kernel.
@@ -37,10 +37,9 @@ pub(crate) trait Side {
     fn begin(&mut self) -> Result<()>;
     /// From here on it does not.
     fn end(&mut self) -> Result<()>;
-    /// What the kernel's statistics say, while these are on, of one of its programs; of the only one, if it has no
-    /// more.
-    fn runs(&mut self, program: &str) -> Result<Runs> {
-        bail!("{} has no program `{program}`", self.label())
+    /// What the kernel's statistics, while these are on, say of its programs.
+    fn runs(&mut self) -> Result<BTreeMap<String, Runs>> {
+        Ok(BTreeMap::new())
     }
 }
 
@@ -158,18 +157,13 @@ impl Side for Programs {
         };
         format!("the agent, {store}{whose}")
     }
-    fn runs(&mut self, program: &str) -> Result<Runs> {
-        let statuses = self.kernel.statuses();
-        let status = statuses.iter().find(|status| status.name == program);
-        let status = status.with_context(|| format!("the agent has no program `{program}`"))?;
-        let (runs, seconds) = status.runs.zip(status.seconds).with_context(|| {
-            let reason = status.reason.as_deref().unwrap_or("no statistics");
-            format!("`{program}` does not run: {reason}")
-        })?;
-        Ok(Runs {
-            count: runs,
-            ns: (seconds * 1e9).round() as u64,
-        })
+    fn runs(&mut self) -> Result<BTreeMap<String, Runs>> {
+        let runs = self.kernel.statuses().into_iter().filter_map(|status| {
+            let (count, seconds) = status.runs.zip(status.seconds)?;
+            let ns = (seconds * 1e9).round() as u64;
+            Some((status.name.to_owned(), Runs { count, ns }))
+        });
+        Ok(runs.collect())
     }
     fn begin(&mut self) -> Result<()> {
         Ok(self.kernel.attach()?)
@@ -224,12 +218,13 @@ impl Side for Floor {
             _ => "a program that takes a known time".into(),
         }
     }
-    fn runs(&mut self, _: &str) -> Result<Runs> {
+    fn runs(&mut self) -> Result<BTreeMap<String, Runs>> {
         let info = program(&mut self.ebpf, self.name)?.info()?;
-        Ok(Runs {
+        let runs = Runs {
             count: info.run_count(),
             ns: u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX),
-        })
+        };
+        Ok([(self.name.to_owned(), runs)].into())
     }
     fn begin(&mut self) -> Result<()> {
         let program = program(&mut self.ebpf, self.name)?;
@@ -279,7 +274,7 @@ impl<'a> Tracer<'a> {
 
 impl Side for Tracer<'_> {
     fn label(&self) -> String {
-        Condition::Peer(self.peer).label().into()
+        self.peer.label().into()
     }
     fn begin(&mut self) -> Result<()> {
         self.running = Some(peers::start(self.peer, self.interrupted)?);

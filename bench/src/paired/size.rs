@@ -14,7 +14,7 @@ use sessionscope::kernel::object::TaskStore;
 use sessionscope::kernel::programs::PROGRAMS;
 
 use super::side::Programs;
-use crate::cost::measuring::Bench;
+use crate::cost::measuring;
 use crate::cost::programs::{held, named};
 use crate::machine::Machine;
 use crate::numbers::grouped;
@@ -44,7 +44,7 @@ pub(crate) struct Measurements {
 }
 
 /// Loads the programs with either store and asks the kernel.
-pub(crate) fn measure(bench: &Bench<'_>) -> Result<Measurements> {
+pub(crate) fn measure() -> Result<Measurements> {
     let mut sizes: BTreeMap<String, BTreeMap<String, Size>> = BTreeMap::new();
     for store in [TaskStore::PidArray, TaskStore::TaskStorage] {
         for (program, size) in sizes_with(store)? {
@@ -54,7 +54,7 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Measurements> {
     }
     Ok(Measurements {
         machine: Machine::read()?,
-        command: bench.command("size", &[]),
+        command: measuring::command("size", &[]),
         sizes,
     })
 }
@@ -82,7 +82,7 @@ fn sizes_with(store: TaskStore) -> Result<BTreeMap<String, Size>> {
     Ok(sizes)
 }
 
-impl crate::cost::measuring::Measurements for Measurements {
+impl measuring::Measurements for Measurements {
     const NAME: &'static str = "size";
 
     fn summary(&self) -> Value {
