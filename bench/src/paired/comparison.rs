@@ -49,8 +49,9 @@ pub(crate) struct Wanted {
 }
 
 const SESSION: &str = "compared";
-/// A tracer takes half a second to start, so there are fewer rounds with one.
+/// A tracer takes half a second to start, so there are fewer rounds with one, but as many as an interval wants.
 const TRACER_SHARE: usize = 6;
+const FEWEST_ROUNDS: usize = 12;
 /// A program that runs less often in an operation is not in the table.
 const SELDOM: f64 = 0.01;
 
@@ -185,7 +186,7 @@ impl Beside<'_> {
     fn add_peer<S: Subject>(&mut self, peer: Peer, measured: &mut Measurements<S>) -> Result<()> {
         let mut tracer = Tracer::new(peer, self.bench.interrupted);
         let plan = Plan {
-            rounds: (self.plan.rounds / TRACER_SHARE).max(2),
+            rounds: (self.plan.rounds / TRACER_SHARE).max(FEWEST_ROUNDS),
             ..self.plan
         };
         let sides: &mut [&mut dyn Side] = &mut [&mut Nothing, &mut tracer];
@@ -228,13 +229,13 @@ impl Beside<'_> {
                 if often < SELDOM {
                     continue;
                 }
-                // What did not run in one of the slices is seldom, too.
+                // What did not run in each slice is seldom, too.
                 let Ok(above) = rounds.difference(side, 0, Figure::Run(program)) else {
                     continue;
                 };
                 let is_of = |wanted: &&Wanted| {
                     let its = wanted.load == self.kind && wanted.program == program;
-                    its && wanted.store == store && in_session
+                    its && wanted.store == store && (in_session || self.kind.waits())
                 };
                 let run = Run {
                     load: self.kind,
@@ -272,14 +273,15 @@ impl<S: Subject> measuring::Measurements for Measurements<S> {
                 ],
                 &self.added.iter().map(Added::cells).collect::<Vec<_>>(),
             ),
-            "What runs of the programs take, by the kernel's statistics:".to_owned(),
+            "What runs of the programs take that ran in every slice, by the kernel's statistics:"
+                .to_owned(),
             table(
                 &[
                     "load",
                     "beside it",
                     "program",
                     "runs an operation",
-                    "ns a run above an empty program, and its 95 % interval",
+                    "ns a run above an empty program on switches, and its 95 % interval",
                     "wanted",
                 ],
                 &self.runs.iter().map(Run::cells).collect::<Vec<_>>(),

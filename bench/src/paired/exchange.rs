@@ -36,7 +36,7 @@ const BETWEEN_LOOKS: u64 = 16;
 pub(crate) struct Slice {
     /// How often it was done.
     pub(crate) operations: u64,
-    /// What that took: time on a CPU, in which waiting for others is not; by the clock, where it waits for a drive.
+    /// What that took: time on a CPU, in which waiting for others is not; by the clock for loads that wait for a drive.
     pub(crate) ns: u64,
 }
 

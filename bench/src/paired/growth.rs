@@ -32,8 +32,8 @@ const SESSIONS: [&str; 2] = ["one", "other"];
 const SECOND: Duration = Duration::from_secs(1);
 /// A walk over many threads comes every fourteen seconds: each such window has about as many as any other.
 const WALKS: Duration = Duration::from_secs(15);
-/// A reading of many connections takes 50 ms, and comes with the first sample three seconds after the last one: with
-/// every fourth sample, now and then with the third. Each such window has as many as any other.
+/// A reading of many connections takes 50 ms, and comes with the first sample three seconds after the last one, which
+/// is every fourth, now and then the third: such a window has three, or four.
 const READINGS: Duration = Duration::from_secs(12);
 /// What an interval is made from at least.
 const FEWEST_WINDOWS: u32 = 6;
@@ -49,7 +49,7 @@ const PAIRS: u32 = 16_384;
 /// The options of `bench growth`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Seconds of each row.
+    /// Seconds of each row at least; of some as many windows as make an interval take longer.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(5..))]
     seconds: u32,
 }
@@ -206,16 +206,18 @@ impl Stage<'_> {
             connections.push((server, clients));
         }
         let (without, beside) = self.empty_cgroups(READINGS, &counter)?;
-        let alone_on_average = Interval::of_mean(&alone);
-        let more: Vec<f64> = beside
-            .iter()
-            .map(|added| added - alone_on_average.median)
+        let of_one = alone.len() / beside.len();
+        let mean = |some: &[f64]| some.iter().sum::<f64>() / some.len() as f64;
+        let more: Vec<f64> = alone
+            .chunks_exact(of_one)
+            .zip(&beside)
+            .map(|(alone, beside)| beside - mean(alone))
             .collect();
         Ok(vec![
             Row::of_cpu(
                 "what two empty cgroups a second add".into(),
                 Wanted::Unsaid,
-                alone_on_average,
+                Interval::of_mean(&alone),
             ),
             Row::of_cpu(
                 format!("{CONNECTIONS} idle connections"),

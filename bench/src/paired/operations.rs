@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
@@ -196,28 +197,37 @@ fn listener() -> Result<(TcpListener, u16)> {
     Ok((listener, port))
 }
 
+/// Messages that may be on their way: so few that what a slice sends is received in the slice.
+const ON_THE_WAY: u64 = 4;
+
 fn streams(count: usize) -> Result<Around> {
     let (listener, port) = listener()?;
-    let mut senders = Vec::new();
+    let (mut senders, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..count {
         let sender = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
         senders.push(sender.context("cannot connect over loopback")?);
         let (mut receiver, _) = listener.accept()?;
+        let (has_received, received) = sync_channel(ON_THE_WAY as usize);
+        answers.push(received);
         thread::spawn(move || {
             let mut message = vec![0u8; MESSAGE];
-            while receiver.read(&mut message).is_ok_and(|bytes| bytes > 0) {}
+            while receiver.read_exact(&mut message).is_ok() && has_received.send(()).is_ok() {}
         });
     }
     let message = vec![0u8; MESSAGE];
-    let mut next = 0;
+    let mut number = 0;
     Ok(Box::new(move || {
-        next = (next + 1) % senders.len();
+        let next = (number % senders.len() as u64) as usize;
+        if number / senders.len() as u64 >= ON_THE_WAY {
+            answers[next].recv().context("a receiver has ended")?;
+        }
+        number += 1;
         Ok(senders[next].write_all(&message)?)
     }))
 }
 
 /// Connections to one address: a closed one keeps its pair of ports for a minute, and there are 28,000 to choose from.
-const OF_AN_ADDRESS: u32 = 16_384;
+const OF_AN_ADDRESS: u32 = 8_192;
 
 fn connections() -> Result<Around> {
     let (listener, port) = listener()?;
@@ -242,7 +252,11 @@ fn connections() -> Result<Around> {
         let mut stream = TcpStream::connect(SocketAddr::from((address, port)))
             .with_context(|| format!("cannot connect to {address}"))?;
         stream.write_all(&[0])?;
-        Ok(stream.read_exact(&mut [0])?)
+        // To its end, so that it is always the server that closes first and waits a minute with the pair of ports.
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer)?;
+        ensure!(read == 1, "{read} bytes came back and not one");
+        Ok(())
     }))
 }
 
@@ -336,9 +350,10 @@ mod tests {
 
     #[test]
     fn every_kind_is_done() {
-        for kind in Kind::value_variants() {
+        // Not each file system that tests are run on can be written past its cache.
+        for kind in Kind::value_variants().iter().filter(|kind| !kind.waits()) {
             let mut around = kind.around().unwrap();
-            for _ in 0..3 {
+            for _ in 0..300 {
                 around().unwrap_or_else(|error| panic!("{kind:?}: {error:#}"));
             }
         }

@@ -21,8 +21,8 @@ use crate::numbers::median;
 /// How many slices, and how long, as they are typed.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Slices {
-    /// Rounds of slices; each side has one slice in each.
-    #[arg(long, default_value_t = ROUNDS, value_parser = clap::value_parser!(u32).range(6..))]
+    /// Rounds of slices; each side has one slice in each, and two rounds of reversed order make one difference.
+    #[arg(long, default_value_t = ROUNDS, value_parser = clap::value_parser!(u32).range(12..))]
     slices: u32,
     /// Length of a slice, in milliseconds.
     #[arg(long, default_value_t = SLICE_MS, value_parser = clap::value_parser!(u64).range(10..))]
@@ -163,7 +163,7 @@ impl Rounds {
         let differences =
             differences.with_context(|| format!("{figure:?}: nothing of it in a slice"))?;
         let mean = |both: &[f64]| both.iter().sum::<f64>() / both.len() as f64;
-        let differences: Vec<f64> = differences.chunks(ORDERS).map(mean).collect();
+        let differences: Vec<f64> = differences.chunks_exact(ORDERS).map(mean).collect();
         Ok(Interval::of(&differences))
     }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use agent_common::sched::PreemptionPair;
 use anyhow::{Context, Result};
@@ -20,12 +21,15 @@ use sessionscope::kernel::{Kernel, Options};
 use crate::cost::inside::Running;
 use crate::cost::peers::{self, Peer};
 use crate::cost::programs::Runs;
+use crate::interrupt::pause;
 
 /// The types of the running kernel.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 const MOUNTS: &str = "/proc/self/mounts";
 /// Slots of the agent's maps, as its default configuration has them.
 const SLOTS: u32 = 321;
+/// What a tracer takes to put loaded programs on their hooks.
+const ATTACHING: Duration = Duration::from_millis(100);
 /// The slot of the session that the load is in.
 const SESSION: u32 = 1;
 
@@ -278,7 +282,8 @@ impl Side for Tracer<'_> {
     }
     fn begin(&mut self) -> Result<()> {
         self.running = Some(peers::start(self.peer, self.interrupted)?);
-        Ok(())
+        // Its programs are loaded; to put them on their hooks takes a moment more.
+        pause(ATTACHING, self.interrupted)
     }
     fn end(&mut self) -> Result<()> {
         self.running = None;

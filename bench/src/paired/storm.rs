@@ -15,6 +15,7 @@ use super::operations::Kind;
 use crate::cost::beside::start_agent;
 use crate::cost::measuring::{self, Bench};
 use crate::cost::sessions::{NAMESPACE, PARENT};
+use crate::interrupt::Interrupted;
 use crate::machine::{Machine, process_cpu_time};
 use crate::numbers::{grouped, verdict};
 use crate::waiting::wait_until;
@@ -73,6 +74,9 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Measurements> {
         Ok(count(&mut agent, EXITS, &failed)? >= processes)
     });
     if let Err(error) = complete {
+        if error.is::<Interrupted>() {
+            return Err(error);
+        }
         eprintln!("{error:#}");
     }
     let lost = agent.metrics()?.sum(LOST, &[]);
