@@ -7,13 +7,14 @@
 #![expect(unsafe_code, reason = "the driver has an interface in C")]
 
 mod buffer;
+mod events;
+mod meaning;
 
 use std::{
     cell::{Cell, RefCell},
     collections::HashSet,
     ffi::{OsStr, c_uint},
     mem,
-    ptr::null_mut,
 };
 
 use nvml_wrapper::{
@@ -21,12 +22,16 @@ use nvml_wrapper::{
     error::{NvmlError, nvml_sym, nvml_try},
 };
 use nvml_wrapper_sys::bindings::{
-    NvmlLib, nvmlDevice_t, nvmlEncoderSessionInfo_t, nvmlEventData_t, nvmlEventSet_t,
-    nvmlFBCSessionInfo_t, nvmlMemory_t, nvmlMemory_v2_t, nvmlProcessInfo_v2_t,
-    nvmlProcessUtilizationSample_t, nvmlReturn_t,
+    NvmlLib, nvmlDevice_t, nvmlEncoderSessionInfo_t, nvmlFBCSessionInfo_t, nvmlMemory_t,
+    nvmlMemory_v2_t, nvmlProcessInfo_v2_t, nvmlProcessUtilizationSample_t, nvmlReturn_t,
 };
 
 use self::buffer::Buffer;
+use self::meaning::Meaning;
+pub(super) use self::{
+    events::XidEvents,
+    meaning::{Failure, SILENT, device_reason, reason},
+};
 use super::{
     calls::CallLog,
     model::{Codec, Context, Memory, Stream},
@@ -45,20 +50,6 @@ const INSUFFICIENT_SIZE: nvmlReturn_t = 7;
 /// `NVML_VALUE_NOT_AVAILABLE` of 64 and of 32 bits (nvml.h).
 const NOT_AVAILABLE: u64 = u64::MAX;
 const NO_INSTANCE: u32 = u32::MAX;
-/// `nvmlEventTypeXidCriticalError` (nvml.h).
-const XID_EVENT: u64 = 8;
-
-/// Why a call has no answer, where that is more than the absence of one reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// The device answers nothing any more, until the driver is initialised again.
-    Device(&'static str),
-    /// The driver does not, and every handle is void.
-    Driver(&'static str),
-}
-
-/// Why a device is down that says of everything that it does not know, or nothing in time.
-pub(super) const SILENT: &str = "the device answers nothing";
 
 /// A reading; `None` where there is none.
 pub(super) type Answer<T> = Result<Option<T>, Failure>;
@@ -468,146 +459,6 @@ impl ContextList {
     }
 }
 
-/// Xid errors of devices, as the driver's events.
-pub(super) struct XidEvents<'d> {
-    driver: &'d Driver<'d>,
-    set: nvmlEventSet_t,
-    devices: Vec<(nvmlDevice_t, u32)>,
-}
-
-impl<'d> XidEvents<'d> {
-    /// Registers the devices that have such events, with their positions.
-    pub(super) fn register<'h>(
-        driver: &'d Driver<'d>,
-        devices: impl Iterator<Item = (&'h Handle<'d>, u32)>,
-    ) -> Result<Self, NvmlError>
-    where
-        'd: 'h,
-    {
-        let library = driver.nvml.lib();
-        let create = nvml_sym(library.nvmlEventSetCreate.as_ref())?;
-        let mut set: nvmlEventSet_t = null_mut();
-        let created = driver.log.record("nvmlEventSetCreate", || {
-            // SAFETY: the function writes one handle.
-            unsafe { create(&raw mut set) }
-        });
-        nvml_try(created)?;
-        let mut events = Self {
-            driver,
-            set,
-            devices: Vec::new(),
-        };
-        for (handle, index) in devices {
-            let registered = handle.ask("nvmlDeviceRegisterEvents", |_| {
-                let register = nvml_sym(library.nvmlDeviceRegisterEvents.as_ref())?;
-                // SAFETY: device and set are of this library.
-                nvml_try(unsafe { register(handle.raw(), XID_EVENT, set) })
-            });
-            if let Ok(Some(())) = registered {
-                events.devices.push((handle.raw(), index));
-            }
-        }
-        Ok(events)
-    }
-
-    /// The next event that is there already: position of the device, and number of the error.
-    pub(super) fn next(&self) -> Option<(u32, u32)> {
-        // Without a device the call would return at once anyway, with an error.
-        if self.devices.is_empty() {
-            return None;
-        }
-        let wait = self.driver.nvml.lib().nvmlEventSetWait_v2.as_ref().ok()?;
-        let mut event: nvmlEventData_t = zeroed();
-        let returned = self.driver.log.record("nvmlEventSetWait_v2", || {
-            // SAFETY: the set is of this library; the function writes one structure.
-            unsafe { wait(self.set, &raw mut event, 0) }
-        });
-        if returned != SUCCESS || event.eventType != XID_EVENT {
-            return None;
-        }
-        let of = |(raw, _): &&(nvmlDevice_t, u32)| *raw == event.device;
-        let (_, index) = self.devices.iter().find(of)?;
-        Some((*index, event.eventData as u32))
-    }
-}
-
-impl Drop for XidEvents<'_> {
-    fn drop(&mut self) {
-        if let Ok(free) = &self.driver.nvml.lib().nvmlEventSetFree {
-            // SAFETY: the set was made by this library and is not used again.
-            let _freed = unsafe { free(self.set) };
-        }
-    }
-}
-
-/// What an error is to the sampler.
-enum Meaning {
-    /// The device, or this driver, does not have it.
-    Unsupported,
-    /// There is nothing to tell.
-    Nothing,
-    /// No answer this time; the name is for the metric.
-    NoAnswer(&'static str),
-    /// The same, and a device that has no other answer is down.
-    Silence(&'static str),
-    /// More is lost than this answer.
-    Fails(Failure, &'static str),
-}
-
-impl Meaning {
-    fn of(error: &NvmlError) -> Self {
-        use Failure::{Device, Driver};
-        match error {
-            NvmlError::NotSupported
-            | NvmlError::FailedToLoadSymbol(_)
-            | NvmlError::FunctionNotFound => Self::Unsupported,
-            NvmlError::NotFound | NvmlError::NoData => Self::Nothing,
-            NvmlError::GpuLost => Self::Fails(Device("the device is lost"), "gpu_is_lost"),
-            NvmlError::ResetRequired => {
-                Self::Fails(Device("the device needs a reset"), "reset_required")
-            }
-            NvmlError::Uninitialized | NvmlError::DriverNotLoaded => {
-                Self::Fails(Driver("the driver was unloaded"), "uninitialized")
-            }
-            NvmlError::LibRmVersionMismatch => Self::Fails(
-                Driver("library and driver are of different versions"),
-                "lib_rm_version_mismatch",
-            ),
-            NvmlError::NoPermission => Self::NoAnswer("no_permission"),
-            NvmlError::InvalidArg => Self::NoAnswer("invalid_argument"),
-            NvmlError::InsufficientSize(_) => Self::NoAnswer("insufficient_size"),
-            NvmlError::Timeout => Self::Silence("timeout"),
-            NvmlError::Unknown => Self::Silence("unknown"),
-            _ => Self::NoAnswer("other"),
-        }
-    }
-}
-
-/// What the driver means for the whole node when it cannot be initialised.
-pub(super) fn reason(error: &NvmlError) -> &'static str {
-    match error {
-        NvmlError::DriverNotLoaded => "the NVIDIA driver is not loaded",
-        NvmlError::LibRmVersionMismatch => "library and driver are of different versions",
-        NvmlError::NoPermission => "no permission to use the NVIDIA driver",
-        NvmlError::GpuLost => "a device is lost",
-        NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound => {
-            "libnvidia-ml.so.1 cannot be loaded"
-        }
-        NvmlError::FailedToLoadSymbol(_) => "the library is not libnvidia-ml.so.1",
-        _ => "the NVIDIA driver cannot be initialised",
-    }
-}
-
-/// What it means for a device that cannot be opened.
-pub(super) fn device_reason(error: &NvmlError) -> &'static str {
-    match Meaning::of(error) {
-        Meaning::Fails(Failure::Device(reason) | Failure::Driver(reason), _) => reason,
-        Meaning::NoAnswer("no_permission") => "no permission to use the device",
-        Meaning::Silence(_) => SILENT,
-        _ => "the device cannot be opened",
-    }
-}
-
 /// Whether entries of version 3 of the process lists have 24 bytes. Drivers from 535.43.02 to 535.86, of CUDA
 /// 12.2.0, hand out 32, with the protected memory behind the rest (`nvmlProcessInfo_t` of the nvml.h of
 /// nvidia-nvml-dev 12.2.81; 12.1.105 and 12.2.140 have 24). Those drivers brought the first function, and their
@@ -626,27 +477,4 @@ fn number(call: impl FnOnce(*mut c_uint) -> nvmlReturn_t) -> Result<u32, NvmlErr
     let mut value = 0;
     nvml_try(call(&raw mut value))?;
     Ok(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_device_that_does_not_know_or_takes_too_long_is_silent_and_one_that_refuses_is_not() {
-        for (error, is_silence) in [
-            (NvmlError::Unknown, true),
-            (NvmlError::Timeout, true),
-            (NvmlError::NoPermission, false),
-            (NvmlError::NotSupported, false),
-            (NvmlError::GpuLost, false),
-        ] {
-            let meaning = Meaning::of(&error);
-            assert_eq!(
-                matches!(meaning, Meaning::Silence(_)),
-                is_silence,
-                "{error:?}"
-            );
-        }
-    }
 }
