@@ -20,8 +20,8 @@ pub mod clock;
 pub mod config;
 pub mod discover;
 pub mod error;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gpu;
 pub mod kernel;
 pub mod limits;

@@ -168,5 +168,15 @@ fn started(pid: i32) -> Option<SystemTime> {
     clock::wall_of_boot((since_boot * 1e9) as u64)
 }
 
+/// What a file of libvirt's says is a reason of one line, or in proportion.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn must_hold(text: &str) {
+    let is = |made: &dyn std::fmt::Debug| crate::fuzz::in_proportion(&made, text.len());
+    match Domain::parse(text) {
+        Ok(domain) => assert!(is(&domain), "{domain:?}"),
+        Err(reason) => assert!(!reason.contains('\n') && is(&reason), "{reason}"),
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,8 @@
 
 mod builtin;
 mod ground;
+#[cfg(any(test, fuzzing))]
+mod properties;
 mod template;
 mod text;
 
@@ -23,6 +25,8 @@ use regex::bytes::{Captures, Regex, RegexBuilder};
 use super::platform::{Key, Named, Source};
 pub use builtin::{BUILTIN, Builtin, Example, builtin_markdown};
 pub use ground::{Ground, Standing};
+#[cfg(any(test, fuzzing))]
+pub(crate) use properties::{must_hold_of_path, must_hold_of_rule};
 use template::{Captured, Template};
 pub use text::{LONGEST, digest, label, printable};
 

@@ -26,14 +26,14 @@ pub mod programs;
 pub mod ring;
 mod syscall;
 mod threads;
-mod xid;
+pub(crate) mod xid;
 
 use std::{
     fs,
     io::{ErrorKind, Read},
     os::fd::AsFd,
     path::PathBuf,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use agent_common::{
@@ -116,6 +116,8 @@ pub struct Kernel {
     /// It has been raised, and that has been said.
     pid_max_raised: bool,
     slots: u32,
+    /// When the maps were made.
+    loaded: SystemTime,
     /// When each slot was cleared last, nanoseconds since boot.
     cleared_ns: Vec<u64>,
     generation: u32,
@@ -219,6 +221,7 @@ impl Kernel {
         if store == TaskStore::PidArray {
             loader.map_max_entries(TASK_STATES, pid_max);
         }
+        let loaded = SystemTime::now();
         let mut ebpf = loader.load(&object).map_err(|e| refused(e.to_string()))?;
 
         let statistics = if options.statistics {
@@ -243,6 +246,7 @@ impl Kernel {
             pid_max,
             pid_max_raised: false,
             slots: options.slots,
+            loaded,
             cleared_ns: vec![0; options.slots as usize],
             generation: 0,
             enrolled: None,
@@ -464,6 +468,11 @@ impl Kernel {
                 "kernel.pid_max has been raised: threads with higher pids are not measured; restart the agent"
             );
         }
+    }
+
+    /// When all counts were 0.
+    pub fn loaded(&self) -> SystemTime {
+        self.loaded
     }
 
     /// CPUs of the node that are online, as of the start.

@@ -167,6 +167,30 @@ pub(super) fn record<T: Pod>(bytes: &[u8]) -> Option<T> {
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
+/// A record is an event with short texts, or none.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn must_hold(record: &[u8]) {
+    use agent_common::event::{COMM_BYTES, NAME_BYTES, XID_MESSAGE_BYTES, XID_PCI_BYTES};
+
+    let event = decode(record);
+    // As long as three bytes in the place of each that is not UTF-8.
+    let fits = |text: &str, bytes: usize| text.len() <= 3 * bytes;
+    let is_short = match &event {
+        Some(Event::CgroupMade { name, .. }) => name.len() <= NAME_BYTES,
+        Some(Event::ProcessFailed { command, .. }) => fits(command, COMM_BYTES),
+        Some(Event::GpuXid { pci, message, .. }) => {
+            fits(pci, XID_PCI_BYTES) && fits(message, XID_MESSAGE_BYTES)
+        }
+        Some(Event::CgroupRemoved { .. } | Event::ProcessMoved) | None => true,
+    };
+    assert!(is_short, "{event:?}");
+    // What follows a record is not part of it.
+    if event.is_some() {
+        let longer = [record, b"more"].concat();
+        assert_eq!(decode(&longer), event);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use agent_common::event::{COMM_BYTES, NAME_BYTES, XID_MESSAGE_BYTES, XID_PCI_BYTES};
@@ -287,23 +311,7 @@ mod tests {
         fn whatever_is_in_the_ring_is_an_event_with_short_texts_or_none(
             record in bytes_like(&samples().each_ref().map(Vec::as_slice))
         ) {
-            let event = decode(&record);
-            // As long as three bytes in the place of each that is not UTF-8.
-            let fits = |text: &str, bytes: usize| text.len() <= 3 * bytes;
-            let is_short = match &event {
-                Some(Event::CgroupMade { name, .. }) => name.len() <= NAME_BYTES,
-                Some(Event::ProcessFailed { command, .. }) => fits(command, COMM_BYTES),
-                Some(Event::GpuXid { pci, message, .. }) => {
-                    fits(pci, XID_PCI_BYTES) && fits(message, XID_MESSAGE_BYTES)
-                }
-                Some(Event::CgroupRemoved { .. } | Event::ProcessMoved) | None => true,
-            };
-            prop_assert!(is_short, "{event:?}");
-            // What follows a record is not part of it.
-            if event.is_some() {
-                let longer = [&record[..], b"more"].concat();
-                prop_assert_eq!(decode(&longer), event);
-            }
+            must_hold(&record);
         }
     }
 }

@@ -106,6 +106,16 @@ fn offset(format: &str, name: &str, is_string: bool) -> Option<u32> {
     })
 }
 
+/// A format has its fields or lacks one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn must_hold(format: &str) {
+    let lacking = ["dev", "error_code", "msg"].map(|name| format!("no field {name} that"));
+    if let Err(reason) = fields(format) {
+        let is_said = lacking.iter().any(|field| reason.starts_with(field));
+        assert!(is_said, "{reason}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -146,10 +156,7 @@ mod tests {
 
         #[test]
         fn whatever_a_format_file_says_has_its_fields_or_lacks_one(format in text_like(&[FORMAT])) {
-            let lacking = ["dev", "error_code", "msg"].map(|name| format!("no field {name} that"));
-            if let Err(reason) = fields(&format) {
-                prop_assert!(lacking.iter().any(|field| reason.starts_with(field)), "{reason}");
-            }
+            must_hold(&format);
         }
     }
 }

@@ -23,7 +23,7 @@ mod health;
 mod hosts;
 pub mod listener;
 mod metrics;
-mod negotiate;
+pub(crate) mod negotiate;
 mod places;
 mod rendering;
 mod sessions;

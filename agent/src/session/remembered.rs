@@ -99,7 +99,11 @@ impl Remembered {
             let reason = "it is longer than 32 MiB, which the agent never writes; remove it";
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
-        serde_json::from_slice(&text).map(Some).map_err(Into::into)
+        Ok(Some(Self::parse(&text)?))
+    }
+
+    fn parse(text: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(text)
     }
 
     /// Puts the file in place in one step, so that an end in the middle leaves the old one.
@@ -215,6 +219,19 @@ impl StateFile {
     }
 }
 
+/// What a file says is an error or in proportion.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn must_hold(bytes: &[u8]) {
+    if let Ok(Remembered { sessions, .. }) = Remembered::parse(bytes) {
+        let all = sessions.iter();
+        let all: Vec<_> = all
+            .map(|entry| (entry.facts(), entry.started_ns()))
+            .collect();
+        let is = crate::fuzz::in_proportion(&(&all, &sessions), bytes.len());
+        assert!(is, "{all:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -223,7 +240,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::fuzz::{self, bytes_like, in_proportion};
+    use crate::fuzz::{self, bytes_like};
 
     fn one() -> Remembered {
         let entry = Entry {
@@ -353,15 +370,7 @@ mod tests {
         fn whatever_the_file_says_is_an_error_or_in_proportion(
             bytes in bytes_like(&[&serde_json::to_vec(&one()).unwrap()])
         ) {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("sessions.json");
-            fs::write(&path, &bytes).unwrap();
-            if let Ok(before) = Remembered::read(&path) {
-                let sessions = before.unwrap().sessions;
-                let all = sessions.iter().map(|entry| (entry.facts(), entry.started_ns()));
-                let all: Vec<_> = all.collect();
-                prop_assert!(in_proportion(&(&all, &sessions), bytes.len()), "{all:?}");
-            }
+            must_hold(&bytes);
         }
     }
 }

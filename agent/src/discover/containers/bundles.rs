@@ -265,5 +265,16 @@ impl Dialect {
     }
 }
 
+/// What a bundle says is an error or in proportion.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn must_hold(text: &str) {
+    let id = "0".repeat(64);
+    if let Ok(config) = serde_json::from_str::<Config>(text) {
+        let facts = config.facts(&id, SystemTime::UNIX_EPOCH);
+        let is = crate::fuzz::in_proportion(&facts, text.len());
+        assert!(is, "{facts:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@
 //! To follow the events keeps a Podman that systemd starts by its socket from ending when it is idle.
 
 mod api;
-mod container;
+pub(crate) mod container;
 mod events;
 mod heard;
 

@@ -10,8 +10,8 @@
 //!
 //! Containers of pods are the pods', and nothing is said of them here.
 
-mod bundles;
-mod docker;
+pub(crate) mod bundles;
+pub(crate) mod docker;
 mod names;
 
 use std::{collections::BTreeMap, time::SystemTime};

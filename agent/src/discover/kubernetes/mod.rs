@@ -4,7 +4,7 @@
 //! which are sessions. Asked for are `list` and `watch` of pods, nothing else.
 
 mod connect;
-mod pod;
+pub(crate) mod pod;
 mod watch;
 
 pub use connect::absent;

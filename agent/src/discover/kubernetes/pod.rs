@@ -305,5 +305,16 @@ fn short_image(image: &str) -> &str {
     last.split(':').next().unwrap_or(last)
 }
 
+/// What an API server says of a pod is an error or in proportion.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn must_hold(text: &str) {
+    let settings = crate::config::Config::default().kubernetes;
+    if let Ok(pod) = serde_json::from_str::<Pod>(text) {
+        let said = [facts(&pod, &settings), facts_of_deleted(&pod, &settings)];
+        let is = crate::fuzz::in_proportion(&said, text.len());
+        assert!(is, "{said:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests;

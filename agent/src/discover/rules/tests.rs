@@ -1,11 +1,9 @@
 //! Tests of the rules of a configuration; those of the built-in ones are in `builtin`.
 
-use std::sync::LazyLock;
-
 use proptest::{prelude::*, sample::select};
 
 use super::*;
-use crate::fuzz::{self, bytes_like, in_proportion, text_like};
+use crate::fuzz::{self, bytes_like, text_like};
 
 fn rule(name: &str, pattern: &str) -> RuleDefinition {
     RuleDefinition {
@@ -184,21 +182,6 @@ fn captures_are_decoded_as_a_rule_says() {
 }
 
 /// Whatever a session is called, its labels are short, and it has a name.
-fn is_in_bounds(judgement: &Judgement<'_>) -> bool {
-    let Verdict::Session(identity) = &judgement.verdict else {
-        return true;
-    };
-    let told = [&identity.session, &identity.namespace, &identity.template];
-    let joined = [
-        &identity.runtime,
-        &identity.pod,
-        &identity.container,
-        &identity.machine,
-    ];
-    let mut texts = told.into_iter().chain(joined.into_iter().flatten());
-    texts.all(|text| text.chars().count() <= LONGEST) && !identity.session.is_empty()
-}
-
 fn paths() -> impl Strategy<Value = Vec<u8>> {
     let examples = BUILTIN.iter().flat_map(|rule| rule.examples);
     let paths: Vec<&[u8]> = examples.map(|example| example.path.as_bytes()).collect();
@@ -214,10 +197,7 @@ proptest! {
 
     #[test]
     fn whatever_a_cgroup_is_called_it_is_judged_in_bounds(path in paths(), standing in standings()) {
-        static RULES: LazyLock<Rules> = LazyLock::new(|| Rules::new(&[], true));
-        let judgement = RULES.judge(&path, || standing);
-        prop_assert!(is_in_bounds(&judgement), "{judgement:?}");
-        prop_assert_eq!(judgement.rule.is_none(), judgement.verdict == Verdict::NotASession);
+        properties::must_hold_as(&path, standing);
     }
 
     #[test]
@@ -227,22 +207,6 @@ proptest! {
         decode in select(vec![None, Some("systemd"), Some("pod-uid")]),
         path in paths(),
     ) {
-        let read = pattern.len() + session.len();
-        let definition = RuleDefinition {
-            session: Some(session),
-            decode: decode.map(str::to_owned),
-            ..rule("strange", &pattern)
-        };
-        match Rule::compile(definition) {
-            Ok(rule) => {
-                let rules = Rules::new(&[rule], false);
-                let judgement = rules.judge(&path, || Standing::Platform);
-                prop_assert!(is_in_bounds(&judgement), "{judgement:?}");
-            }
-            Err(error) => {
-                prop_assert!(!error.to_string().contains('\n'), "{error}");
-                prop_assert!(in_proportion(&error, read), "{error}");
-            }
-        }
+        must_hold_of_rule(&pattern, &session, decode, &path);
     }
 }

@@ -255,5 +255,24 @@ impl Container {
     }
 }
 
+/// What an engine answers is an error or in proportion.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn must_hold(answer: &[u8], code: Option<i64>) {
+    let Ok(container) = serde_json::from_slice::<Container>(answer) else {
+        return;
+    };
+    for engine in [Engine::Docker, Engine::Podman] {
+        for code in [None, code] {
+            let heard = Heard {
+                code,
+                ..Heard::default()
+            };
+            let facts = container.facts(engine, heard);
+            let is = crate::fuzz::in_proportion(&facts, answer.len());
+            assert!(is, "{facts:?}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
