@@ -515,6 +515,7 @@ impl Agent {
             programs: self.kernel.statuses(),
             gpu,
             agent: AgentView {
+                started: self.kernel.loaded(),
                 kernel_release: self.kernel_release.clone(),
                 task_store: self.kernel.store(),
                 max_sessions: self.config.sessions.max_sessions,

@@ -78,6 +78,10 @@ pub struct SessionView {
     pub phase_since: Option<SystemTime>,
     /// When it began.
     pub started: Option<SystemTime>,
+    /// When the agent adopted it: what the agent counts of it was 0 then.
+    pub adopted: SystemTime,
+    /// When its cgroups were made, if the agent saw that: what the kernel accounts for them was 0 then.
+    pub made: Option<SystemTime>,
     /// When it ended.
     pub ended: Option<SystemTime>,
     /// How it ended; `None` while that is not decided.
@@ -108,6 +112,8 @@ impl SessionView {
                 .filter(|_| session.is_live())
                 .and_then(clock::wall_of_boot),
             started: session.began_ns().and_then(clock::wall_of_boot),
+            adopted: session.adopted,
+            made: session.made,
             ended: session
                 .ended
                 .and_then(|at| SystemTime::now().checked_sub(at.elapsed())),
@@ -125,6 +131,8 @@ impl SessionView {
 /// What the agent knows of itself.
 #[derive(Clone, Debug)]
 pub struct AgentView {
+    /// When it started: what it counts of itself and of the node was 0 then.
+    pub started: SystemTime,
     /// Release of the running kernel.
     pub kernel_release: String,
     /// Where the per-thread state is kept.

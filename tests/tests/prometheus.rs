@@ -4,7 +4,10 @@
 //! native ones beside them. The quantiles of both are compared with each other and with those that the
 //! agent itself reports.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use integration_tests::{
     accounts::Accounts,
@@ -123,33 +126,92 @@ fn debians_prometheus_computes_the_quantiles_that_the_agent_reports() {
     scraped.assert_no_scrape_failed();
 }
 
+/// A newer Prometheus with flags and lines of the scrape job for native histograms and, if wanted, for the zeros that
+/// it puts where a series began; `None` where it cannot be had, which is said.
+fn newer_one(zeros: bool) -> Option<(PathBuf, Vec<&'static str>, String)> {
+    let binary = match newer::binary() {
+        Ok(binary) => binary,
+        Err(reason) => {
+            capability::skip(&format!("no newer Prometheus: {reason:#}"));
+            return None;
+        }
+    };
+    let version = newer::version(&binary);
+    assert!(version >= (3, 0), "{version:?}");
+    let mut job =
+        "  scrape_protocols: [PrometheusProto, OpenMetricsText1.0.0, PrometheusText0.0.4]\n\
+         \x20 always_scrape_classic_histograms: true\n"
+            .to_owned();
+    let mut flags = Vec::new();
+    // Since 3.8 a line of the scrape job; before it a feature of the whole server.
+    if version >= (3, 8) {
+        job.push_str("  scrape_native_histograms: true\n");
+    } else {
+        flags.push("--enable-feature=native-histograms");
+    }
+    if zeros {
+        flags.push("--enable-feature=created-timestamp-zero-ingestion");
+    }
+    Some((binary, flags, job))
+}
+
+#[test]
+fn a_newer_prometheus_sees_what_the_first_value_of_a_series_has_grown_by() {
+    if !capability::kernel() {
+        return;
+    }
+    let Some((binary, flags, job)) = newer_one(true) else {
+        return;
+    };
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let prometheus = Prometheus::start(&binary, &flags, &job, agent.address());
+    prometheus.wait_for("up", 1.0);
+    // Scrapes in which neither the sessions nor their template are there.
+    prometheus.wait_for("count_over_time(up[1m]) >= bool 3", 1.0);
+    let cgroups = ["first", "second", "third"].map(|name| tree.child(name));
+    agent.wait_for(&["first", "second", "third"]);
+    let [first, ..] = &cgroups;
+    let _idle = cgroups
+        .each_ref()
+        .map(|cgroup| Workload::start(WORKLOAD, cgroup, &["idle"]));
+    let forks = 100;
+    let storm = ["storm", "--forks", &forks.to_string()];
+    Workload::start(WORKLOAD, first, &storm).run();
+    agent.fresh_metrics();
+    let exits = "vdi_session_process_exits_total{session=\"first\"}";
+    prometheus.wait_for(&format!("sum({exits}) >= bool {forks}"), 1.0);
+    let value = |expression: &str| {
+        let value = prometheus.value(expression);
+        value.unwrap_or_else(|| panic!("{expression} has no result"))
+    };
+    let grown = |series: &str| value(&format!("sum(increase({series}[1m]))"));
+    // What Prometheus makes of the ends of the window may add a half, and takes nothing away.
+    let seen = grown(exits);
+    assert!(seen >= f64::from(forks), "{seen} exits of {forks}");
+    // Three sessions that started for the first time in their template.
+    let milestone = "{template=\"child\",milestone=\"first_process\"}";
+    let started = grown(&format!("vdi_session_startup_seconds_count{milestone}"));
+    assert!(started >= 3.0, "{started} starts of 3");
+    for series in [
+        format!("vdi_session_startup_seconds_bucket{milestone}"),
+        format!("vdi_session_startup_seconds{milestone}"),
+    ] {
+        let p95 = value(&format!(
+            "histogram_quantile(0.95, sum by (le) (rate({series}[1m])))"
+        ));
+        assert!(p95 > 0.0 && p95 < 60.0, "{series}: {p95}");
+    }
+    assert_eq!(prometheus.last_error(), "");
+}
+
 #[test]
 fn a_newer_prometheus_computes_the_same_from_native_histograms() {
     if !capability::kernel() {
         return;
     }
-    let binary = match newer::binary() {
-        Ok(binary) => binary,
-        Err(reason) => {
-            capability::skip(&format!("no newer Prometheus: {reason:#}"));
-            return;
-        }
-    };
-    let version = newer::version(&binary);
-    assert!(version >= (3, 0), "{version:?}");
-    // Since 3.8 a line of the scrape job; before it a feature of the whole server.
-    let native = "  scrape_protocols: [PrometheusProto, OpenMetricsText1.0.0, PrometheusText0.0.4]\n\
-                  \x20 always_scrape_classic_histograms: true\n";
-    let (flags, job) = if version >= (3, 8) {
-        (
-            vec![],
-            format!("{native}  scrape_native_histograms: true\n"),
-        )
-    } else {
-        (
-            vec!["--enable-feature=native-histograms"],
-            native.to_owned(),
-        )
+    let Some((binary, flags, job)) = newer_one(false) else {
+        return;
     };
     let scraped = scraped(&binary, &flags, &job);
     let native = format!("{WAIT}{{session=\"desk\"}}");

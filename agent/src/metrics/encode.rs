@@ -12,6 +12,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::SystemTime,
 };
 
 use agent_common::histogram::{Histogram, MIN_OCTAVE, PER_OCTAVE, native_index};
@@ -19,16 +20,23 @@ use prometheus_client::{
     collector::Collector,
     encoding::{
         DescriptorEncoder, MetricEncoder, NativeHistogram, NativeHistogramBuckets, NoLabelSet,
-        prometheus_protobuf, text,
+        prometheus_protobuf::{
+            self,
+            prometheus_data_model::{LabelPair, MetricFamily},
+        },
+        text,
     },
     metrics::MetricType,
     registry::{Registry, Unit as ClientUnit},
 };
+use prost::Message;
+use prost_types::Timestamp;
 
 use super::{
     budget::{Cut, Size},
     catalog::families,
-    family::{Dropped, Family, Kind, Out, Samples, State, Unit},
+    created::Created,
+    family::{Dropped, Family, Kind, Out, Samples, Since, State, Unit},
     node::Node,
     process::OwnProcess,
 };
@@ -73,27 +81,38 @@ pub struct Request {
     pub max_series: u64,
 }
 
-/// Writes an exposition. What its budget leaves out is added to `dropped`, which is in it: added and read in one, so
-/// that no exposition tells of less than one that was written before.
-pub fn encode(request: &Request, dropped: &Mutex<Dropped>) -> Result<Vec<u8>, String> {
-    let lock = || dropped.lock().unwrap_or_else(PoisonError::into_inner);
+/// What expositions have told so far, which those to come must go on from.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Series that the budget has left out.
+    dropped: Mutex<Dropped>,
+    /// When series were 0.
+    created: Mutex<Created>,
+}
+
+/// Writes an exposition. What its budget leaves out is added to what has been left out before, which is in it: added
+/// and read in one, so that no exposition tells of less than one that was written before.
+pub fn encode(request: &Request, told: &Told) -> Result<Vec<u8>, String> {
+    let lock = || told.dropped.lock().unwrap_or_else(PoisonError::into_inner);
     let so_far = lock().clone();
-    let (body, series) = Exposition::write(request, so_far, Cut::default())?;
+    let (body, series) = Exposition::write(request, so_far, None, told)?;
     if series <= request.max_series {
         return Ok(body);
     }
     // Rare enough to be written twice.
     let sizes = sizes(request);
     // What is left out is told by a series for each family.
-    let told = sizes.iter().filter(|size| !size.of_sessions.is_empty());
-    let most = request.max_series.saturating_sub(told.count() as u64);
+    let with_a_series = sizes.iter().filter(|size| !size.of_sessions.is_empty());
+    let most = request
+        .max_series
+        .saturating_sub(with_a_series.count() as u64);
     let cut = Cut::choose(&request.snapshot, &sizes, most);
     let so_far = {
         let mut so_far = lock();
         cut.count(&sizes, &mut so_far);
         so_far.clone()
     };
-    Exposition::write(request, so_far, cut).map(|(body, _)| body)
+    Exposition::write(request, so_far, Some(cut), told).map(|(body, _)| body)
 }
 
 /// How many series each family has.
@@ -140,6 +159,9 @@ fn sizes(request: &Request) -> Vec<Size> {
         .map(size)
         .collect()
 }
+
+/// Labels of a session's series that come first: session, namespace, template.
+const SCOPE: usize = 3;
 
 /// Only counts.
 struct Counted {
@@ -208,6 +230,8 @@ struct Exposition {
     cut: Cut,
     /// Series written.
     series: Arc<AtomicU64>,
+    /// From when on each sample counts, by family, in the order in which they are written.
+    since: Arc<Mutex<Vec<Vec<Option<SystemTime>>>>>,
 }
 
 impl fmt::Debug for Exposition {
@@ -219,6 +243,7 @@ impl fmt::Debug for Exposition {
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut series = 0;
+        let mut since = Vec::new();
         for family in families().filter(|f| f.exists_in(&self.request.snapshot)) {
             let samples = self.samples(family, series);
             // A family without samples is absent, comments and all.
@@ -239,7 +264,9 @@ impl Collector for Exposition {
             for sample in &samples {
                 series += sample.write(&mut metric, family.kind, self.request.classic)?;
             }
+            since.push(samples.iter().map(|sample| sample.since).collect());
         }
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
         self.series.store(series, Ordering::Relaxed);
         Ok(())
     }
@@ -247,19 +274,42 @@ impl Collector for Exposition {
 
 impl Exposition {
     /// The text or the bytes, and the number of series in it.
-    fn write(request: &Request, dropped: Dropped, cut: Cut) -> Result<(Vec<u8>, u64), String> {
+    fn write(
+        request: &Request,
+        dropped: Dropped,
+        cut: Option<Cut>,
+        told: &Told,
+    ) -> Result<(Vec<u8>, u64), String> {
+        let whole = cut.is_none();
         let series = Arc::new(AtomicU64::new(0));
+        let since = Arc::new(Mutex::new(Vec::new()));
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Self {
             request: request.clone(),
             process: OwnProcess::read(),
             node: Node::read(),
             dropped,
-            cut,
+            cut: cut.unwrap_or_default(),
             series: Arc::clone(&series),
+            since: Arc::clone(&since),
         }));
         let body = if request.format == Format::Protobuf {
-            prometheus_protobuf::encode_to_vec(&registry).map_err(|e| e.to_string())?
+            let families = prometheus_protobuf::encode(&registry).map_err(|e| e.to_string())?;
+            let since = since.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut created = told.created.lock().unwrap_or_else(PoisonError::into_inner);
+            if whole {
+                let body = delimited(families, &since, |family, labels, since| {
+                    created.of(hashed(scope(labels)), (family, hashed(labels)), since)
+                });
+                let taken = SystemTime::now().checked_sub(request.snapshot.taken.elapsed());
+                created.made(taken.unwrap_or(SystemTime::UNIX_EPOCH));
+                body
+            } else {
+                delimited(families, &since, |family, labels, since| {
+                    let told = created.told(hashed(scope(labels)), (family, hashed(labels)));
+                    told.unwrap_or(since)
+                })
+            }
         } else {
             let mut open_metrics = String::new();
             text::encode(&mut open_metrics, &registry).map_err(|e| e.to_string())?;
@@ -272,13 +322,16 @@ impl Exposition {
     }
 
     fn samples(&self, family: &Family, series: u64) -> Vec<Sample<'_>> {
+        let snapshot = &self.request.snapshot;
+        let since = family.since();
         let mut out = Collected {
             scope: Vec::new(),
+            since: (since == Since::Start).then_some(snapshot.agent.started),
             samples: Vec::new(),
         };
         match family.samples {
             Samples::PerSession(read) | Samples::Occasional(read) => {
-                for (position, session) in self.request.snapshot.sessions.iter().enumerate() {
+                for (position, session) in snapshot.sessions.iter().enumerate() {
                     if self.cut.leaves_out(family, position) {
                         continue;
                     }
@@ -288,12 +341,17 @@ impl Exposition {
                         ("namespace", &identity.namespace),
                         ("template", &identity.template),
                     ];
+                    out.since = match since {
+                        Since::Adoption => Some(session.adopted),
+                        Since::Making => session.made,
+                        Since::Start | Since::NotTold => None,
+                    };
                     read(session, &mut out);
                 }
             }
             Samples::Node(read) => read(
                 &State {
-                    snapshot: &self.request.snapshot,
+                    snapshot,
                     process: self.process.as_ref(),
                     node: self.node.as_ref(),
                     scrapes: &self.request.scrapes,
@@ -305,6 +363,43 @@ impl Exposition {
         }
         out.samples
     }
+}
+
+/// Protobuf, each family after its length. prometheus-client has no place for when a counter was 0, so that is entered
+/// here: a Prometheus that ingests it knows what the first value of a series has grown by.
+fn delimited(
+    mut families: Vec<MetricFamily>,
+    since: &[Vec<Option<SystemTime>>],
+    mut zero: impl FnMut(&str, &[LabelPair], SystemTime) -> SystemTime,
+) -> Vec<u8> {
+    debug_assert_eq!(families.len(), since.len());
+    let mut body = Vec::new();
+    for (family, since) in families.iter_mut().zip(since) {
+        debug_assert_eq!(family.metric.len(), since.len());
+        for (metric, since) in family.metric.iter_mut().zip(since) {
+            let at = since.map(|since| zero(&family.name, &metric.label, since));
+            let at = at.map(Timestamp::from);
+            if let Some(counter) = &mut metric.counter {
+                counter.start_timestamp = at;
+            } else if let Some(histogram) = &mut metric.histogram {
+                histogram.start_timestamp = at;
+            }
+        }
+        // A vector has room for everything.
+        let _infallible = family.encode_length_delimited(&mut body);
+    }
+    body
+}
+
+/// The labels that tell a session from others; none of the node.
+fn scope(labels: &[LabelPair]) -> &[LabelPair] {
+    let is_session = labels.first().is_some_and(|first| first.name == "session");
+    &labels[..if is_session { SCOPE } else { 0 }]
+}
+
+fn hashed(labels: &[LabelPair]) -> Vec<(&str, &str)> {
+    let pairs = labels.iter();
+    pairs.map(|pair| (&*pair.name, &*pair.value)).collect()
 }
 
 fn client_unit(unit: Unit) -> Option<ClientUnit> {
@@ -323,6 +418,7 @@ fn client_unit(unit: Unit) -> Option<ClientUnit> {
 
 struct Collected<'a> {
     scope: Vec<(&'a str, &'a str)>,
+    since: Option<SystemTime>,
     samples: Vec<Sample<'a>>,
 }
 
@@ -330,6 +426,8 @@ struct Sample<'a> {
     scope: Vec<(&'a str, &'a str)>,
     labels: Vec<(String, String)>,
     value: Value,
+    /// When it was 0.
+    since: Option<SystemTime>,
 }
 
 enum Value {
@@ -349,6 +447,7 @@ impl Collected<'_> {
             scope: self.scope.clone(),
             labels,
             value,
+            since: self.since,
         });
     }
 }

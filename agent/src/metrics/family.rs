@@ -176,12 +176,29 @@ pub enum Source {
     Program(&'static str),
     /// The files of the session's cgroup.
     CgroupFiles,
-    /// The GPU driver's library.
+    /// The GPU driver's library, and what the agent makes of its answers.
     Nvml,
+    /// A counter of the GPU driver's own, which has counted before the agent came.
+    NvmlCounter,
+    /// A file of `/proc`: what it counts the kernel has counted before the agent came.
+    Proc,
     /// The registry.
     Registry,
     /// The agent itself.
     Agent,
+}
+
+/// Since when the counts of a family are complete: at that moment they were 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Since the agent started.
+    Start,
+    /// Since the agent adopted the session.
+    Adoption,
+    /// Since the session's cgroups were made, where the agent saw that.
+    Making,
+    /// Nobody says.
+    NotTold,
 }
 
 /// How the samples of a family are read.
@@ -250,7 +267,22 @@ impl Family {
     pub fn exists_in(&self, snapshot: &Snapshot) -> bool {
         match self.source {
             Source::Program(name) => programs::is_up(&snapshot.programs, name),
-            Source::CgroupFiles | Source::Nvml | Source::Registry | Source::Agent => true,
+            Source::CgroupFiles
+            | Source::Nvml
+            | Source::NvmlCounter
+            | Source::Proc
+            | Source::Registry
+            | Source::Agent => true,
+        }
+    }
+
+    /// Since when its counts are complete.
+    pub fn since(&self) -> Since {
+        match (&self.samples, self.source) {
+            (_, Source::NvmlCounter | Source::Proc) => Since::NotTold,
+            (Samples::Node(_), _) => Since::Start,
+            (_, Source::CgroupFiles) => Since::Making,
+            _ => Since::Adoption,
         }
     }
 }

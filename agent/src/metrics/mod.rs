@@ -1,9 +1,10 @@
 //! The metrics: [`catalog`] is the one list of families, [`family`] what a row is made of, [`encode`] the
-//! three exposition formats, [`budget`] how many series there may be, [`reference`] what is generated from the list for people, [`process`] the
+//! three exposition formats, [`created`] when series were 0, [`budget`] how many series there may be, [`reference`] what is generated from the list for people, [`process`] the
 //! agent's own process, [`node`] what the kernel says of the whole node.
 
 pub mod budget;
 pub mod catalog;
+pub mod created;
 pub mod encode;
 pub mod family;
 pub mod node;

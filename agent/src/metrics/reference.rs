@@ -16,7 +16,8 @@ fn source(family: &Family) -> String {
     match family.source {
         Source::Program(name) => format!("kernel program `{name}`"),
         Source::CgroupFiles => "files of the cgroup".to_owned(),
-        Source::Nvml => "the GPU driver (NVML)".to_owned(),
+        Source::Nvml | Source::NvmlCounter => "the GPU driver (NVML)".to_owned(),
+        Source::Proc => "files of `/proc`".to_owned(),
         Source::Registry => "the registry".to_owned(),
         Source::Agent => "the agent".to_owned(),
     }
@@ -50,6 +51,10 @@ pub fn markdown() -> String {
          60 series, or with `metrics.classic_buckets = \"full\"` besides these one at each power of four, 2^-20 s (0.95 µs) \
          to 2^4 s (16 s), for what lasts longer 2^-8 s (3.9 ms) to 2^16 s (18 h). Both are exact: none is \
          made from another by interpolation.\n\n\
+         Over protobuf each counter and histogram has a created timestamp: when it was 0, as far as the agent knows that. \
+         With `--enable-feature=created-timestamp-zero-ingestion` Prometheus stores that 0 and counts what the first value of a \
+         series has grown by, which `rate` does not see otherwise. In OpenMetrics created timestamps are left out, because \
+         Prometheus 2 stores them as series of their own.\n\n\
          UDP has no round-trip time that the kernel knows. Connections are those of all network \
          namespaces. Block I/O is known of cgroups that have the io controller; memory, throttled time and \
          pressure where the kernel has the files.\n\n\

@@ -18,10 +18,7 @@ use super::{
 };
 use crate::{
     config::Metrics,
-    metrics::{
-        encode::{Format, Request, encode},
-        family::Dropped,
-    },
+    metrics::encode::{Format, Request, Told, encode},
     snapshot::Snapshot,
 };
 
@@ -31,8 +28,8 @@ pub(super) struct Expositions {
     settings: Metrics,
     /// How long scrapes took.
     scrapes: Mutex<Histogram>,
-    /// Series that the budget has left out so far.
-    dropped: Mutex<Dropped>,
+    /// What they have told so far.
+    told: Told,
 }
 
 impl Expositions {
@@ -41,7 +38,7 @@ impl Expositions {
         Self {
             settings,
             scrapes: Mutex::default(),
-            dropped: Mutex::default(),
+            told: Told::default(),
         }
     }
 
@@ -55,7 +52,7 @@ impl Expositions {
             classic: self.settings.classic_buckets,
             max_series: self.settings.max_series.into(),
         };
-        encode(&request, &self.dropped)
+        encode(&request, &self.told)
     }
 
     fn took(&self, time: Duration) {

@@ -146,6 +146,10 @@ pub struct Session {
     /// When its first cgroup was made, nanoseconds since boot: lengths must not depend on the time of day, which
     /// may be set.
     pub started_ns: Option<u64>,
+    /// When the agent adopted it. Taken once: what scrapers are told must not move when the time of day is set.
+    pub adopted: SystemTime,
+    /// When its first cgroup was made, if the agent saw all of its cgroups being made that a rule named.
+    pub made: Option<SystemTime>,
     /// When its platform took it on: as the platform says it, and in nanoseconds since boot by the clocks of when
     /// it was first said.
     pub created: Option<(SystemTime, u64)>,

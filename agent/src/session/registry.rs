@@ -398,11 +398,13 @@ impl Registry {
             above.map_or(now_ns, |above| above.since_ns)
         };
         // Who is looked for is looked for among all that the node has.
+        let seen = !root || table.birth(id).is_some();
         let all_are_known = table.nobody_before(id, if root { u64::MAX } else { since_ns });
         self.adopted |= !all_are_known;
         self.recount |= !all_are_known;
         if let Some(session) = self.sessions.get_mut(&serial) {
             session.cgroups.insert(id);
+            session.made = session.made.filter(|_| seen);
             if root {
                 session.roots.insert(id);
             }

@@ -174,7 +174,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::Joules,
         labels: &[GPU],
-        source: Source::Nvml,
+        source: Source::NvmlCounter,
         samples: Node(|state, out| readings(state, out, |r| r.energy)),
     },
     Family {
@@ -247,7 +247,7 @@ pub(super) const FAMILIES: &[Family] = &[
                 "power, thermal, sync_boost, board_limit, low_utilization, reliability, application_clocks, base_clocks",
             ),
         ],
-        source: Source::Nvml,
+        source: Source::NvmlCounter,
         samples: Node(|state, out| listed(state, out, "policy", |r| &r.throttled_seconds)),
     },
     Family {
@@ -256,7 +256,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[GPU, ("kind", "corrected, uncorrected")],
-        source: Source::Nvml,
+        source: Source::NvmlCounter,
         samples: Node(|state, out| {
             for_each(state, |gpu, device| {
                 for (kind, errors) in &device.readings.ecc_errors {
@@ -271,7 +271,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::None,
         labels: &[GPU],
-        source: Source::Nvml,
+        source: Source::NvmlCounter,
         samples: Node(|state, out| readings(state, out, |r| r.pcie_replays.map(|n| n as f64))),
     },
     Family {

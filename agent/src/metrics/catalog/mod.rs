@@ -65,13 +65,13 @@ fn observed(out: &mut dyn Out, labels: &[(&str, &str)], histogram: &Histogram) {
 mod tests {
     use std::collections::{BTreeSet, HashSet};
 
-    use super::families;
+    use super::{Family, families};
     use crate::{
         config::ClassicBuckets,
         kernel::programs::PROGRAMS,
         metrics::family::{
             Kind::{BoundedHistogram, Counter, Gauge, Histogram},
-            Source, Unit,
+            Since, Source, Unit,
         },
     };
 
@@ -114,6 +114,34 @@ mod tests {
             );
             assert!(!family.help.contains(['\n', '\\', '"']), "{}", family.stem);
         }
+    }
+
+    #[test]
+    fn what_others_have_counted_before_the_agent_came_has_no_beginning() {
+        let counts = |f: &&Family| f.kind != Gauge;
+        let of = |since| -> BTreeSet<String> {
+            let all = families().filter(counts).filter(|f| f.since() == since);
+            all.map(Family::sample_name).collect()
+        };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let expected: BTreeSet<String> = names(&[
+            "process_cpu_seconds_total",
+            "vdi_gpu_ecc_errors_total",
+            "vdi_gpu_energy_joules_total",
+            "vdi_gpu_pcie_replays_total",
+            "vdi_gpu_throttled_seconds_total",
+            "vdi_node_cpu_steal_seconds_total",
+        ]);
+        assert_eq!(of(Since::NotTold), expected);
+        let expected: BTreeSet<String> = names(&[
+            "vdi_session_cpu_throttled_seconds_total",
+            "vdi_session_pressure_seconds_total",
+        ]);
+        assert_eq!(of(Since::Making), expected);
+        // Of templates and of the node.
+        assert!(of(Since::Start).contains("vdi_session_ended_total"));
+        assert!(of(Since::Start).contains("vdi_gpu_xid_errors_total"));
+        assert!(of(Since::Adoption).contains("vdi_session_cpu_seconds_total"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub(super) const FAMILIES: &[Family] = &[Family {
     kind: Counter,
     unit: Unit::Seconds,
     labels: &[],
-    source: Source::Agent,
+    source: Source::Proc,
     samples: Node(|state, out| {
         if let Some(seconds) = state.node.map(|node| node.steal_seconds) {
             out.number(&[], seconds);

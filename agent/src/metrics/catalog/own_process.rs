@@ -18,7 +18,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Counter,
         unit: Unit::Seconds,
         labels: &[],
-        source: Source::Agent,
+        source: Source::Proc,
         samples: Node(|state, out| own_process(state, out, |p| Some(p.cpu_seconds))),
     },
     Family {

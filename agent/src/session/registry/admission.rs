@@ -111,6 +111,8 @@ impl Registry {
                 cgroups: HashSet::new(),
                 slot: Some(slot),
                 started_ns,
+                adopted: SystemTime::now(),
+                made: watched.and_then(clock::wall_of_boot),
                 created: None,
                 made_ns: birth.map(|b| b.made_ns),
                 milestones: BTreeMap::new(),
