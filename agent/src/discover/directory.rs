@@ -110,12 +110,8 @@ impl Directory {
 
     /// A source is asked, or is not, for a reason.
     pub fn add(&mut self, source: Source, off: Option<String>) {
-        let peer = Peer {
-            status: off.map_or(Status::Starting, Status::Off),
-            reconciles: Reconciles::default(),
-            listed: false,
-        };
-        self.peers.insert(source, peer);
+        let status = off.map_or(Status::Starting, Status::Off);
+        self.peers.insert(source, Peer::new(status));
     }
 
     /// What was known before a restart, until its platform speaks.
@@ -357,6 +353,15 @@ impl Directory {
 }
 
 impl Peer {
+    /// One that has said nothing.
+    pub fn new(status: Status) -> Self {
+        Self {
+            status,
+            reconciles: Reconciles::default(),
+            listed: false,
+        }
+    }
+
     fn is_asked(&self) -> bool {
         !matches!(self.status, Status::Off(_))
     }

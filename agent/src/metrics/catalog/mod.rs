@@ -63,6 +63,10 @@ fn observed(out: &mut dyn Out, labels: &[(&str, &str)], histogram: &Histogram) {
 
 #[cfg(test)]
 mod tests {
+    mod expected;
+    mod meaning;
+    mod snapshot;
+
     use std::collections::{BTreeSet, HashSet};
 
     use super::{Family, families};
