@@ -90,6 +90,17 @@ pub struct Told {
     created: Mutex<Created>,
 }
 
+#[cfg(test)]
+impl Told {
+    /// After expositions that left these out.
+    pub(super) fn of_dropped(dropped: Dropped) -> Self {
+        Self {
+            dropped: Mutex::new(dropped),
+            ..Self::default()
+        }
+    }
+}
+
 /// Writes an exposition. What its budget leaves out is added to what has been left out before, which is in it: added
 /// and read in one, so that no exposition tells of less than one that was written before.
 pub fn encode(request: &Request, told: &Told) -> Result<Vec<u8>, String> {

@@ -14,6 +14,8 @@ use crate::{
 };
 
 const SOURCE: (&str, &str) = ("source", Platform::VALUES);
+/// Without the hierarchy, which is always there.
+const PLATFORM: (&str, &str) = ("source", "kubernetes, logind, libvirt, containers");
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
@@ -22,7 +24,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Gauge,
         unit: Unit::None,
         labels: &[
-            SOURCE,
+            PLATFORM,
             (
                 "reason",
                 "off, starting, down, absent: it has never answered",

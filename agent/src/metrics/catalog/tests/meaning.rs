@@ -3,14 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use super::{expected::EXPECTED, families, snapshot};
 use crate::{
     config::ClassicBuckets,
     metrics::{
-        encode::{Format, Request, encode},
+        encode::{Format, Request, Told, encode},
         family::{
             Family,
             Kind::{BoundedHistogram, Counter, Gauge, Histogram},
@@ -159,7 +159,7 @@ fn exposition() -> BTreeMap<Series, f64> {
         classic: ClassicBuckets::Full,
         max_series: u64::MAX,
     };
-    let body = encode(&request, &Mutex::new(snapshot::dropped())).unwrap();
+    let body = encode(&request, &Told::of_dropped(snapshot::dropped())).unwrap();
     let text = String::from_utf8(body).unwrap();
     let mut exposition = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {

@@ -142,6 +142,7 @@ fn agent() -> AgentView {
         (key, long_observed(observations))
     };
     AgentView {
+        started: SystemTime::UNIX_EPOCH,
         kernel_release: "6.12.9-arch".to_owned(),
         task_store: TaskStore::PidArray,
         max_sessions: 411,

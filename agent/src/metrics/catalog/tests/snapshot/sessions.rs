@@ -1,6 +1,10 @@
 //! The sessions of the snapshot: one of which everything is known, one of which little is, and one that has ended.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use agent_common::{
     block::{BlockStats, OperationStats},
@@ -41,6 +45,8 @@ fn session(names: [&str; 3], cgroup: &str, phase: Option<Phase>, counts: Counts)
         phase,
         phase_since: None,
         started: None,
+        adopted: SystemTime::UNIX_EPOCH,
+        made: None,
         ended: None,
         end_reason: None,
         idle_for: None,
