@@ -6,66 +6,82 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
-    mem,
-    time::SystemTime,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// The series that there have been, of the sessions that there are and of the node.
+/// The series that there have been, of the sessions that there are and of the node: 16 bytes each, as there are
+/// fifteen thousand.
 #[derive(Debug, Default)]
 pub struct Created {
     hasher: RandomState,
     /// When the last whole exposition was made.
-    last: Option<SystemTime>,
-    /// By a session's labels, and by the series' name and labels: when it was 0.
-    known: HashMap<u64, HashMap<u64, SystemTime>>,
-    /// The same of the exposition that is being made.
-    next: HashMap<u64, HashMap<u64, SystemTime>>,
+    last: Option<Moment>,
+    /// Whole expositions so far.
+    number: u64,
+    /// By the labels of a session.
+    scopes: HashMap<u64, Scope>,
+}
+
+/// Milliseconds since the epoch, which is what Prometheus keeps.
+type Moment = u64;
+
+/// The series of a session, or of the node.
+#[derive(Debug, Default)]
+struct Scope {
+    /// The exposition that it was in last.
+    seen: u64,
+    /// When each was 0, by its name and labels. One that is missing for a while may come back with what it had.
+    zeros: HashMap<u64, Moment>,
 }
 
 impl Created {
     /// When a series of a whole exposition was 0, which at `since` it was at least.
     pub fn of(&mut self, scope: impl Hash, series: impl Hash, since: SystemTime) -> SystemTime {
         let [scope, series] = [self.hasher.hash_one(scope), self.hasher.hash_one(series)];
-        let before = self.known.get(&scope).and_then(|known| known.get(&series));
+        let scope = self.scopes.entry(scope).or_default();
+        scope.seen = self.number;
+        let since = moment(since);
+        let zero = scope.zeros.entry(series);
+        let zero = zero.or_insert(self.last.unwrap_or(since));
         // One of the same name that was before it may have begun earlier.
-        let at = before
-            .copied()
-            .or(self.last)
-            .map_or(since, |at| at.max(since));
-        self.next.entry(scope).or_default().insert(series, at);
-        at
+        *zero = since.max(*zero);
+        time(*zero)
     }
 
-    /// A whole exposition has been made at this moment. Series that are not in it now may come back, with what they
-    /// had; those of sessions that are gone do not.
+    /// A whole exposition has been made at this moment: sessions that were not in it are gone.
     pub fn made(&mut self, at: SystemTime) {
-        let mut next = mem::take(&mut self.next);
-        for (scope, known) in &mut self.known {
-            if let Some(next) = next.get_mut(scope) {
-                for (series, at) in known.drain() {
-                    next.entry(series).or_insert(at);
-                }
-            }
-        }
-        self.known = next;
-        self.last = Some(at);
+        self.scopes.retain(|_, scope| scope.seen == self.number);
+        self.number += 1;
+        self.last = Some(moment(at));
     }
 
-    /// What was told of a series in the last whole exposition.
+    /// What was told of a series before.
     pub fn told(&self, scope: impl Hash, series: impl Hash) -> Option<SystemTime> {
         let [scope, series] = [self.hasher.hash_one(scope), self.hasher.hash_one(series)];
-        self.known.get(&scope)?.get(&series).copied()
+        self.scopes
+            .get(&scope)?
+            .zeros
+            .get(&series)
+            .copied()
+            .map(time)
     }
+}
+
+fn moment(time: SystemTime) -> Moment {
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn time(moment: Moment) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(moment)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn at(second: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(second)
+        UNIX_EPOCH + Duration::from_secs(second)
     }
 
     #[test]
@@ -103,7 +119,7 @@ mod tests {
         created.of("desk", "cpu", at(5));
         created.made(at(10));
         created.made(at(20));
-        assert!(created.known.is_empty());
+        assert!(created.scopes.is_empty());
         // The next of the name begins anew.
         assert_eq!(created.of("desk", "cpu", at(25)), at(25));
     }
