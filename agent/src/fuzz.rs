@@ -5,13 +5,11 @@
 
 #[cfg(test)]
 mod edits;
-mod targets;
 
 use std::fmt::Debug;
 
 #[cfg(test)]
 pub(crate) use edits::{bytes_like, config, text_like};
-pub use targets::run;
 
 /// Whether a value is in proportion to the text that it was made of: a name may be in it some times, and escaped,
 /// and the value has words of its own.

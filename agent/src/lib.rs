@@ -21,7 +21,9 @@ pub mod config;
 pub mod discover;
 pub mod error;
 #[cfg(any(test, fuzzing))]
-pub mod fuzz;
+mod fuzz;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz_targets;
 pub mod gpu;
 pub mod kernel;
 pub mod limits;

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sessionscope::fuzz::run("cgroup_path", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sessionscope::fuzz_targets::run("cgroup_path", bytes));

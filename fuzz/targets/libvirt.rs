@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sessionscope::fuzz::run("libvirt", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sessionscope::fuzz_targets::run("libvirt", bytes));

@@ -1,4 +1,4 @@
-//! The properties by name, each with any bytes.
+//! What cargo-fuzz asks for: the properties by name, each with any bytes.
 
 use std::borrow::Cow;
 
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn every_target_has_a_program_and_takes_anything() {
-        let manifest = include_str!("../../../fuzz/Cargo.toml");
+        let manifest = include_str!("../../fuzz/Cargo.toml");
         let programs: BTreeSet<&str> = manifest
             .split("[[bin]]")
             .skip(1)
