@@ -18,11 +18,16 @@ struct Long {
 enum Work {
     /// A test program with a variable that makes it longer, and its limit.
     Program(&'static str, (&'static str, &'static str), Duration),
+    /// The same of the agent's unit tests with this in their names.
+    Units(&'static str, (&'static str, &'static str), Duration),
     Guests(fn() -> Result<()>),
 }
 
+/// The program with the agent's unit tests.
+const UNITS: &str = "sessionscope.lib";
+
 /// CONTRIBUTING.md says what each is.
-const LONG: [Long; 6] = [
+const LONG: [Long; 7] = [
     Long {
         name: "churn",
         work: Work::Program(
@@ -64,6 +69,14 @@ const LONG: [Long; 6] = [
         ),
     },
     Long {
+        name: "histories",
+        work: Work::Units(
+            "histories",
+            ("PROPTEST_CASES", "100000"),
+            Duration::from_mins(40),
+        ),
+    },
+    Long {
         name: "pressure",
         work: Work::Guests(kernels::run_under_pressure),
     },
@@ -82,9 +95,10 @@ pub(super) fn run(
             names.join(", ")
         )
     })?;
-    let (program, variable, limit) = match long.work {
+    let (program, filter, variable, limit) = match long.work {
         Work::Guests(run) => return run(),
-        Work::Program(program, variable, limit) => (program, variable, limit),
+        Work::Program(program, variable, limit) => (program, None, variable, limit),
+        Work::Units(filter, variable, limit) => (UNITS, Some(filter), variable, limit),
     };
     let (agent, mut programs) = prepare()?;
     programs.retain(|one| one.name == program);
@@ -94,7 +108,7 @@ pub(super) fn run(
     );
     let call = Call {
         agent: &agent,
-        filter: None,
+        filter,
         environment: &[variable],
         limit,
     };
