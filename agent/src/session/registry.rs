@@ -237,7 +237,13 @@ impl Registry {
         let below_ignored = found.parent.is_some_and(|p| self.ignored.contains(&p));
         let verdict = match verdict {
             _ if below_ignored => Verdict::Ignored,
-            Verdict::Held if self.is_root(found.id) => return,
+            Verdict::Held if self.is_root(found.id) => {
+                // What waits is nobody's, also of a session that the cgroup above has become since.
+                if self.waiting.contains(&found.id) {
+                    self.take_out(found.id, found.parent, table);
+                }
+                return;
+            }
             // Until its platform speaks it is a part of the session above.
             Verdict::Held => Verdict::NotASession,
             Verdict::Over(_) if current.is_none() => {

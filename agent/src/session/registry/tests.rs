@@ -288,6 +288,29 @@ fn a_session_over_the_cap_is_counted_once_and_adopted_when_there_is_room() {
 }
 
 #[test]
+fn what_waits_is_nobodys_also_when_the_cgroup_above_becomes_a_session() {
+    let (mut r, mut t) = (registry(1), FakeTable::default());
+    let now = Instant::now();
+    let (other, above, waits) = (
+        found(1, 0, "/s-a"),
+        found(2, 0, "/part"),
+        found(3, 2, "/part/s-c"),
+    );
+    t.parents.insert(3, 2);
+    let session = |name: &str| Verdict::Session(identity(name));
+    r.appear(&other, session("a"), || None, &mut t, now);
+    r.appear(&above, Verdict::NotASession, || None, &mut t, now);
+    r.appear(&waits, session("c"), || None, &mut t, now);
+    r.vanish(1, now);
+    // There is room, and the one above takes it; of the other its platform has yet to speak.
+    r.appear(&above, session("b"), || None, &mut t, now);
+    r.appear(&waits, Verdict::Held, || None, &mut t, now);
+    r.publish(&mut t);
+    assert!(t.slot(2).is_some());
+    assert_eq!(t.slot(3), None);
+}
+
+#[test]
 fn new_rules_move_cgroups_without_a_restart() {
     let (mut r, mut t) = (registry(4), FakeTable::default());
     let now = Instant::now();
