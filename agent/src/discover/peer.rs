@@ -7,8 +7,13 @@ use crate::config::Watch;
 
 /// Between two looks for a program that this node may not have.
 const ABSENT: Duration = Duration::from_mins(1);
-/// The first and the longest wait after a failure; each one is twice as long as the one before.
-const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// The first wait after a failure; each one is twice as long as the one before, up to the peer's longest.
+const FIRST: Duration = Duration::from_millis(500);
+/// The longest for a program of this node, which alone it bothers. An end waits 30 s for what its platform says of
+/// it, which must be asked for in that time even where the platform is restarted again and again.
+const LONGEST_HERE: Duration = Duration::from_secs(4);
+/// The longest for a server that all nodes ask.
+const LONGEST_AFAR: Duration = Duration::from_secs(30);
 
 /// A peer: a program's socket, its folder, its name on a bus.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub(super) struct Peer {
     was_up: bool,
     /// After the next failure.
     wait: Duration,
+    /// The longest of them.
+    longest: Duration,
 }
 
 /// What has been said of whether it answers.
@@ -59,13 +66,23 @@ pub(super) struct Setback {
 }
 
 impl Peer {
-    /// One that has not been asked yet.
-    pub(super) fn new(watch: Watch) -> Self {
+    /// A program of this node that has not been asked yet.
+    pub(super) fn here(watch: Watch) -> Self {
+        Self::new(watch, LONGEST_HERE)
+    }
+
+    /// A server that all nodes ask, and that has not been asked yet.
+    pub(super) fn afar(watch: Watch) -> Self {
+        Self::new(watch, LONGEST_AFAR)
+    }
+
+    fn new(watch: Watch, longest: Duration) -> Self {
         Self {
             watch,
             standing: Standing::Unsaid,
             was_up: false,
-            wait: WAITS.0,
+            wait: FIRST,
+            longest,
         }
     }
 
@@ -83,7 +100,7 @@ impl Peer {
 
     /// It has answered for long enough: the next failure is a first one again.
     pub(super) fn is_steady(&mut self) {
-        self.wait = WAITS.0;
+        self.wait = FIRST;
     }
 
     /// It does not answer: what is to be said of that, once for each reason.
@@ -108,7 +125,7 @@ impl Peer {
         }
         let wait = if expected { ABSENT } else { self.wait };
         if !expected {
-            self.wait = (self.wait * 2).min(WAITS.1);
+            self.wait = (self.wait * 2).min(self.longest);
         }
         Setback { updates, wait }
     }
@@ -134,21 +151,24 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_half_a_minute_and_begin_anew_after_a_steady_time() {
-        let mut peer = Peer::new(Watch::Auto);
-        let mut waits = |times| -> Vec<f64> {
+    fn waits_double_up_to_the_longest_and_begin_anew_after_a_steady_time() {
+        let waits = |peer: &mut Peer, times| -> Vec<f64> {
             let wait = |_| peer.failed(refused(), None).wait.as_secs_f64();
             let waits = (0..times).map(wait).collect();
             peer.is_steady();
             waits
         };
-        assert_eq!(waits(9), [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]);
-        assert_eq!(waits(2), [0.5, 1.0]);
+        let mut here = Peer::here(Watch::Auto);
+        assert_eq!(waits(&mut here, 6), [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]);
+        assert_eq!(waits(&mut here, 2), [0.5, 1.0]);
+        let mut afar = Peer::afar(Watch::Auto);
+        let doubled = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0];
+        assert_eq!(waits(&mut afar, 9), doubled);
     }
 
     #[test]
     fn a_reason_is_said_once_and_each_failure_is_counted() {
-        let mut peer = Peer::new(Watch::Auto);
+        let mut peer = Peer::here(Watch::Auto);
         let took = Some(Duration::from_secs(1));
         let first = peer.failed(refused(), took).updates;
         assert!(is_error(&first[0], ErrorType::Unavailable));
@@ -161,23 +181,23 @@ mod tests {
 
     #[test]
     fn a_program_that_was_never_here_is_no_failure_unless_it_is_wanted() {
-        let mut peer = Peer::new(Watch::Auto);
+        let mut peer = Peer::here(Watch::Auto);
         let took = Some(Duration::ZERO);
         let quiet = peer.failed(absent(), took);
         assert_eq!(quiet.updates, [Update::Down("no socket".to_owned())]);
         assert_eq!(quiet.wait, ABSENT);
-        let wanted = Peer::new(Watch::On).failed(absent(), took);
+        let wanted = Peer::here(Watch::On).failed(absent(), took);
         assert!(is_error(&wanted.updates[0], ErrorType::NotFound));
-        assert_eq!(wanted.wait, WAITS.0);
+        assert_eq!(wanted.wait, FIRST);
         // One that was here is missed.
         peer.up();
         let missed = peer.failed(absent(), took);
-        assert_eq!((missed.updates.len(), missed.wait), (2, WAITS.0));
+        assert_eq!((missed.updates.len(), missed.wait), (2, FIRST));
     }
 
     #[test]
     fn who_asks_to_begin_again_is_there() {
-        let mut peer = Peer::new(Watch::Auto);
+        let mut peer = Peer::here(Watch::Auto);
         peer.up();
         let expired = Failure {
             outcome: Outcome::Requeue,

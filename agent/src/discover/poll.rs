@@ -83,7 +83,7 @@ impl<F: Folder> Poll<F> {
     fn new(folder: F, watch: Watch) -> Self {
         Self {
             folder,
-            peer: Peer::new(watch),
+            peer: Peer::here(watch),
         }
     }
 

@@ -17,7 +17,7 @@ mod heard;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::{Deserialize, de::IgnoredAny};
@@ -30,7 +30,7 @@ use tokio::{
 use self::{
     api::{Api, Engine, Failure, LONGEST, LONGEST_LIST, filters},
     container::Container,
-    events::{Event, Said, pump},
+    events::{Event, Said, instant, past, pump},
     heard::{Asked, Heard},
 };
 use super::names;
@@ -73,7 +73,7 @@ pub(super) async fn run(
         known: BTreeMap::new(),
         removed: VecDeque::new(),
         refused: BTreeSet::new(),
-        peer: Peer::new(watch),
+        peer: Peer::here(watch),
         followed_until: None,
     };
     loop {
@@ -132,8 +132,8 @@ struct Runtime<'a, L> {
     /// Containers whose description makes no sense, of which the log has been told.
     refused: BTreeSet<String>,
     peer: Peer,
-    /// When the last stream of events ended, in seconds since the epoch.
-    followed_until: Option<u64>,
+    /// Up to when the events are known, by the clock; `None` before they have been followed.
+    followed_until: Option<SystemTime>,
 }
 
 /// A container.
@@ -145,6 +145,8 @@ struct Known {
     container: Container,
     /// What that makes of it; `None` for a part of a pod.
     facts: Option<Facts>,
+    /// The last comparison did not have it.
+    is_missing: bool,
 }
 
 /// A member of the list. Its labels, which may be long, are gone before the next is read.
@@ -183,7 +185,7 @@ impl<L: Listener> Runtime<'_, L> {
         let mut compared = false;
         let followed = self.try_follow(&mut compared).await;
         if compared {
-            self.followed_until = Some(seconds_since_epoch());
+            self.followed_until = Some(SystemTime::now());
         }
         match followed {
             Ok(()) | Err(Stop::Closed) => Err(Closed),
@@ -193,10 +195,15 @@ impl<L: Listener> Runtime<'_, L> {
 
     async fn try_follow(&mut self, compared: &mut bool) -> Result<(), Stop> {
         // Events are asked for from here on, so that none is missed between them and the list; and not waited
-        // for, because Podman answers only when there is one. What happened while nobody followed them is told
-        // again: somebody may have stopped a container before the agent asked anew.
-        let since = self.followed_until.unwrap_or_else(seconds_since_epoch);
+        // for, because Podman answers only when there is one.
+        let began = SystemTime::now();
         self.compare(true, compared).await?;
+        let since = self.followed_until.unwrap_or(began);
+        let since = match self.engine {
+            Engine::Docker => instant(since),
+            // It knows seconds. What happened while nobody followed is told again.
+            Engine::Podman => seconds(since).to_string(),
+        };
         let (sender, mut events) = mpsc::channel(QUEUE);
         let mut stream = JoinSet::new();
         stream.spawn(pump(self.api.clone(), since, sender));
@@ -223,8 +230,8 @@ impl<L: Listener> Runtime<'_, L> {
     /// Compares what it has with what is known; `anew` asks also for those that have ended.
     async fn compare(&mut self, anew: bool, compared: &mut bool) -> Result<(), Stop> {
         let began = Instant::now();
-        let listed = match self.list_and_ask(anew).await {
-            Ok(()) => Outcome::Success,
+        let (listed, missed) = match self.list_and_ask(anew).await {
+            Ok(missed) => (Outcome::Success, missed),
             // Who calls tells of the first.
             Err(failure) if !*compared => return Err(failure.into()),
             Err(failure) => {
@@ -246,6 +253,9 @@ impl<L: Listener> Runtime<'_, L> {
                 self.listener.send(up).await?;
             }
         }
+        for update in missed {
+            self.listener.send(update).await?;
+        }
         let facts = self
             .known
             .iter()
@@ -258,7 +268,8 @@ impl<L: Listener> Runtime<'_, L> {
         Ok(self.listener.send(reconciled).await?)
     }
 
-    async fn list_and_ask(&mut self, anew: bool) -> Result<(), Failure> {
+    /// Brings what is known up to date; what is to be told of those that are not there any more.
+    async fn list_and_ask(&mut self, anew: bool) -> Result<Vec<Update>, Failure> {
         let filters = filters(&[("status", &LIST)]);
         let path = format!("/containers/json?filters={filters}");
         let (engine, listed): (Engine, Vec<Member>) = self.api.get(&path, LONGEST_LIST).await?;
@@ -282,17 +293,47 @@ impl<L: Listener> Runtime<'_, L> {
                 Member::Other(_) => self.refuse("of the list", "it has no id"),
             }
         }
-        let gone = |(id, known): (&String, &Known)| {
+        let missing = |(id, known): (&String, &mut Known)| {
             let over = known.facts.as_ref().is_none_or(|facts| facts.end.is_some());
-            (!present.contains(id) && (anew || !over)).then(|| id.clone())
+            let was_missing = std::mem::replace(&mut known.is_missing, !present.contains(id));
+            // Of one that has just ended the events tell first, and more: whether somebody stopped it.
+            let ask = known.is_missing && (anew || !over && was_missing);
+            ask.then(|| id.clone())
         };
-        let gone: Vec<String> = self.known.iter().filter_map(gone).collect();
-        for id in gone {
+        let missing: Vec<String> = self.known.iter_mut().filter_map(missing).collect();
+        for id in missing {
             if self.ask(&id, None, None).await? == Answer::Absent {
                 self.known.remove(&id);
             }
         }
-        Ok(())
+        if anew {
+            self.catch_up().await
+        } else {
+            Ok(Vec::new())
+        }
+    }
+
+    /// Takes what has happened while nobody followed the events, before anything is told of the list: a session of
+    /// which its platform says that it is over is counted at once, and Docker's descriptions do not say that
+    /// somebody stopped the container. Podman's do. Of those that were removed it returns how they ended.
+    async fn catch_up(&mut self) -> Result<Vec<Update>, Failure> {
+        let mut removed = Vec::new();
+        let (Engine::Docker, Some(since)) = (self.engine, self.followed_until) else {
+            return Ok(removed);
+        };
+        let until = SystemTime::now();
+        for event in past(&self.api, &instant(since), &instant(until)).await? {
+            let id = event.id();
+            let before = self.known.get(id).and_then(|known| known.facts.clone());
+            let update = self.apply(&event).await?;
+            if let Some(gone @ Update::Gone(_)) = update {
+                let last =
+                    before.map(|facts| Update::Changed(Key::Container(id.to_owned()), facts));
+                removed.extend(last.into_iter().chain([gone]));
+            }
+        }
+        self.followed_until = Some(until);
+        Ok(removed)
     }
 
     /// Asks for a container. `code` is the status with which it has just ended.
@@ -360,6 +401,7 @@ impl<L: Listener> Runtime<'_, L> {
             heard,
             container,
             facts,
+            is_missing: false,
         };
         self.known.insert(id.to_owned(), known);
     }
@@ -411,11 +453,19 @@ impl<L: Listener> Runtime<'_, L> {
         }
     }
 
-    /// Takes an event.
+    /// Takes an event, and tells what it changes.
     async fn take(&mut self, event: &Event) -> Result<(), Stop> {
+        if let Some(update) = self.apply(event).await? {
+            self.listener.send(update).await?;
+        }
+        Ok(())
+    }
+
+    /// What an event changes.
+    async fn apply(&mut self, event: &Event) -> Result<Option<Update>, Failure> {
         let id = event.id();
         if !names::is_id(id) || self.removed.iter().any(|removed| removed == id) {
-            return Ok(());
+            return Ok(None);
         }
         let before = self.known.get(id).and_then(|known| known.facts.clone());
         let is_new = !self.known.contains_key(id);
@@ -434,11 +484,8 @@ impl<L: Listener> Runtime<'_, L> {
                     self.removed.pop_front();
                 }
                 let known = self.known.remove(id);
-                if known.is_some_and(|known| known.facts.is_some()) {
-                    let gone = Update::Gone(Key::Container(id.to_owned()));
-                    self.listener.send(gone).await?;
-                }
-                return Ok(());
+                let was_told = known.is_some_and(|known| known.facts.is_some());
+                return Ok(was_told.then(|| Update::Gone(Key::Container(id.to_owned()))));
             }
             "kill" => {
                 let asked = Asked::by_signal(event.attribute("signal"));
@@ -457,16 +504,11 @@ impl<L: Listener> Runtime<'_, L> {
             "create" | "pause" | "unpause" | "rename" | "health_status" => {
                 self.ask_after(event, None).await?;
             }
-            _ => return Ok(()),
+            _ => return Ok(None),
         }
-        let now = self.known.get(id).and_then(|known| known.facts.as_ref());
-        if let Some(now) = now
-            && before.as_ref() != Some(now)
-        {
-            let changed = Update::Changed(Key::Container(id.to_owned()), now.clone());
-            self.listener.send(changed).await?;
-        }
-        Ok(())
+        let now = self.known.get(id).and_then(|known| known.facts.clone());
+        let changed = now.filter(|now| before.as_ref() != Some(now));
+        Ok(changed.map(|now| Update::Changed(Key::Container(id.to_owned()), now)))
     }
 
     /// Keeps what an event says, and what follows of it.
@@ -480,8 +522,8 @@ impl<L: Listener> Runtime<'_, L> {
     }
 }
 
-fn seconds_since_epoch() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+fn seconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
 }
 

@@ -46,7 +46,7 @@ impl From<Closed> for End {
 
 /// Runs until nobody listens any more.
 pub async fn run(settings: Kubernetes, sender: Sender) {
-    let mut peer = Peer::new(settings.watch);
+    let mut peer = Peer::afar(settings.watch);
     loop {
         let began = Instant::now();
         let mut listed = false;

@@ -172,7 +172,7 @@ impl Account {
             sender,
             logins: BTreeMap::new(),
             said: BTreeMap::new(),
-            peer: Peer::new(watch),
+            peer: Peer::here(watch),
             began: None,
         }
     }

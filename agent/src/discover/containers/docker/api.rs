@@ -31,7 +31,7 @@ use tokio::{net::UnixStream, time::timeout};
 use crate::discover::{file, platform::ErrorType};
 
 /// How long an answer may take: an engine under load is slow, and one that hangs must not hang the agent.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest description of one container: some tens of kilobytes, unless somebody has put a file into a label.
 pub(super) const LONGEST: usize = 4 << 20;
 /// The longest list: that of a thousand containers has 1 MB. It has all their labels.

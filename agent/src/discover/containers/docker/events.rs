@@ -1,15 +1,15 @@
 //! The stream of what happens to an engine's containers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde::{Deserialize, Deserializer};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     super::names,
-    api::{Api, Failure, LONGEST, filters},
+    api::{Api, Failure, LONGEST, PATIENCE, filters},
 };
 use crate::discover::platform::ErrorType;
 
@@ -115,25 +115,34 @@ struct Events<'a> {
     is_cut: bool,
 }
 
-/// Sends events until there are none, and then why. They begin at a time, in seconds since the epoch.
-pub(super) async fn pump(api: Api, since: u64, sender: mpsc::Sender<Result<Said, Failure>>) {
-    let filters = filters(&[("type", &["container"]), ("event", &EVENTS)]);
-    let path = format!("/events?since={since}&filters={filters}");
-    let end = async {
-        let body = api.stream(&path).await?;
-        let mut events = Events {
-            api: &api,
+impl<'a> Events<'a> {
+    /// Those of a time: what a query has of `since` and `until`.
+    async fn of(api: &'a Api, time: &str) -> Result<Self, Failure> {
+        let filters = filters(&[("type", &["container"]), ("event", &EVENTS)]);
+        let body = api
+            .stream(&format!("/events?{time}&filters={filters}"))
+            .await?;
+        Ok(Self {
+            api,
             body,
             read: Vec::new(),
             seen: 0,
             is_cut: false,
-        };
-        loop {
-            let said = events.next().await?;
+        })
+    }
+}
+
+/// Sends events until there are none, and then why. They begin at a time, in seconds since the epoch.
+pub(super) async fn pump(api: Api, since: String, sender: mpsc::Sender<Result<Said, Failure>>) {
+    let end = async {
+        let mut events = Events::of(&api, &format!("since={since}")).await?;
+        while let Some(said) = events.next().await? {
             if sender.send(Ok(said)).await.is_err() {
-                return Ok::<(), Failure>(());
+                return Ok(());
             }
         }
+        let reason = "the stream of events has ended";
+        Err(api.failure(ErrorType::Unavailable, reason))
     };
     if let Err(failure) = end.await {
         // Nobody may listen any more.
@@ -141,16 +150,44 @@ pub(super) async fn pump(api: Api, since: u64, sender: mpsc::Sender<Result<Said,
     }
 }
 
+/// What has happened between two times, the second of which has passed. Of Docker, which remembers 256 events and
+/// answers at once (`daemon/events/events.go`, `loadBufferedEvents`).
+pub(super) async fn past(api: &Api, since: &str, until: &str) -> Result<Vec<Event>, Failure> {
+    let time = format!("since={since}&until={until}");
+    let whole = async {
+        let mut events = Events::of(api, &time).await?;
+        let mut past = Vec::new();
+        while let Some(said) = events.next().await? {
+            if let Said::Event(event) = said {
+                past.push(event);
+            }
+        }
+        Ok(past)
+    };
+    let late = |_| {
+        let reason = format!("what has happened is not told within {PATIENCE:?}: see if it hangs");
+        Err(api.failure(ErrorType::Timeout, reason))
+    };
+    timeout(PATIENCE, whole).await.unwrap_or_else(late)
+}
+
+/// A time as a query has it: seconds since the epoch, to the nanosecond.
+pub(super) fn instant(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    let since = since.unwrap_or_default();
+    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
+}
+
 impl Events<'_> {
-    /// The next event. They never end by themselves.
-    async fn next(&mut self) -> Result<Said, Failure> {
+    /// The next event; `None` at their end.
+    async fn next(&mut self) -> Result<Option<Said>, Failure> {
         loop {
             while let Some(line) = self.line() {
                 if std::mem::take(&mut self.is_cut) {
-                    return Ok(Said::TooLong);
+                    return Ok(Some(Said::TooLong));
                 }
                 match serde_json::from_slice(&line) {
-                    Ok(event) => return Ok(Said::Event(event)),
+                    Ok(event) => return Ok(Some(Said::Event(event))),
                     // An empty line keeps the connection open. Of anything else the next comparison makes up.
                     Err(error) => tracing::debug!(%error, "an event that makes no sense"),
                 }
@@ -168,10 +205,7 @@ impl Events<'_> {
                     }
                 }
                 Some(Err(error)) => return Err(self.api.broken(&error)),
-                None => {
-                    let reason = "the stream of events has ended";
-                    return Err(self.api.failure(ErrorType::Unavailable, reason));
-                }
+                None => return Ok(None),
             }
         }
     }

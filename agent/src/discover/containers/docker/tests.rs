@@ -33,6 +33,9 @@ struct Script {
     asked: Vec<String>,
     /// By which paths the events were followed.
     streams: Vec<String>,
+    /// Events that were, and by which paths they were asked for.
+    past: Vec<String>,
+    replays: Vec<String>,
 }
 
 struct Engine {
@@ -93,15 +96,18 @@ impl Engine {
     }
 
     fn say(&self, action: &str, id: &str, attributes: &str) {
-        let event = format!(
-            r#"{{"Type":"container","Action":"{action}","Actor":{{"ID":"{id}","Attributes":{{{attributes}}}}}}}"#
-        );
-        self.events.send(event).unwrap();
+        self.events.send(event(action, id, attributes)).unwrap();
     }
 
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.script.lock().unwrap().asked)
     }
+}
+
+fn event(action: &str, id: &str, attributes: &str) -> String {
+    format!(
+        r#"{{"Type":"container","Action":"{action}","Actor":{{"ID":"{id}","Attributes":{{{attributes}}}}}}}"#
+    )
 }
 
 async fn answer(
@@ -113,7 +119,7 @@ async fn answer(
     let length = stream.read(&mut request).await.unwrap();
     let request = String::from_utf8_lossy(&request[..length]);
     let path = request.split(' ').nth(1).unwrap().to_owned();
-    if path.starts_with("/events") {
+    if path.starts_with("/events") && !path.contains("&until=") {
         script.lock().unwrap().streams.push(path);
         let mut events = events.subscribe();
         // As Podman: nothing before the first event.
@@ -148,7 +154,10 @@ async fn answer(
             "Docker/20.10"
         };
         let delay = script.delay;
-        let (status, body) = if path.starts_with("/containers/json") {
+        let (status, body) = if path.starts_with("/events") {
+            script.replays.push(path);
+            (200, script.past.join("\n") + "\n")
+        } else if path.starts_with("/containers/json") {
             if script.refuses_list {
                 (500, refusal("container has already been removed"))
             } else {
@@ -360,32 +369,116 @@ async fn a_container_that_was_never_described_is_what_its_events_say() {
     }
 }
 
+/// Seconds since the epoch, of a query's parameter.
+fn parameter(path: &str, name: &str) -> f64 {
+    let (_, value) = path.split_once(&format!("{name}=")).unwrap();
+    value.split('&').next().unwrap().parse().unwrap()
+}
+
+/// It comes back after a second, and is followed again.
+async fn back(engine: &mut Engine, told: &mut Told) {
+    engine.listen();
+    while told.next().await != Update::Up {}
+}
+
 #[tokio::test]
-async fn what_was_missed_is_heard_when_the_engine_is_back() {
+async fn what_was_missed_is_told_before_the_list_and_followed_on_from_there() {
     let (mut engine, mut told) = followed(false).await;
-    let ended = seconds_since_epoch();
+    engine.say("create", OTHER, "");
+    told.changed().await;
+    let ended = parameter(&format!("now={}", instant(SystemTime::now())), "now");
     engine.stop().await;
-    sleep(Duration::from_secs(2)).await;
+    {
+        let mut script = engine.script.lock().unwrap();
+        script.list = "[]".to_owned();
+        // One has been stopped and is still described, which does not say that somebody stopped it; the other has
+        // been removed.
+        let stopped = DOCKER_RUNNING.replace("\"running\"", "\"exited\"");
+        let stopped = stopped.replace("\"Running\": true", "\"Running\": false");
+        let stopped = stopped.replace("\"ExitCode\": 0", "\"ExitCode\": 7");
+        script.containers.insert(ID, stopped);
+        script.containers.remove(OTHER);
+        script.past = vec![
+            event("rename", ID, r#""name":"desk-ada""#),
+            event("kill", ID, r#""signal":"15""#),
+            event("die", ID, r#""exitCode":"7""#),
+            event("kill", OTHER, r#""signal":"9","name":"desk-bob""#),
+            event("die", OTHER, r#""exitCode":"137","name":"desk-bob""#),
+            event("destroy", OTHER, ""),
+        ];
+    }
+    back(&mut engine, &mut told).await;
+    // At no time has it ended otherwise.
+    assert_eq!(told.changed().await.end, Some(EndReason::Completed));
+    told.gone(OTHER).await;
+    let Update::All(all) = told.next().await else {
+        panic!("all of them")
+    };
+    let ends: Vec<_> = all.values().map(|facts| facts.end).collect();
+    assert_eq!(ends, [Some(EndReason::Completed)]);
+    told.success().await;
+    connected(&engine).await;
+    let script = engine.script.lock().unwrap();
+    let [replay] = &script.replays[..] else {
+        panic!("{:?}", script.replays)
+    };
+    let since = parameter(replay, "since");
+    assert!((ended..ended + 1.0).contains(&since), "{since} {ended}");
+    let until = parameter(&script.streams[1], "since");
+    assert!((parameter(replay, "until") - until).abs() < 1e-6);
+    assert!(until > since);
+}
+
+#[tokio::test]
+async fn podman_tells_again_what_was_missed() {
+    let (mut engine, mut told) = followed(true).await;
+    engine.stop().await;
     {
         let mut script = engine.script.lock().unwrap();
         script.list = "[]".to_owned();
         script.containers.clear();
     }
-    engine.listen();
-    while told.next().await != Update::Up {}
+    back(&mut engine, &mut told).await;
     assert_eq!(told.names().await, Vec::<String>::new());
     told.success().await;
     connected(&engine).await;
-    let streams = engine.script.lock().unwrap().streams.clone();
-    let since = streams[1].split(['=', '&']).nth(1).unwrap();
-    assert!(since.parse::<u64>().unwrap() <= ended + 1, "{streams:?}");
+    {
+        let script = engine.script.lock().unwrap();
+        assert_eq!(script.replays, Vec::<String>::new());
+        let since = parameter(&script.streams[1], "since");
+        assert!(since.fract() == 0.0, "{since}");
+    }
     // It is gone by now.
-    engine.say("kill", ID, r#""signal":"9","name":"desk-ada""#);
+    engine.say("kill", ID, r#""name":"desk-ada""#);
     assert_eq!(told.changed().await.session.unwrap().name, "desk-ada");
-    engine.say("die", ID, r#""exitCode":"137","name":"desk-ada""#);
+    engine.say("died", ID, r#""containerExitCode":"137","name":"desk-ada""#);
     assert_eq!(told.changed().await.end, Some(EndReason::Completed));
-    engine.say("destroy", ID, "");
+    engine.say("remove", ID, "");
     told.gone(ID).await;
+}
+
+#[tokio::test]
+async fn a_comparison_leaves_an_end_to_the_events_once() {
+    let (engine, mut told) = followed(false).await;
+    {
+        let mut script = engine.script.lock().unwrap();
+        script.list = "[]".to_owned();
+        let ended = DOCKER_RUNNING.replace("\"running\"", "\"exited\"");
+        let ended = ended.replace("\"Running\": true", "\"Running\": false");
+        script
+            .containers
+            .insert(ID, ended.replace("\"ExitCode\": 0", "\"ExitCode\": 7"));
+    }
+    let too_long = format!(r#""x":"{}""#, "x".repeat(5 << 20));
+    for end in [None, Some(EndReason::Error)] {
+        engine.say("create", OTHER, &too_long);
+        let Update::All(all) = told.next().await else {
+            panic!("all of them")
+        };
+        let ends: Vec<_> = all.values().map(|facts| facts.end).collect();
+        assert_eq!(ends, [end]);
+        told.success().await;
+    }
 }
 
 #[tokio::test]
