@@ -25,9 +25,14 @@ pub struct Constants {
     pub tracepoints_are_preemptible: u32,
     /// Connections that each session may have in the map, however many the others have.
     pub connections_of_each: u32,
+    /// Number of the system call `sched_yield`.
+    pub sched_yield: u32,
+    /// From the beginning of a kernel stack to the registers of user space, or [`ABSENT`](crate::layout::ABSENT) where
+    /// a helper finds them (`bpf_task_pt_regs`, 5.15).
+    pub regs_in_stack: u32,
 }
 
-const _: () = assert!(size_of::<Constants>() == size_of::<Layout>() + 3 * 4);
+const _: () = assert!(size_of::<Constants>() == size_of::<Layout>() + 5 * 4);
 const _: () = assert!(size_of::<Constants>() / 4 < 1 << 16);
 
 crate::pod!(Constants);

@@ -2,6 +2,25 @@
 
 use crate::histogram::Histogram;
 
+/// Why a thread was taken from its CPU, and so what its next wait for one follows.
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It blocked: the wait begins when it is woken, as that of a new thread does.
+    Wakeup,
+    /// Something else got the CPU.
+    Preemption,
+    /// It gave the CPU up itself (`sched_yield`).
+    Yield,
+    /// A limit of CPU time of its cgroup, or of one above, was used up.
+    Throttle,
+}
+
+impl After {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+}
+
 /// One CPU's share of a session's scheduler figures. Written only by `sched_switch` on that CPU with
 /// the run-queue lock held, and by `settle_running` on it between two switches, so plain additions are exact.
 #[repr(C)]
@@ -13,21 +32,40 @@ pub struct SchedStats {
     pub cpu_ns: u64,
     /// Page faults that waited for I/O, up to each thread's last switch; one always ends in a switch.
     pub major_faults: u64,
-    /// Switches because the thread blocked or yielded by blocking.
+    /// Switches because the thread blocked.
     pub voluntary_switches: u64,
-    /// Switches because the CPU was taken away.
-    pub involuntary_switches: u64,
-    /// Involuntary switches in favour of a thread of the same session.
+    /// The waits of the histogram, nanoseconds, by [`After`].
+    pub waited_ns: [u64; After::COUNT],
+    /// Switches because the thread yielded.
+    pub yields: u64,
+    /// Switches because a CPU limit was used up.
+    pub throttles: u64,
+    /// Switches in favour of a thread of the same session.
     pub preempted_by_self: u64,
-    /// Involuntary switches in favour of a thread of another session.
+    /// Switches in favour of a thread of another session.
     pub preempted_by_session: u64,
-    /// Involuntary switches in favour of something that is not a session.
+    /// Switches in favour of something that is not a session.
     pub preempted_by_system: u64,
 }
 
-const _: () = assert!(size_of::<SchedStats>() == size_of::<Histogram>() + 7 * 8);
+const _: () = assert!(size_of::<SchedStats>() == size_of::<Histogram>() + 12 * 8);
 
 impl SchedStats {
+    /// Switches because the CPU went to somebody else who wanted it.
+    pub fn preemptions(&self) -> u64 {
+        self.preempted_by_self + self.preempted_by_session + self.preempted_by_system
+    }
+
+    /// What the kernel calls involuntary (`nivcsw`): all switches of threads that had not blocked.
+    pub fn involuntary_switches(&self) -> u64 {
+        self.preemptions() + self.yields + self.throttles
+    }
+
+    /// The waits that followed something, nanoseconds.
+    pub fn waited_ns(&self, after: After) -> u64 {
+        self.waited_ns[after as usize]
+    }
+
     /// Adds another CPU's share.
     pub fn add(&mut self, other: &Self) {
         // No `..`: a new field that is not added up here does not compile.
@@ -36,7 +74,9 @@ impl SchedStats {
             cpu_ns,
             major_faults,
             voluntary_switches,
-            involuntary_switches,
+            waited_ns,
+            yields,
+            throttles,
             preempted_by_self,
             preempted_by_session,
             preempted_by_system,
@@ -45,7 +85,11 @@ impl SchedStats {
         self.cpu_ns = self.cpu_ns.wrapping_add(*cpu_ns);
         self.major_faults += major_faults;
         self.voluntary_switches += voluntary_switches;
-        self.involuntary_switches += involuntary_switches;
+        for (sum, share) in self.waited_ns.iter_mut().zip(waited_ns) {
+            *sum += share;
+        }
+        self.yields += yields;
+        self.throttles += throttles;
         self.preempted_by_self += preempted_by_self;
         self.preempted_by_session += preempted_by_session;
         self.preempted_by_system += preempted_by_system;

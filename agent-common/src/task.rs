@@ -27,7 +27,9 @@ pub struct TaskState {
     /// `maj_flt`, its lower half: only differences are taken.
     pub major_faults: u32,
     /// 1 once the thread's exit has been dealt with.
-    pub ended: u32,
+    pub ended: u16,
+    /// What its present or next wait for a CPU follows: an [`After`](crate::sched::After), as a number.
+    pub after: u16,
     /// Session of the cgroup.
     pub slot: Slot,
     /// Generation of the cgroup-to-slot map at which `slot` was looked up.

@@ -146,6 +146,45 @@ impl Task {
         chained(self.0, offset!(task_comm)).unwrap_or_default()
     }
 
+    /// Whether a CPU limit has stopped it. Seen at a switch, which is after the scheduler has taken its run queue out
+    /// of the hierarchy, or since 6.18 the thread out of its run queue (kernel/sched/fair.c, `check_cfs_rq_runtime`,
+    /// `throttle_cfs_rq_work`).
+    #[inline(always)]
+    pub(crate) fn is_throttled(self) -> bool {
+        if offset!(task_throttled) != ABSENT {
+            // SAFETY: `self.0` is a tracepoint's task argument.
+            return unsafe { member::<u8>(self.0, offset!(task_throttled)) } != 0;
+        }
+        if offset!(task_cfs_rq) == ABSENT || offset!(cfs_rq_throttle_count) == ABSENT {
+            return false;
+        }
+        // SAFETY: as above; what a thread's member points to the verifier knows, too.
+        unsafe {
+            let cfs_rq = member::<KernelPtr>(self.0, offset!(task_cfs_rq));
+            member::<u32>(cfs_rq, offset!(cfs_rq_throttle_count)) != 0
+        }
+    }
+
+    /// Whether it is in the system call `sched_yield`. The registers that user space had lie at the top of its stack,
+    /// written anew at each entry, and after an interrupt without a number.
+    #[inline(always)]
+    pub(crate) fn yields(self) -> bool {
+        if offset!(regs_syscall) == ABSENT {
+            return false;
+        }
+        let number = if constant!(regs_in_stack) == ABSENT {
+            // SAFETY: a tracepoint's task argument.
+            let regs = unsafe { generated::bpf_task_pt_regs(self.0.cast_mut().cast()) };
+            // SAFETY: the verifier knows the registers.
+            unsafe { member::<u32>(regs as KernelPtr, offset!(regs_syscall)) }
+        } else {
+            // SAFETY: as above.
+            let stack = unsafe { member::<KernelPtr>(self.0, offset!(task_stack)) };
+            number::<u32>(stack, constant!(regs_in_stack) + offset!(regs_syscall))
+        };
+        u64::from(number) == constant!(sched_yield)
+    }
+
     /// Whether it has never been woken: it is being made, and may not be in its cgroup yet (kernel/fork.c,
     /// `copy_process`: it can be found by its pid before `cgroup_post_fork`).
     #[inline(always)]

@@ -9,7 +9,7 @@ use core::ffi::c_void;
 
 use agent_common::{
     MAX_PREEMPTION_PAIRS, NO_SESSION, Slot,
-    sched::{OnCpu, PreemptionPair, SchedStats},
+    sched::{After, OnCpu, PreemptionPair, SchedStats},
     task::{EXEC_COUNTED, TaskState},
 };
 use aya_ebpf::{
@@ -77,6 +77,13 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     state.exec_runtime_ns = exec_runtime_ns;
     state.involuntary_switches = involuntary_switches;
     state.major_faults = major_faults;
+    let waited_after = usize::from(state.after) & (After::COUNT - 1);
+    // Why an involuntary one happened is looked at below, for a session's thread.
+    state.after = if involuntary {
+        After::Preemption as u16
+    } else {
+        After::Wakeup as u16
+    };
 
     if slot == NO_SESSION {
         return 0;
@@ -90,13 +97,19 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: this CPU's copy, and nothing else runs on this CPU now.
     let stats = unsafe { &mut *stats };
     record::observe(&mut stats.runqueue_wait, wait_ns);
+    stats.waited_ns[waited_after] += wait_ns;
     stats.cpu_ns += cpu_ns;
     stats.major_faults += u64::from(new_major_faults);
-    if involuntary {
-        stats.involuntary_switches += 1;
-        preempted(stats, slot, next);
-    } else {
+    if !involuntary {
         stats.voluntary_switches += 1;
+    } else if prev.is_throttled() {
+        state.after = After::Throttle as u16;
+        stats.throttles += 1;
+    } else if prev.yields() {
+        state.after = After::Yield as u16;
+        stats.yields += 1;
+    } else {
+        preempted(stats, slot, next);
     }
     0
 }
@@ -162,7 +175,7 @@ fn without_state(prev: Task) {
     }
 }
 
-/// Charges an involuntary switch to who got the CPU.
+/// Charges a preemption to who got the CPU.
 #[inline(always)]
 fn preempted(stats: &mut SchedStats, victim: Slot, next: Task) {
     let preemptor = if next.pid() == 0 {

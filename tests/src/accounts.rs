@@ -7,7 +7,7 @@
 
 use std::{fs, path::Path, thread, time::Duration};
 
-use crate::{cgroup::Cgroup, wait};
+use crate::{cgroup::Cgroup, exposition::Exposition, wait};
 
 /// Between two readings that must agree.
 const QUIET: Duration = Duration::from_millis(30);
@@ -89,5 +89,44 @@ impl Accounts {
         self.voluntary += switches("voluntary_ctxt_switches:");
         self.involuntary += switches("nonvoluntary_ctxt_switches:");
         status.contains("\nState:\tS")
+    }
+}
+
+/// What the agent says of a session's switches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switches {
+    /// The thread blocked.
+    pub voluntary: u64,
+    /// Another thread of the session, another session, the system got the CPU.
+    pub preempted: [u64; 3],
+    /// A CPU limit was used up.
+    pub throttled: u64,
+    /// The thread gave the CPU up.
+    pub yielded: u64,
+}
+
+impl Switches {
+    /// Of one session.
+    pub fn of(session: &str, metrics: &Exposition) -> Self {
+        let kind = |kind| {
+            let labels = [("session", session), ("kind", kind)];
+            metrics.count_if_any("vdi_session_context_switches_total", &labels)
+        };
+        Self {
+            voluntary: kind("voluntary"),
+            preempted: [
+                "preempted_by_self",
+                "preempted_by_session",
+                "preempted_by_system",
+            ]
+            .map(kind),
+            throttled: kind("throttled"),
+            yielded: kind("yielded"),
+        }
+    }
+
+    /// What the kernel calls involuntary.
+    pub fn involuntary(&self) -> u64 {
+        self.preempted.iter().sum::<u64>() + self.throttled + self.yielded
     }
 }

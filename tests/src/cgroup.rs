@@ -44,10 +44,19 @@ impl Tree {
         Cgroup::make(&self.0.path_of(name.as_ref()))
     }
 
+    /// The text of a file of its own.
+    pub fn read(&self, file: &str) -> String {
+        unwrap(self.0.root().read(file))
+    }
+
+    /// Writes a file of its own.
+    pub fn write(&self, file: &str, text: &str) {
+        unwrap(self.0.root().write(file, text));
+    }
+
     /// Gives the children a controller of the v2 hierarchy.
     pub fn enable(&self, controller: &str) {
-        let root = self.0.root();
-        unwrap(root.write("cgroup.subtree_control", &format!("+{controller}")));
+        self.write("cgroup.subtree_control", &format!("+{controller}"));
     }
 
     /// Limits the memory of what joins the returned cgroup: one of the v1 controller where that is
@@ -63,6 +72,22 @@ impl Tree {
         if session.path().join("memory.swap.max").exists() {
             session.write("memory.swap.max", "0");
         }
+        Cgroup::make(session.path())
+    }
+
+    /// Limits the CPU time of what joins the returned cgroup to a part of one CPU, likewise. Each period is one of
+    /// 20 ms.
+    pub fn limit_cpu(&self, session: &Cgroup, part: f64) -> Cgroup {
+        const PERIOD_US: u64 = 20_000;
+        let quota_us = (part * PERIOD_US as f64) as u64;
+        if let Some(mount) = v1_mount("cpu") {
+            let limited = Cgroup::make(&mount.join(unique_name()));
+            limited.write("cpu.cfs_period_us", &PERIOD_US.to_string());
+            limited.write("cpu.cfs_quota_us", &quota_us.to_string());
+            return limited;
+        }
+        self.enable("cpu");
+        session.write("cpu.max", &format!("{quota_us} {PERIOD_US}"));
         Cgroup::make(session.path())
     }
 }
@@ -109,6 +134,23 @@ impl Cgroup {
     /// The CPU time of what is and was in it.
     pub fn cpu_usage(&self) -> Duration {
         unwrap(cpu_time(self.path()))
+    }
+
+    /// How often its CPU limit was used up, and the time for which it was not let run then; of one that
+    /// [`Tree::limit_cpu`] returned.
+    pub fn throttled(&self) -> (u64, Duration) {
+        let stat = self.read("cpu.stat");
+        let field = |name: &str| -> Option<u64> {
+            let mut lines = stat.lines().filter_map(|line| line.split_once(' '));
+            lines.find(|(key, _)| *key == name)?.1.parse().ok()
+        };
+        let time = match (field("throttled_usec"), field("throttled_time")) {
+            (Some(us), _) => Duration::from_micros(us),
+            // Of version 1, nanoseconds.
+            (None, Some(ns)) => Duration::from_nanos(ns),
+            (None, None) => panic!("cpu.stat has no throttled time: {stat}"),
+        };
+        (field("nr_throttled").expect("it counts them"), time)
     }
 
     /// Ends it now, with what is in it.

@@ -152,7 +152,7 @@ fn memory_and_throttled_time_are_those_of_the_cgroups_files() {
     {
         return;
     }
-    let (_tree, agent, desk, _other) = stage(&["cpu", "memory"]);
+    let (tree, agent, desk, _other) = stage(&["cpu", "memory"]);
     desk.write("cpu.max", "20000 100000");
     desk.write("memory.max", "100000000");
     let [cpu, _] = two_cpus();
@@ -160,18 +160,16 @@ fn memory_and_throttled_time_are_those_of_the_cgroups_files() {
     let mut spin = Workload::start(WORKLOAD, &desk, &spin);
     spin.run();
     let metrics = agent.fresh_metrics();
-    let stat = desk.read("cpu.stat");
-    let throttled = stat
-        .lines()
-        .find_map(|line| line.strip_prefix("throttled_usec "));
-    let truth = throttled.unwrap().parse::<f64>().unwrap() / 1e6;
-    let said = of(&metrics, "vdi_session_cpu_throttled_seconds_total", &[]).unwrap();
-    eprintln!("{said} s throttled where the kernel has {truth} s");
-    assert!(
-        truth > 0.5,
-        "a thread with a fifth of a CPU was throttled {truth} s only"
-    );
-    assert!((said - truth).abs() <= 0.01 * truth);
+    throttled_as(&metrics, "own", &desk.read("cpu.stat"));
+    let by_above = [("by", "above")];
+    let above = |metrics: &Exposition| {
+        of(
+            metrics,
+            "vdi_session_cpu_throttled_seconds_total",
+            &by_above,
+        )
+    };
+    assert_eq!(above(&metrics), None);
 
     let memory = |kind| of(&metrics, "vdi_session_memory_bytes", &[("kind", kind)]);
     let current: f64 = desk.read("memory.current").trim().parse().unwrap();
@@ -195,6 +193,30 @@ fn memory_and_throttled_time_are_those_of_the_cgroups_files() {
     assert!(utilization("count") >= 1.0);
     let mean = utilization("sum") / utilization("count");
     assert!((0.2..=1.6).contains(&mean), "used {mean} of what it may");
+
+    // A limit of the slice above throttles the session as well, and is none of its own.
+    let own = desk.read("cpu.stat");
+    desk.write("cpu.max", "max 100000");
+    tree.write("cpu.max", "20000 100000");
+    Workload::start(WORKLOAD, &desk, &["spin", "--seconds", "2", "--cpu", &cpu]).run();
+    let metrics = agent.fresh_metrics();
+    throttled_as(&metrics, "above", &tree.read("cpu.stat"));
+    throttled_as(&metrics, "own", &own);
+}
+
+/// Compares a session's throttled time with what a cgroup's `cpu.stat` has.
+fn throttled_as(metrics: &Exposition, by: &str, stat: &str) {
+    let mut lines = stat.lines();
+    let throttled = lines.find_map(|line| line.strip_prefix("throttled_usec "));
+    let truth = throttled.unwrap().parse::<f64>().unwrap() / 1e6;
+    let name = "vdi_session_cpu_throttled_seconds_total";
+    let said = of(metrics, name, &[("by", by)]).unwrap();
+    eprintln!("{said} s throttled by {by} where the kernel has {truth} s");
+    assert!(
+        truth > 0.5,
+        "a thread with a fifth of a CPU was throttled {truth} s only"
+    );
+    assert!((said - truth).abs() <= 0.01 * truth);
 }
 
 #[test]

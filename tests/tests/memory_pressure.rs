@@ -16,6 +16,7 @@ use std::{
 };
 
 use integration_tests::{
+    accounts::Switches,
     agent::{Agent, Configuration},
     capability,
     cgroup::Tree,
@@ -143,11 +144,8 @@ fn lives(task_state: &str) {
     let btf = Btf::from_file(Path::new("/sys/kernel/btf/vmlinux")).expect("the kernel's types");
     let may_miss = task_state == "task-storage" && tracepoints_may_be_preemptible(&btf);
     let unmeasured = metrics.count("vdi_agent_unmeasured_switches_total", &[]);
-    let switches = ["voluntary", "involuntary"].map(|kind| {
-        let labels = [("session", "forks"), ("kind", kind)];
-        metrics.value("vdi_session_context_switches_total", &labels)
-    });
-    let switches: f64 = switches.iter().sum();
+    let switches = Switches::of("forks", &metrics);
+    let switches = (switches.voluntary + switches.involuntary()) as f64;
     println!("\n@@ said {task_state}: {unmeasured} switches of {switches} were not measured");
     assert!(
         unmeasured as f64 <= if may_miss { UNMEASURED * switches } else { 0.0 },

@@ -10,7 +10,7 @@ use std::{
 };
 
 use integration_tests::{
-    accounts::Accounts,
+    accounts::{Accounts, Switches},
     agent::{Agent, Configuration},
     capability,
     cgroup::{Cgroup, Tree},
@@ -35,16 +35,13 @@ struct Counted {
 impl Counted {
     fn of(session: &str, metrics: &Exposition) -> Self {
         let value = |name: &str| metrics.value(name, &[("session", session)]);
-        let switches = |kind: &str| {
-            let labels = [("session", session), ("kind", kind)];
-            metrics.value("vdi_session_context_switches_total", &labels)
-        };
+        let switches = Switches::of(session, metrics);
         Self {
             waits: value("vdi_session_runqueue_wait_seconds_count"),
             wait_seconds: value("vdi_session_runqueue_wait_seconds_sum"),
             cpu_seconds: value("vdi_session_cpu_seconds_total"),
-            voluntary: switches("voluntary"),
-            involuntary: switches("involuntary"),
+            voluntary: switches.voluntary as f64,
+            involuntary: switches.involuntary() as f64,
         }
     }
 
@@ -176,16 +173,9 @@ fn counts_agree_with_the_kernel_over_a_million_switches_with_task_storage() {
 
 /// Involuntary switches of a session, and those by `self`, `session` and `system`.
 fn preemptions(metrics: &Exposition, session: &str) -> (u64, [u64; 3]) {
-    let labels = [("session", session), ("kind", "involuntary")];
-    let involuntary = metrics.count("vdi_session_context_switches_total", &labels);
-    let by = ["self", "session", "system"].map(|by| {
-        metrics.count(
-            "vdi_session_preemptions_total",
-            &[("session", session), ("by", by)],
-        )
-    });
-    eprintln!("{session}: {involuntary} involuntary; self, session, system: {by:?}");
-    (involuntary, by)
+    let switches = Switches::of(session, metrics);
+    eprintln!("{session}: {switches:?}");
+    (switches.involuntary(), switches.preempted)
 }
 
 /// At least so many in a hundred involuntary switches are due to who shares the CPU.

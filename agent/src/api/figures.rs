@@ -50,11 +50,29 @@ pub struct RecentWait {
 pub struct ContextSwitches {
     /// The thread blocked.
     pub voluntary: u64,
-    /// The CPU was taken.
+    /// It had not blocked; preempted, throttled and yielded.
     pub involuntary: u64,
+    /// A CPU limit was used up.
+    pub throttled: u64,
+    /// It gave the CPU up itself.
+    pub yielded: u64,
 }
 
-/// Involuntary switches by who took the CPU.
+/// Time its threads waited for a CPU, by why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CpuWaitSeconds {
+    /// Others had it when the thread was woken.
+    pub woken: f64,
+    /// Others had got it.
+    pub preempted: f64,
+    /// A CPU limit was used up.
+    pub throttled: f64,
+    /// The thread had given it up itself.
+    pub yielded: f64,
+}
+
+/// Switches in favour of somebody else who wanted the CPU, by who that was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Preemptions {

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use figures::{
-    BlockIo, ContextSwitches, Distribution, Exits, MemoryBytes, NetworkBytes, Operation,
-    Preemptions, Pressure, PressureSeconds, ProcessCounts, Protocols, RecentWait, RunqueueWait,
-    Tcp, TcpSide, Udp,
+    BlockIo, ContextSwitches, CpuWaitSeconds, Distribution, Exits, MemoryBytes, NetworkBytes,
+    Operation, Preemptions, Pressure, PressureSeconds, ProcessCounts, Protocols, RecentWait,
+    RunqueueWait, Tcp, TcpSide, Udp,
 };
 pub use gpu::{Device, Encoder, Engines, Gpus, OnGpu, Streams, XidErrors};
 
@@ -144,13 +144,17 @@ pub struct Session {
     pub cpu_ratio: Option<f64>,
     /// CPUs that it may use; null without a limit.
     pub cpu_limit: Option<f64>,
-    /// Time in which it was not let run because it had used up the CPU time of its limit.
+    /// Time in which it was not let run because it, or one of its containers, had used up the CPU time of its limit.
     pub cpu_throttled_seconds: Option<f64>,
+    /// The same for limits of cgroups above, which others may share; null where there is none.
+    pub cpu_throttled_above_seconds: Option<f64>,
     /// Time its runnable threads waited for a CPU.
     pub runqueue_wait: RunqueueWait,
+    /// The same, in all, by why they waited.
+    pub cpu_wait_seconds: CpuWaitSeconds,
     /// Switches away from its threads.
     pub context_switches: ContextSwitches,
-    /// Involuntary switches by who took the CPU.
+    /// Involuntary switches because somebody else got the CPU, by who that was.
     pub preemptions: Preemptions,
     /// Sessions that took the CPU from it, most often first.
     pub preempted_by: Vec<Preemptor>,

@@ -3,16 +3,21 @@
 //! A file is there when its controller is enabled for the cgroup; what is not there is not known. All
 //! readers take the directory, so that tests inject a tree.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Containers of a session that are looked into for a CPU limit of their own.
+const CONTAINERS: usize = 64;
 
 /// What a cgroup's files say.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CgroupAccounts {
     /// Memory; `None` without the memory controller.
     pub memory: Option<Memory>,
-    /// Time in which the cgroup's threads were not let run because it had used up its CPU time, in
-    /// microseconds; `None` without the cpu controller.
-    pub throttled_us: Option<u64>,
+    /// Time in which its threads were not let run because a CPU limit was used up.
+    pub throttled: Throttled,
     /// CPUs that the cgroup may use (`cpu.max`), its own limit or that of a cgroup above; `None` without a
     /// limit.
     pub cpu_limit: Option<f64>,
@@ -20,6 +25,16 @@ pub struct CgroupAccounts {
     pub pressure: Pressures,
     /// Whether the cgroup has the io controller, so that its block I/O is charged to it.
     pub has_io: bool,
+}
+
+/// Time in which threads were not let run because a CPU limit was used up, microseconds (`throttled_usec` of `cpu.stat`,
+/// which counts for its own cgroup alone).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttled {
+    /// A limit of the cgroup or of a container right below it; `None` without the cpu controller.
+    pub own_us: Option<u64>,
+    /// Limits of cgroups above, which others may share; `None` where there is none.
+    pub above_us: Option<u64>,
 }
 
 /// Memory of a cgroup, bytes.
@@ -76,7 +91,18 @@ impl CgroupAccounts {
         });
         Some(Self {
             memory,
-            throttled_us: field(&cpu_stat, "throttled_usec"),
+            throttled: Throttled {
+                own_us: field(&cpu_stat, "throttled_usec").map(|own| {
+                    own + containers(directory)
+                        .filter_map(|c| throttled(&c))
+                        .sum::<u64>()
+                }),
+                above_us: above()
+                    .skip(1)
+                    .filter(|ancestor| cpu_limit(ancestor).is_some())
+                    .filter_map(throttled)
+                    .reduce(|a, b| a + b),
+            },
             cpu_limit: above().filter_map(cpu_limit).reduce(f64::min),
             pressure: Pressures {
                 cpu: pressure(directory, "cpu.pressure"),
@@ -103,7 +129,11 @@ impl CgroupAccounts {
         };
         Self {
             memory: memory(self.memory, other.memory),
-            throttled_us: sum(self.throttled_us, other.throttled_us),
+            throttled: Throttled {
+                own_us: sum(self.throttled.own_us, other.throttled.own_us),
+                // They may have the same above them.
+                above_us: self.throttled.above_us.max(other.throttled.above_us),
+            },
             cpu_limit: self.cpu_limit.zip(other.cpu_limit).map(|(a, b)| a + b),
             pressure: self.pressure.each(other.pressure),
             has_io: self.has_io && other.has_io,
@@ -114,7 +144,10 @@ impl CgroupAccounts {
     #[must_use]
     pub fn not_below(self, earlier: &Self) -> Self {
         Self {
-            throttled_us: self.throttled_us.max(earlier.throttled_us),
+            throttled: Throttled {
+                own_us: self.throttled.own_us.max(earlier.throttled.own_us),
+                above_us: self.throttled.above_us.max(earlier.throttled.above_us),
+            },
             pressure: self.pressure.each(earlier.pressure),
             ..self
         }
@@ -143,6 +176,22 @@ impl Pressures {
 /// counts it, whatever controllers there are (`cgroup_base_stat_cputime_show`, kernel/cgroup/rstat.c).
 pub fn cpu_ns(directory: &Path) -> Option<u64> {
     Some(field(&text(directory, "cpu.stat")?, "usage_usec")? * 1000)
+}
+
+fn throttled(directory: &Path) -> Option<u64> {
+    field(&text(directory, "cpu.stat")?, "throttled_usec")
+}
+
+/// The cgroups right below that may have a CPU limit of their own, as the containers of a pod do.
+fn containers(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let controllers = text(directory, "cgroup.subtree_control").unwrap_or_default();
+    let have_cpu = controllers.split_whitespace().any(|one| one == "cpu");
+    let entries = have_cpu.then(|| fs::read_dir(directory).ok()).flatten();
+    let below = entries.into_iter().flatten().flatten();
+    below
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .take(CONTAINERS)
 }
 
 fn text(directory: &Path, file: &str) -> Option<String> {
@@ -210,6 +259,7 @@ mod tests {
             ),
             ("pod/container/cpu.max", "max 100000\n"),
             ("pod/cpu.max", "150000 100000\n"),
+            ("pod/cpu.stat", "usage_usec 9\nthrottled_usec 7\n"),
             ("pod/container/memory.current", "4096\n"),
             ("pod/container/memory.max", "1000000\n"),
             ("pod/memory.max", "900000\n"),
@@ -231,7 +281,8 @@ mod tests {
             (4096, 1000, 2000)
         );
         assert_eq!(memory.limit, Some(900_000));
-        assert_eq!(accounts.throttled_us, Some(42));
+        let throttled = accounts.throttled;
+        assert_eq!((throttled.own_us, throttled.above_us), (Some(42), Some(7)));
         assert_eq!(accounts.cpu_limit, Some(1.5));
         let Pressures { cpu, memory, io } = accounts.pressure;
         assert_eq!(
@@ -250,6 +301,37 @@ mod tests {
         );
         assert_eq!(io, None);
         assert!(accounts.has_io);
+    }
+
+    #[test]
+    fn limits_of_a_sessions_containers_are_its_own_and_those_above_are_not() {
+        let root = tree(&[
+            ("pod/cpu.stat", "throttled_usec 100\n"),
+            ("pod/cgroup.subtree_control", "cpu memory\n"),
+            ("pod/container/cpu.stat", "throttled_usec 20\n"),
+            ("cpu.stat", "throttled_usec 5000\n"),
+        ]);
+        let pod = || CgroupAccounts::read(root.path(), &root.path().join("pod")).unwrap();
+        let of_pod = |own, above| Throttled {
+            own_us: Some(own),
+            above_us: above,
+        };
+        assert_eq!(pod().throttled, of_pod(120, None));
+        let container = || read(&root).unwrap().throttled;
+        // The pod has no limit now, but it may have had one.
+        assert_eq!(container(), of_pod(20, None));
+        fs::write(root.path().join("pod/cpu.max"), "5000 100000\n").unwrap();
+        assert_eq!(container(), of_pod(20, Some(100)));
+        // A session without the controller is held back by a limit above as well.
+        fs::write(root.path().join("pod/container/cpu.stat"), "usage_usec 1\n").unwrap();
+        let of_scope = Throttled {
+            own_us: None,
+            above_us: Some(100),
+        };
+        assert_eq!(container(), of_scope);
+        // Without the controller below, nobody looks for containers.
+        fs::write(root.path().join("pod/cgroup.subtree_control"), "memory\n").unwrap();
+        assert_eq!(pod().throttled, of_pod(100, None));
     }
 
     #[test]
@@ -272,7 +354,10 @@ mod tests {
                 anon: 1,
                 file: 2,
             }),
-            throttled_us: Some(throttled),
+            throttled: Throttled {
+                own_us: Some(throttled),
+                above_us: Some(throttled),
+            },
             pressure: Pressures {
                 io: Some(Pressure {
                     some_us,
@@ -285,10 +370,12 @@ mod tests {
         let both = one(5, 7, 100).with(one(6, 1, 40));
         let memory = both.memory.unwrap();
         assert_eq!((memory.current, memory.limit), (11, Some(20)));
-        assert_eq!(both.throttled_us, Some(8));
+        let throttled = |of: CgroupAccounts| (of.throttled.own_us, of.throttled.above_us);
+        // What is above them may be the same.
+        assert_eq!(throttled(both), (Some(8), Some(7)));
         assert_eq!(both.pressure.io.unwrap().some_us, 100);
         let later = one(5, 7, 90).not_below(&both);
-        assert_eq!(later.throttled_us, Some(8));
+        assert_eq!(throttled(later), (Some(8), Some(7)));
         assert_eq!(later.pressure.io.unwrap().full_us, Some(100));
         assert_eq!(later.memory.unwrap().current, 5);
     }

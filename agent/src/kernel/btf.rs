@@ -187,6 +187,18 @@ impl Btf {
         Ok(bits / 8)
     }
 
+    /// Bytes of a structure; `None` where there is none of this name, or several that differ.
+    pub fn size_of(&self, structure: &str) -> Option<u32> {
+        /// From the beginning of a `struct btf_type` to its `size`.
+        const SIZE: usize = 8;
+        let ids = self.structures.get(structure.as_bytes())?;
+        let mut sizes = ids
+            .iter()
+            .map(|&id| word(&self.bytes, *self.types.get(id as usize)? as usize + SIZE));
+        let first = sizes.next()??;
+        sizes.all(|size| size == Some(first)).then_some(first)
+    }
+
     /// Whether a structure has a member, given as a dotted path.
     pub fn has_member(&self, structure: &str, path: &str) -> bool {
         !matches!(

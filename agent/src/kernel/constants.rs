@@ -5,6 +5,7 @@ use std::mem::offset_of;
 use agent_common::{
     MAX_CONNECTIONS,
     constants::{Constants, PLACEHOLDER},
+    layout::ABSENT,
 };
 use object::{Object, ObjectSection, SectionKind};
 
@@ -32,7 +33,22 @@ pub(super) fn resolve(
         create_without_sleeping: create_without_sleeping.into(),
         tracepoints_are_preemptible: tracepoints_may_be_preemptible(btf).into(),
         connections_of_each: (MAX_CONNECTIONS / 4 / slots).max(1),
+        sched_yield: libc::SYS_sched_yield as u32,
+        regs_in_stack: regs_in_stack(btf),
     })
+}
+
+/// Where on a kernel stack the registers of user space are, for kernels without the helper that finds them: at its
+/// top (`task_pt_regs` in arch/x86/include/asm/processor.h and arch/arm64/include/asm/processor.h, 5.10 to 5.14). A
+/// stack has 16 KiB, or a page if that is larger (`THREAD_SIZE`).
+fn regs_in_stack(btf: &Btf) -> u32 {
+    const THREAD_SIZE: u32 = 16 << 10;
+    if btf.parameters_of("bpf_task_pt_regs").is_some() {
+        return ABSENT;
+    }
+    let stack = THREAD_SIZE.max(procfs::page_size() as u32);
+    btf.size_of("pt_regs")
+        .map_or(ABSENT, |size| stack.saturating_sub(size))
 }
 
 /// Whether programs of tracepoints may be preempted, as they are from 7.0 on. They are then protected by an SRCU
@@ -91,10 +107,14 @@ fn at(constants: &Constants, place: u32) -> Option<u32> {
     const CREATE: usize = offset_of!(Constants, create_without_sleeping) / 4;
     const PREEMPTIBLE: usize = offset_of!(Constants, tracepoints_are_preemptible) / 4;
     const OF_EACH: usize = offset_of!(Constants, connections_of_each) / 4;
+    const SCHED_YIELD: usize = offset_of!(Constants, sched_yield) / 4;
+    const REGS_IN_STACK: usize = offset_of!(Constants, regs_in_stack) / 4;
     match place as usize {
         CREATE => Some(constants.create_without_sleeping),
         PREEMPTIBLE => Some(constants.tracepoints_are_preemptible),
         OF_EACH => Some(constants.connections_of_each),
+        SCHED_YIELD => Some(constants.sched_yield),
+        REGS_IN_STACK => Some(constants.regs_in_stack),
         member => layout::MEMBERS
             .get(member)
             .map(|member| (member.get)(&constants.layout)),
@@ -115,6 +135,8 @@ mod tests {
         create_without_sleeping: 0,
         tracepoints_are_preemptible: 1,
         connections_of_each: 51,
+        sched_yield: 24,
+        regs_in_stack: 77,
     };
 
     /// An instruction with a number, and one that takes two places.
@@ -134,7 +156,15 @@ mod tests {
     #[test]
     fn each_placeholder_gets_its_constant() {
         let last = (size_of::<Constants>() / 4) as u32 - 1;
-        for (place, expected) in [(1, 1234), (last - 2, 0), (last - 1, 1), (last, 51)] {
+        let places = [
+            (1, 1234),
+            (last - 4, 0),
+            (last - 3, 1),
+            (last - 2, 51),
+            (last - 1, 24),
+            (last, 77),
+        ];
+        for (place, expected) in places {
             let mut code = code(MOVE_NUMBER, PLACEHOLDER + place);
             write(&mut code, &CONSTANTS).unwrap();
             assert_eq!(number(&code), expected, "{place}");

@@ -138,11 +138,19 @@ fn session(view: &SessionView, users: UserPolicy) -> api::Session {
         cpu_seconds: counts.cpu_ns as f64 / 1e9,
         cpu_ratio: view.recent.as_ref().and_then(|r| r.cpus),
         cpu_limit: accounts.and_then(|a| a.cpu_limit),
-        cpu_throttled_seconds: accounts.and_then(|a| a.throttled_us).map(figures::seconds),
+        cpu_throttled_seconds: accounts
+            .and_then(|a| a.throttled.own_us)
+            .map(figures::seconds),
+        cpu_throttled_above_seconds: accounts
+            .and_then(|a| a.throttled.above_us)
+            .map(figures::seconds),
         runqueue_wait: figures::runqueue_wait(view),
+        cpu_wait_seconds: figures::cpu_wait(sched),
         context_switches: api::ContextSwitches {
             voluntary: sched.voluntary_switches,
-            involuntary: sched.involuntary_switches,
+            involuntary: sched.involuntary_switches(),
+            throttled: sched.throttles,
+            yielded: sched.yields,
         },
         preemptions: api::Preemptions {
             own: sched.preempted_by_self,

@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 36] = [
+const LANES: [(&str, Lane, &str); 37] = [
     ("budget", Beside, "waits for samples"),
     ("crowd", Beside, "memory is the agent's own"),
     (
@@ -84,6 +84,7 @@ const LANES: [(&str, Lane, &str); 36] = [
         Alone,
         "waits and switches within 1 % of the kernel's account",
     ),
+    ("switches", Alone, "as truth"),
     ("turnover", Alone, "sessions end within tens of ms"),
     (
         "sessions",

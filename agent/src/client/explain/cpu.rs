@@ -7,7 +7,7 @@ use super::{
     },
     section::Section,
 };
-use crate::api::{Distribution, Operation, Pressure, RecentWait, Session};
+use crate::api::{CpuWaitSeconds, Distribution, Operation, Pressure, RecentWait, Session};
 
 /// Most preemptors on the page.
 const PREEMPTORS: usize = 3;
@@ -25,6 +25,24 @@ pub(super) fn cpu(session: &Session, life: Option<f64>) -> Section {
         format!("{used}{} in all", time(session.cpu_seconds)),
     );
     waits(&mut section, session);
+    let CpuWaitSeconds {
+        woken,
+        preempted,
+        throttled,
+        yielded,
+    } = session.cpu_wait_seconds;
+    let own = throttled + yielded;
+    section.known(
+        "waited",
+        (own > 0.0).then(|| {
+            format!(
+                "{} because others had the CPU, {} throttled, {} after it had yielded",
+                time(woken + preempted),
+                time(throttled),
+                time(yielded)
+            )
+        }),
+    );
     let preemptions = session.preemptions;
     let all = preemptions.own + preemptions.session + preemptions.system;
     if all > 0 {
@@ -53,6 +71,10 @@ pub(super) fn cpu(session: &Session, life: Option<f64>) -> Section {
             format!("over {limit}: the CPU limit of its cgroup (cpu.max) holds it back")
         });
         section.judged("throttled", format!("{}{of}", time(throttled)), warning);
+    }
+    if let Some(throttled) = session.cpu_throttled_above_seconds {
+        let text = format!("{} by a CPU limit of a cgroup above", time(throttled));
+        section.line("throttled above", text);
     }
     if let Some(pressure) = session.pressure_seconds {
         // A busy session waits for itself too: what is too much is judged by the run-queue wait.

@@ -3,7 +3,7 @@
 use super::{MEAN_ONLY, observed};
 use crate::{
     kernel::{
-        accounts::{CgroupAccounts, Pressure},
+        accounts::{CgroupAccounts, Pressure, Throttled},
         programs::name,
     },
     metrics::family::{
@@ -52,14 +52,18 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_cpu_throttled",
-        help: "Time in which the session was not let run because it had used up the CPU time of its limit",
+        help: "Time in which the session was not let run because a CPU limit was used up: its own or one of its containers', or one of a cgroup above, which others may share",
         kind: Counter,
         unit: Unit::Seconds,
-        labels: &[],
+        labels: &[("by", "own, above")],
         source: Source::CgroupFiles,
         samples: Occasional(|s, out| {
-            if let Some(us) = accounts(s).and_then(|a| a.throttled_us) {
-                out.number(&[], us as f64 * US);
+            let Some(accounts) = accounts(s) else { return };
+            let Throttled { own_us, above_us } = accounts.throttled;
+            for (by, us) in [("own", own_us), ("above", above_us)] {
+                if let Some(us) = us {
+                    out.number(&[("by", by)], us as f64 * US);
+                }
             }
         }),
     },

@@ -4,6 +4,7 @@ use agent_common::{
     block::{BlockStats, OperationStats, READ, WRITE},
     histogram::Histogram,
     net::{INBOUND, OUTBOUND, UdpStats},
+    sched::{After, SchedStats},
 };
 
 use crate::{
@@ -44,6 +45,16 @@ pub(super) fn runqueue_wait(view: &SessionView) -> api::RunqueueWait {
         recent: view.recent.as_ref().map(|recent| waits(&recent.seconds)),
         minute: view.recent.as_ref().map(|recent| waits(&recent.minute)),
         hour: view.recent.as_ref().map(|recent| waits(&recent.hour)),
+    }
+}
+
+pub(super) fn cpu_wait(sched: &SchedStats) -> api::CpuWaitSeconds {
+    let waited = |after| sched.waited_ns(after) as f64 / 1e9;
+    api::CpuWaitSeconds {
+        woken: waited(After::Wakeup),
+        preempted: waited(After::Preemption),
+        throttled: waited(After::Throttle),
+        yielded: waited(After::Yield),
     }
 }
 

@@ -65,6 +65,16 @@ enum Work {
         #[arg(long)]
         real_time: Option<u8>,
     },
+    /// One thread, the only one of its process, that never blocks.
+    Burn {
+        #[arg(long)]
+        cpu: usize,
+        #[arg(long)]
+        seconds: f64,
+        /// It gives its CPU up all the time.
+        #[arg(long)]
+        yielding: bool,
+    },
     /// Wakes up some thousand times a second and takes the CPU at once, each time for a moment.
     Interrupt {
         #[arg(long)]
@@ -126,6 +136,11 @@ fn main() {
             }
             spin(cpu, threads, Duration::from_secs_f64(seconds));
         }
+        Work::Burn {
+            cpu,
+            seconds,
+            yielding,
+        } => burn(cpu, Duration::from_secs_f64(seconds), yielding),
         Work::Interrupt {
             cpu,
             real_time,
@@ -276,6 +291,20 @@ fn spin(cpu: usize, threads: usize, duration: Duration) {
         thread::sleep(Duration::from_millis(10));
     }
     report(&json!({ "threads": threads }));
+}
+
+fn burn(cpu: usize, duration: Duration, yielding: bool) {
+    pin(cpu);
+    ready();
+    let began = Instant::now();
+    let mut yields = 0_u64;
+    while began.elapsed() < duration {
+        if yielding {
+            thread::yield_now();
+            yields += 1;
+        }
+    }
+    report(&json!({ "yields": yields }));
 }
 
 fn interrupt(cpu: usize, duration: Duration) {

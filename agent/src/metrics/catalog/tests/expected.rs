@@ -87,18 +87,22 @@ vdi_session_runqueue_wait_seconds_sum{@departed} 0
 vdi_session_cpu_seconds_total{@desktop} 223.25
 vdi_session_cpu_seconds_total{@terminal} 1113.5
 vdi_session_cpu_seconds_total{@departed} 0
+vdi_session_cpu_wait_seconds_total{@desktop,cause="contention"} 8
+vdi_session_cpu_wait_seconds_total{@desktop,cause="throttling"} 0.502
+vdi_session_cpu_wait_seconds_total{@desktop,cause="yield"} 2
+vdi_session_cpu_wait_seconds_total{@terminal,cause="contention"} 0.683
+vdi_session_cpu_wait_seconds_total{@departed,cause="contention"} 0
 vdi_session_context_switches_total{@desktop,kind="voluntary"} 205
-vdi_session_context_switches_total{@desktop,kind="involuntary"} 206
+vdi_session_context_switches_total{@desktop,kind="preempted_by_self"} 207
+vdi_session_context_switches_total{@desktop,kind="preempted_by_session"} 208
+vdi_session_context_switches_total{@desktop,kind="preempted_by_system"} 209
+vdi_session_context_switches_total{@desktop,kind="throttled"} 246
+vdi_session_context_switches_total{@desktop,kind="yielded"} 206
 vdi_session_context_switches_total{@terminal,kind="voluntary"} 1103
-vdi_session_context_switches_total{@terminal,kind="involuntary"} 1104
-vdi_session_context_switches_total{@departed,kind="voluntary|involuntary"} 0
-vdi_session_preemptions_total{@desktop,by="self"} 207
-vdi_session_preemptions_total{@desktop,by="session"} 208
-vdi_session_preemptions_total{@desktop,by="system"} 209
-vdi_session_preemptions_total{@terminal,by="self"} 1105
-vdi_session_preemptions_total{@terminal,by="session"} 1106
-vdi_session_preemptions_total{@terminal,by="system"} 1107
-vdi_session_preemptions_total{@departed,by="self|session|system"} 0
+vdi_session_context_switches_total{@terminal,kind="preempted_by_self"} 1105
+vdi_session_context_switches_total{@terminal,kind="preempted_by_session"} 1106
+vdi_session_context_switches_total{@terminal,kind="preempted_by_system"} 1107
+vdi_session_context_switches_total{@departed,kind="voluntary|preempted_by_self|preempted_by_session|preempted_by_system"} 0
 
 # Processes. Nobody is counted in a session that has ended.
 vdi_session_processes{@desktop} 221
@@ -174,7 +178,8 @@ vdi_session_memory_bytes{@desktop,kind="file"} 254000004
 vdi_session_reclaim_stall_seconds_count{@desktop} 93
 vdi_session_reclaim_stall_seconds_sum{@desktop} 23.546
 vdi_session_reclaim_stall_seconds_bucket{@desktop,le="0.0625"} 46
-vdi_session_cpu_throttled_seconds_total{@desktop} 255.5
+vdi_session_cpu_throttled_seconds_total{@desktop,by="own"} 255.5
+vdi_session_cpu_throttled_seconds_total{@desktop,by="above"} 277.5
 vdi_session_cpu_utilization_ratio_count{@desktop} 97
 vdi_session_cpu_utilization_ratio_sum{@desktop} 53.7
 vdi_session_cpu_utilization_ratio_bucket{@desktop,le="0.25"} 48

@@ -21,7 +21,7 @@ use crate::{
     gpu::model::Codec,
     kernel::{
         Census,
-        accounts::{CgroupAccounts, Memory, Pressure, Pressures},
+        accounts::{CgroupAccounts, Memory, Pressure, Pressures, Throttled},
     },
     session::{
         budget::Resource,
@@ -70,7 +70,9 @@ pub(super) fn desktop() -> SessionView {
             cpu_ns: 203 * S,
             major_faults: 204,
             voluntary_switches: 205,
-            involuntary_switches: 206,
+            waited_ns: [5 * S, 3 * S, 2 * S, 502 * MS],
+            yields: 206,
+            throttles: 246,
             preempted_by_self: 207,
             preempted_by_session: 208,
             preempted_by_system: 209,
@@ -208,7 +210,10 @@ fn accounts() -> CgroupAccounts {
             anon: 253_000_003,
             file: 254_000_004,
         }),
-        throttled_us: Some(255_500_000),
+        throttled: Throttled {
+            own_us: Some(255_500_000),
+            above_us: Some(277_500_000),
+        },
         cpu_limit: Some(256.5),
         pressure: Pressures {
             cpu: pressure(257_250, 258_250),
@@ -280,7 +285,9 @@ pub(super) fn terminal() -> SessionView {
             cpu_ns: 1_101 * S,
             major_faults: 1_102,
             voluntary_switches: 1_103,
-            involuntary_switches: 1_104,
+            waited_ns: [480 * MS, 203 * MS, 0, 0],
+            yields: 0,
+            throttles: 0,
             preempted_by_self: 1_105,
             preempted_by_session: 1_106,
             preempted_by_system: 1_107,
