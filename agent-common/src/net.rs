@@ -11,6 +11,17 @@ pub const INBOUND: usize = 0;
 /// Index of connections that the session opened.
 pub const OUTBOUND: usize = 1;
 
+/// Figures of connections that are not entered, because the session had as many as it may or their beginning was passed
+/// over: nobody knows their side, nor what they had carried before they were the session's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnknownSideStats {
+    /// Resets sent and received on a connection.
+    pub resets: u64,
+    /// What closed connections have carried.
+    pub closed: Traffic,
+}
+
 /// One side's figures of closed connections and of events.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +58,8 @@ pub struct UdpStats {
 pub struct NetStats {
     /// By [`INBOUND`] and [`OUTBOUND`].
     pub tcp: [TcpSideStats; 2],
+    /// Of neither, as far as anybody knows.
+    pub tcp_unknown: UnknownSideStats,
     /// Sent.
     pub udp_transmit: UdpStats,
     /// Received.
@@ -80,7 +93,9 @@ pub struct Connection {
     /// What it had carried when it was found open: not the session's traffic since then.
     pub before: Traffic,
     /// [`INBOUND`] or [`OUTBOUND`].
-    pub side: u32,
+    pub side: u16,
+    /// 1 once it has closed, and what it has carried is with the session's closed ones.
+    pub closed: u16,
     /// Session that it was entered for.
     pub slot: Slot,
 }
@@ -181,13 +196,14 @@ impl Default for ConnectionBatch {
 }
 
 const _: () = assert!(size_of::<TcpSideStats>() == 6 * 8 + 2 * size_of::<Histogram>());
-const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 9 * 8);
+const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 13 * 8);
 const _: () = assert!(size_of::<Connection>() == 56);
 const _: () = assert!(size_of::<ListenPort>() == 8);
 const _: () = assert!(size_of::<ConnectionRecord>() == 48);
 
 crate::pod!(
     TcpSideStats,
+    UnknownSideStats,
     UdpStats,
     NetMilestones,
     NetStats,

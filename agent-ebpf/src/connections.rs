@@ -30,7 +30,7 @@ use crate::{
     kernel::{KernelPtr, chained, constant, number, offset},
     record,
     socket::{self, Socket},
-    tcp::{CLOSE, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, TIME_WAIT},
+    tcp::{self, CLOSE, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, TIME_WAIT},
 };
 
 /// `S_IFMT` and `S_IFSOCK` (include/uapi/linux/stat.h).
@@ -63,11 +63,18 @@ pub(crate) fn listens_on(slot: Slot, port: u32) {
 /// reset sends it afterwards, and its side must still be known.
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
-    let key = ctx.arg::<KernelPtr>(0) as u64;
-    // SAFETY: one member is read once.
-    let Some(slot) = (unsafe { CONNECTIONS.get(&key) }).map(|connection| connection.slot) else {
+    let socket = Socket(ctx.arg::<KernelPtr>(0));
+    let key = socket.0 as u64;
+    // SAFETY: two members are read once.
+    let Some((slot, closed)) =
+        (unsafe { CONNECTIONS.get(&key) }).map(|connection| (connection.slot, connection.closed))
+    else {
         return 0;
     };
+    // The program of its last change of state was passed over.
+    if closed == 0 {
+        tcp::closed(socket, CLOSE);
+    }
     if CONNECTIONS.remove(&key).is_ok() {
         count(slot, LEFT);
     }
@@ -172,7 +179,7 @@ fn read(address: u64) -> ConnectionRecord {
     let record = ConnectionRecord {
         socket: address,
         slot,
-        side,
+        side: side.into(),
         state: state as u32,
         srtt_us: socket.smoothed_rtt_us(),
         traffic: socket.traffic().since(before),
@@ -238,7 +245,7 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
     let key = socket.0 as u64;
     // SAFETY: only whether there is one.
     let inbound = unsafe { LISTEN_PORTS.get(&ListenPort { slot, port }) }.is_some();
-    let side = if inbound { INBOUND } else { OUTBOUND } as u32;
+    let side = if inbound { INBOUND } else { OUTBOUND } as u16;
     if let Some(known) = CONNECTIONS.get_ptr_mut(&key) {
         // SAFETY: a map value; the file keeps the socket, and so the entry.
         unsafe {
@@ -258,6 +265,7 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
         entered_ns: unsafe { bpf_ktime_get_boot_ns() },
         before: socket.traffic(),
         side,
+        closed: 0,
         slot,
     };
     enter(key, &connection);

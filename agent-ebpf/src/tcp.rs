@@ -6,7 +6,7 @@
 use agent_common::{
     NO_SESSION, Slot,
     histogram::{bucket_of, long_bucket_of},
-    net::{Connection, INBOUND, NetStats, OUTBOUND, TcpSideStats, Traffic},
+    net::{Connection, INBOUND, NetStats, OUTBOUND, TcpSideStats, Traffic, UnknownSideStats},
 };
 use aya_ebpf::{
     helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
@@ -44,6 +44,14 @@ fn tcp_stats(slot: Slot, side: usize) -> Option<*mut TcpSideStats> {
     })
 }
 
+/// The counters of a slot's connections of which nothing is known.
+#[inline(always)]
+fn unknown_stats(slot: Slot) -> Option<*mut UnknownSideStats> {
+    let stats = NET_STATS.get_ptr_mut(slot)?;
+    // SAFETY: a map value.
+    Some(unsafe { &raw mut (*stats).tcp_unknown })
+}
+
 macro_rules! add {
     ($stats:expr, $($field:ident).+, $n:expr) => {
         // SAFETY: a map value.
@@ -67,13 +75,14 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         (_, SYN_SENT) | (LISTEN, SYN_RECV) => {
             let slot = socket.slot();
             if slot != NO_SESSION {
-                let side = if new == SYN_SENT { OUTBOUND } else { INBOUND } as u32;
+                let side = if new == SYN_SENT { OUTBOUND } else { INBOUND } as u16;
                 let connection = Connection {
                     began_ns: now_ns,
                     established_ns: 0,
                     entered_ns: now_ns,
                     before: Traffic::default(),
                     side,
+                    closed: 0,
                     slot,
                 };
                 enter(key, &connection);
@@ -91,7 +100,7 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         (SYN_SENT | SYN_RECV, ESTABLISHED) => established(socket, key, old, now_ns),
         // A listener that closes has no bytes and no duration.
         (LISTEN, CLOSE) => {}
-        (_, CLOSE) => closed(socket, key, old, now_ns),
+        (_, CLOSE) => closed(socket, old),
         _ => {}
     }
     0
@@ -117,13 +126,19 @@ fn stamp(slot: Slot, milestone: impl FnOnce(&mut NetStats) -> *mut u64, now_ns: 
 #[inline(always)]
 fn established(socket: Socket, key: u64, old: i32, now_ns: u64) {
     let slot = socket.slot();
-    let side = if old == SYN_SENT { OUTBOUND } else { INBOUND };
-    let Some(stats) = tcp_stats(slot, side) else {
-        return;
-    };
     if slot == NO_SESSION {
         return;
     }
+    let connection = CONNECTIONS.get_ptr_mut(&key);
+    let side = match connection {
+        // SAFETY: a map value. Two sockets that connect to each other, or one to itself, go from SYN_SENT to SYN_RECV.
+        Some(connection) => usize::from(unsafe { (*connection).side }),
+        None if old == SYN_SENT => OUTBOUND,
+        None => INBOUND,
+    };
+    let Some(stats) = tcp_stats(slot, side) else {
+        return;
+    };
     add!(stats, opened, 1);
     if side == INBOUND {
         stamp(
@@ -132,7 +147,7 @@ fn established(socket: Socket, key: u64, old: i32, now_ns: u64) {
             now_ns,
         );
     }
-    if let Some(connection) = CONNECTIONS.get_ptr_mut(&key) {
+    if let Some(connection) = connection {
         // SAFETY: a map value of a socket whose state changes under its lock.
         unsafe {
             (*connection).established_ns = now_ns;
@@ -144,34 +159,46 @@ fn established(socket: Socket, key: u64, old: i32, now_ns: u64) {
     }
 }
 
+/// Takes a closing connection's final values, once.
 #[inline(always)]
-fn closed(socket: Socket, key: u64, old: i32, now_ns: u64) {
+pub(crate) fn closed(socket: Socket, old: i32) {
     let slot = socket.slot();
     if slot == NO_SESSION {
         return;
     }
-    // One that is not known is taken for an inbound one that had carried nothing before. A whole value and
-    // not an `Option`: verifiers before 6.3 refuse a read of the part that `None` leaves unwritten.
-    // SAFETY: the value is copied at once.
-    let connection = unsafe { CONNECTIONS.get(&key) }
-        .copied()
-        .unwrap_or_default();
-    // It has outlived the session that it was entered for.
-    if connection.slot != NO_SESSION && connection.slot != slot {
+    let Some(connection) = CONNECTIONS.get_ptr_mut(&(socket.0 as u64)) else {
+        closed_unknown(socket, slot, old);
+        return;
+    };
+    // A whole value and not an `Option`: verifiers before 6.3 refuse a read of the part that `None` leaves unwritten.
+    // SAFETY: a map value of a socket whose state changes under its lock.
+    let Connection {
+        established_ns,
+        before,
+        side,
+        closed,
+        slot: entered_for,
+        ..
+    } = unsafe { *connection };
+    // It has outlived the session that it was entered for, or is in the sum already.
+    if entered_for != slot || closed != 0 {
         return;
     }
-    let Some(stats) = tcp_stats(slot, connection.side as usize) else {
+    // SAFETY: as above.
+    unsafe { (*connection).closed = 1 };
+    let Some(stats) = tcp_stats(slot, side.into()) else {
         return;
     };
     if old == SYN_SENT {
         add!(stats, connect_failures, 1);
     }
-    let traffic = socket.traffic().since(connection.before);
+    let traffic = socket.traffic().since(before);
     add!(stats, closed.sent_bytes, traffic.sent_bytes);
     add!(stats, closed.received_bytes, traffic.received_bytes);
     add!(stats, closed.retransmits, traffic.retransmits);
-    if connection.established_ns != 0 {
-        let lasted_ns = now_ns.saturating_sub(connection.established_ns);
+    if established_ns != 0 {
+        // SAFETY: takes no arguments.
+        let lasted_ns = unsafe { bpf_ktime_get_boot_ns() }.saturating_sub(established_ns);
         // SAFETY: a map value.
         unsafe {
             record::observe_shared(
@@ -180,6 +207,24 @@ fn closed(socket: Socket, key: u64, old: i32, now_ns: u64) {
                 lasted_ns,
             );
         }
+    }
+}
+
+/// One that is not entered: all that it has carried is taken for the session's, and for nobody's side.
+#[inline(always)]
+fn closed_unknown(socket: Socket, slot: Slot, old: i32) {
+    // An attempt that fails is the session's own, whoever knows of it.
+    if old == SYN_SENT {
+        if let Some(stats) = tcp_stats(slot, OUTBOUND) {
+            add!(stats, connect_failures, 1);
+        }
+        return;
+    }
+    let traffic = socket.traffic();
+    if let Some(stats) = unknown_stats(slot) {
+        add!(stats, closed.sent_bytes, traffic.sent_bytes);
+        add!(stats, closed.received_bytes, traffic.received_bytes);
+        add!(stats, closed.retransmits, traffic.retransmits);
     }
 }
 
@@ -214,15 +259,18 @@ fn count_reset(socket: Socket) {
     if slot == NO_SESSION {
         return;
     }
-    // SAFETY: the value is copied before anything can remove it.
-    let connection = unsafe { CONNECTIONS.get(&(socket.0 as u64)) };
-    let (side, entered_for) = connection.map_or((INBOUND, slot), |connection| {
-        (connection.side as usize, connection.slot)
-    });
+    let Some(connection) = CONNECTIONS.get_ptr_mut(&(socket.0 as u64)) else {
+        if let Some(stats) = unknown_stats(slot) {
+            add!(stats, resets, 1);
+        }
+        return;
+    };
+    // SAFETY: a map value, of which two members are read once.
+    let (side, entered_for) = unsafe { ((*connection).side, (*connection).slot) };
     if entered_for != slot {
         return;
     }
-    if let Some(stats) = tcp_stats(slot, side) {
+    if let Some(stats) = tcp_stats(slot, side.into()) {
         add!(stats, resets, 1);
     }
 }

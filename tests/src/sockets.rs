@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread::{self, JoinHandle},
 };
 
@@ -14,11 +14,21 @@ use crate::cgroup::{Cgroup, v2_mount};
 /// Runs `make` with this process in the cgroup. The tests of a binary run one at a time, so nothing else is
 /// taken along.
 pub fn inside<T>(cgroup: &Cgroup, make: impl FnOnce() -> T) -> T {
-    let own = std::process::id();
+    inside_of(cgroup.path(), make)
+}
+
+/// The same for a cgroup by its directory.
+pub fn inside_of<T>(directory: &Path, make: impl FnOnce() -> T) -> T {
+    let enter = |directory: &Path| {
+        fs::write(
+            directory.join("cgroup.procs"),
+            std::process::id().to_string(),
+        )
+    };
     let home = home();
-    cgroup.take(own);
+    enter(directory).expect("into the cgroup");
     let made = make();
-    fs::write(home.join("cgroup.procs"), own.to_string()).expect("back into the own cgroup");
+    enter(&home).expect("back into the own cgroup");
     made
 }
 

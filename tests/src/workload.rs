@@ -19,6 +19,11 @@ use serde_json::Value;
 
 use crate::{cgroup::Cgroup, wait::patient};
 
+/// Whether the machine is emulated: what follows an event follows a millisecond later there.
+pub fn is_emulated() -> bool {
+    env::var_os("SESSIONSCOPE_TEST_SCALE").is_some()
+}
+
 /// So many times what a test does on a real machine: a part of it, at least one, where
 /// `SESSIONSCOPE_TEST_SCALE` is set because the machine is emulated. It is for how much is done, never for
 /// how exact the agent must be about it.

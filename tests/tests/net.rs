@@ -18,7 +18,10 @@ use integration_tests::{
     sockets::{connect, inside, listen, serve},
     workload::scaled,
 };
-use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn, bind, getsockname, recv, setsockopt,
+    socket, sockopt,
+};
 
 /// An agent, and the sessions `server` and `client`.
 fn stage() -> Option<(Tree, Agent, Cgroup, Cgroup)> {
@@ -181,6 +184,37 @@ fn refused_and_reset_connections_are_exact() {
     let resets = "vdi_session_tcp_resets_total";
     assert_eq!(of_side(&metrics, resets, "client", "outbound"), 5);
     assert_eq!(of_side(&metrics, resets, "server", "inbound"), 5);
+}
+
+/// A socket that connects to itself opens at the same time as its peer: it goes from `SYN_SENT` to `SYN_RECV`, and nobody
+/// has accepted it.
+#[test]
+fn who_opens_at_the_same_time_as_its_peer_has_no_client() {
+    let Some((_tree, agent, _server, client)) = stage() else {
+        return;
+    };
+    let mut both = inside(&client, || {
+        let (stream, none) = (SockType::Stream, SockFlag::empty());
+        let socket = socket(AddressFamily::Inet, stream, none, None).expect("a socket");
+        let any = SockaddrIn::new(127, 0, 0, 1, 0);
+        bind(socket.as_raw_fd(), &any).expect("a port");
+        let own: SockaddrIn = getsockname(socket.as_raw_fd()).expect("its port");
+        nix::sys::socket::connect(socket.as_raw_fd(), &own).expect("it connects to itself");
+        TcpStream::from(socket)
+    });
+    let mut byte = [7];
+    both.write_all(&byte).unwrap();
+    both.read_exact(&mut byte).unwrap();
+    let opened = "vdi_session_tcp_connections_opened_total";
+    let metrics = agent.fresh_metrics();
+    assert_eq!(of_side(&metrics, opened, "client", "outbound"), 1);
+    let clients = metrics.count("vdi_session_clients", &[("session", "client")]);
+    assert_eq!(clients, 0);
+    drop(both);
+    let metrics = agent.fresh_metrics();
+    let inbound = [("session", "client"), ("side", "inbound")];
+    assert_eq!(metrics.find(opened, &inbound), None);
+    assert_eq!(bytes(&metrics, "client", "tcp"), [1, 1]);
 }
 
 #[test]

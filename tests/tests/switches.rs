@@ -7,7 +7,7 @@ use integration_tests::{
     capability,
     cgroup::{Cgroup, Tree},
     exposition::Exposition,
-    workload::{Workload, two_cpus},
+    workload::{Workload, is_emulated, two_cpus},
 };
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
@@ -50,6 +50,9 @@ struct Burner {
 struct Truth {
     involuntary: u64,
     waited: f64,
+    /// Of these, what happened while the thread was yielding.
+    yielded: u64,
+    waited_for_that: f64,
 }
 
 impl Burner {
@@ -69,11 +72,14 @@ impl Burner {
 
     /// Once it has done its work.
     fn truth(&mut self) -> Truth {
-        self.workload.finish();
+        let report = self.workload.finish();
+        let reported = |what: &str| report[what].as_u64().expect("a number");
         let did = Accounts::settled(&self.cgroup).since(&self.before);
         Truth {
             involuntary: did.involuntary,
             waited: did.wait_ns as f64 / 1e9,
+            yielded: reported("switches"),
+            waited_for_that: reported("waited_ns") as f64 / 1e9,
         }
     }
 
@@ -84,6 +90,7 @@ impl Burner {
         let Truth {
             involuntary,
             waited,
+            ..
         } = truth;
         eprintln!("{}: {switches:?}, {waits:?}", self.session);
         eprintln!("    the kernel: {involuntary} involuntary, {waited} s");
@@ -154,8 +161,10 @@ fn a_switch_of_who_yields_is_no_preemption() {
     let metrics = agent.fresh_metrics();
     let (switches, waits) = polite.said(&truth, &metrics);
     assert!(truth.involuntary > 50 && truth.waited > 1.0);
-    near("yielded", switches.yielded as f64, truth.involuntary as f64);
-    near("waits for that", waits.yields, truth.waited);
+    near("yielded", switches.yielded as f64, truth.yielded as f64);
+    near("waits for that", waits.yields, truth.waited_for_that);
+    // The rest are preemptions in the midst of something else, and few.
+    assert!(10 * switches.yielded >= 9 * truth.involuntary);
     // Whom it makes room for never yields.
     let (switches, _) = busy.said(&of_busy, &metrics);
     assert_eq!(switches.yielded, 0);
@@ -179,7 +188,18 @@ fn a_switch_at_its_own_limit_is_throttling_and_nobodys_doing() {
     let (switches, waits) = burner.said(&truth, &agent.fresh_metrics());
     eprintln!("    cpu.stat: {times} times, {throttled} s");
     assert!(times > 50 && throttled > 1.5);
-    near("throttling", waits.throttling, throttled);
-    // The kernel counts also what ends before the thread has left the kernel.
-    assert!(switches.throttled <= times && 20 * switches.throttled >= 19 * times);
+    // A wait lasts until the thread runs, and the kernel's account until its limit is lifted.
+    if is_emulated() {
+        assert!(waits.throttling >= (1.0 - PROMISE) * throttled);
+    } else {
+        near("throttling", waits.throttling, throttled);
+    }
+    // The kernel counts also what is over before the thread has left its CPU.
+    assert!(switches.throttled > 50 && switches.throttled <= times);
+    near(
+        "contention and throttling",
+        waits.contention + waits.throttling,
+        truth.waited,
+    );
+    assert!(waits.contention <= 0.02 * truth.waited, "{waits:?}");
 }

@@ -4,8 +4,13 @@
 use std::{
     ffi::OsStr,
     fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    os::fd::AsFd,
     path::Path,
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use integration_tests::{
@@ -13,10 +18,14 @@ use integration_tests::{
     capability,
     exposition::Exposition,
     process::resident,
+    sockets::inside_of,
     tenant::{Places, User, Worker, for_everybody},
     wait,
 };
-use nix::sys::signal::Signal;
+use nix::sys::{
+    signal::Signal,
+    socket::{setsockopt, sockopt},
+};
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const FORKS: &str = "vdi_session_process_forks_total";
@@ -193,6 +202,48 @@ const PAIRS: usize = 3_000;
 const PLACES: u64 = 65_536 / 4 * 3;
 const MOST: u64 = PLACES / 6 * 5;
 
+/// What a connection carries before it is reset.
+const BYTES: usize = 12_345;
+
+/// What the agent says that a session's connections have carried.
+#[derive(Debug, PartialEq, Eq)]
+struct Carried {
+    /// Sent and received.
+    bytes: [u64; 2],
+    /// Of inbound connections, of outbound ones, and of those of which nobody knows the side.
+    resets: [u64; 3],
+}
+
+impl Carried {
+    fn of(metrics: &Exposition, session: &str) -> Self {
+        let count =
+            |family: &str, label| metrics.count_if_any(family, &[("session", session), label]);
+        let bytes = ["transmit", "receive"]
+            .map(|direction| count("vdi_session_network_bytes_total", ("direction", direction)));
+        let resets = ["inbound", "outbound", "unknown"]
+            .map(|side| count("vdi_session_tcp_resets_total", ("side", side)));
+        Self { bytes, resets }
+    }
+}
+
+/// A connection to itself that carries so many bytes and is reset.
+fn abort_one(bytes: usize) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let mut near = TcpStream::connect(address).expect("a connection");
+    let (mut far, _) = listener.accept().expect("the same");
+    near.write_all(&vec![1; bytes]).expect("it is sent");
+    far.read_exact(&mut vec![0; bytes]).expect("and received");
+    // With a linger of zero a close is a reset.
+    let abort = nix::libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(&near.as_fd(), sockopt::Linger, &abort).expect("an option of every socket");
+    drop(near);
+    thread::sleep(Duration::from_millis(20));
+}
+
 #[test]
 fn a_user_with_connections_without_number_leaves_the_others_theirs() {
     if !capability::kernel() {
@@ -239,11 +290,24 @@ fn a_user_with_connections_without_number_leaves_the_others_theirs() {
     let left_out = exceeded(&both, &user.name);
     let kept = sides - left_out;
     assert!((MOST..=MOST + 10).contains(&kept), "{kept}");
+    // Of those that have no place the bytes are the session's, and nobody knows their side.
+    let before = Carried::of(&agent.fresh_metrics(), &user.name);
+    inside_of(&init, || abort_one(BYTES));
+    let now = Carried::of(&agent.fresh_metrics(), &user.name);
+    let bytes = before.bytes.map(|bytes| bytes + BYTES as u64);
+    let [inbound, outbound, unknown] = before.resets;
+    // One end has sent the reset, and the other has received it.
+    let resets = [inbound, outbound, unknown + 2];
+    assert_eq!(now, Carried { bytes, resets });
     // What is free again is for whoever comes.
     drop(crowd);
     drop(honest);
     let more = connections(user.uid, &init, PAIRS);
-    assert_eq!(exceeded(&read(&user.name), &user.name), left_out);
+    let both_of_one = 2;
+    assert_eq!(
+        exceeded(&read(&user.name), &user.name),
+        left_out + both_of_one
+    );
     drop(more);
 }
 

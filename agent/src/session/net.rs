@@ -3,7 +3,10 @@
 
 use agent_common::{
     histogram::{Histogram, bucket_of},
-    net::{ConnectionRecord, INBOUND, NetStats, OUTBOUND, TcpSideStats, Traffic, UdpStats},
+    net::{
+        ConnectionRecord, INBOUND, NetStats, OUTBOUND, TcpSideStats, Traffic, UdpStats,
+        UnknownSideStats,
+    },
 };
 
 use crate::kernel::Reading;
@@ -16,6 +19,8 @@ const ESTABLISHED: u32 = 1;
 pub struct Net {
     /// By [`INBOUND`] and [`OUTBOUND`].
     pub tcp: [TcpSide; 2],
+    /// Of connections of which nobody knows the side.
+    pub unknown: UnknownSideStats,
     /// Datagrams sent and received; `None` where the kernel has no tracepoint for them.
     pub udp: Option<[UdpStats; 2]>,
 }
@@ -53,6 +58,7 @@ impl Net {
         // session.
         let NetStats {
             tcp,
+            tcp_unknown,
             udp_transmit,
             udp_receive,
             milestones: _,
@@ -61,6 +67,7 @@ impl Net {
         for side in [INBOUND, OUTBOUND] {
             self.tcp[side].take(&tcp[side], side, live);
         }
+        self.unknown = *tcp_unknown;
         self.udp = measures_udp.then_some([*udp_transmit, *udp_receive]);
     }
 
@@ -68,6 +75,14 @@ impl Net {
     pub fn used_udp(&self) -> Option<&[UdpStats; 2]> {
         let unused = |stats: &UdpStats| *stats == UdpStats::default();
         self.udp.as_ref().filter(|both| !both.iter().all(unused))
+    }
+
+    /// What all TCP connections have carried, whatever their side.
+    pub fn tcp_traffic(&self) -> Traffic {
+        let sides = self.tcp.iter().map(|side| side.traffic);
+        sides.fold(self.unknown.closed, |sum, side| {
+            sum.each(side, u64::wrapping_add)
+        })
     }
 
     /// Established inbound connections.

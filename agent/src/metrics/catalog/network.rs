@@ -1,6 +1,6 @@
 //! The network: TCP by side, UDP.
 
-use agent_common::net::{INBOUND, OUTBOUND, Traffic};
+use agent_common::net::{INBOUND, OUTBOUND, UnknownSideStats};
 
 use super::{MEAN_ONLY, buckets, long, observed};
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
     metrics::family::{
         Buckets, Family,
         Kind::{Counter, Gauge, Histogram},
+        Out,
         Samples::{Occasional, PerSession},
         Source, Unit,
     },
@@ -26,6 +27,12 @@ const SIDE: &[(&str, &str)] = &[(
     "inbound, outbound; each from its first connection on",
 )];
 
+/// The same, and neither: of connections beyond the session's budget nobody knows who opened them.
+const SIDE_OR_UNKNOWN: &[(&str, &str)] = &[(
+    "side",
+    "inbound, outbound; each from its first connection on; unknown, of connections beyond the session's budget, from the first on",
+)];
+
 pub(super) const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_session_network",
@@ -36,16 +43,15 @@ pub(super) const FAMILIES: &[Family] = &[
         source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: PerSession(|s, out| {
             let Some(net) = &s.counts.net else { return };
-            let sum =
-                |f: fn(&Traffic) -> u64| net.tcp.iter().map(|side| f(&side.traffic)).sum::<u64>();
+            let tcp = net.tcp_traffic();
             let mut number = |direction, protocol, bytes: u64| {
                 out.number(
                     &[("direction", direction), ("protocol", protocol)],
                     bytes as f64,
                 );
             };
-            number("transmit", "tcp", sum(|t| t.sent_bytes));
-            number("receive", "tcp", sum(|t| t.received_bytes));
+            number("transmit", "tcp", tcp.sent_bytes);
+            number("receive", "tcp", tcp.received_bytes);
             if let Some([transmit, receive]) = net.used_udp() {
                 number("transmit", "udp", transmit.bytes);
                 number("receive", "udp", receive.bytes);
@@ -112,19 +118,23 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Resets sent and received on the session's TCP connections",
         kind: Counter,
         unit: Unit::None,
-        labels: SIDE,
+        labels: SIDE_OR_UNKNOWN,
         source: Source::Program(name::TCP_RECEIVE_RESET),
-        samples: Occasional(|s, out| by_side(s, |l, side| out.number(l, side.resets as f64))),
+        samples: Occasional(|s, out| {
+            by_side(s, |l, side| out.number(l, side.resets as f64));
+            of_unknown_side(s, |unknown| unknown.resets, out);
+        }),
     },
     Family {
         stem: "vdi_session_tcp_retransmits",
         help: "TCP segments sent again",
         kind: Counter,
         unit: Unit::None,
-        labels: SIDE,
+        labels: SIDE_OR_UNKNOWN,
         source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: Occasional(|s, out| {
             by_side(s, |l, side| out.number(l, side.traffic.retransmits as f64));
+            of_unknown_side(s, |unknown| unknown.closed.retransmits, out);
         }),
     },
     Family {
@@ -195,5 +205,13 @@ fn by_side(session: &SessionView, mut f: impl FnMut(&[(&str, &str)], &TcpSide)) 
                 f(&[("side", name)], &net.tcp[side]);
             }
         }
+    }
+}
+
+/// A count of the connections of which nobody knows the side, once there is something to count.
+fn of_unknown_side(session: &SessionView, f: fn(&UnknownSideStats) -> u64, out: &mut dyn Out) {
+    let count = session.counts.net.as_ref().map_or(0, |net| f(&net.unknown));
+    if count > 0 {
+        out.number(&[("side", "unknown")], count as f64);
     }
 }

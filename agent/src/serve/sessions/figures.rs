@@ -95,15 +95,15 @@ pub(super) fn block_io(block: &BlockStats) -> api::BlockIo {
 }
 
 pub(super) fn network_bytes(net: &Net) -> api::NetworkBytes {
-    let tcp = |bytes: fn(&TcpSide) -> u64| net.tcp.iter().map(bytes).sum();
+    let tcp = net.tcp_traffic();
     let udp = |direction: usize| net.udp.map(|both| both[direction].bytes);
     api::NetworkBytes {
         transmit: api::Protocols {
-            tcp: tcp(|side| side.traffic.sent_bytes),
+            tcp: tcp.sent_bytes,
             udp: udp(0),
         },
         receive: api::Protocols {
-            tcp: tcp(|side| side.traffic.received_bytes),
+            tcp: tcp.received_bytes,
             udp: udp(1),
         },
     }

@@ -12,7 +12,7 @@ use std::{
     fs::File,
     io::{self, BufRead, Read, Write},
     net::{TcpListener, TcpStream},
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::FileExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -29,7 +29,7 @@ use nix::{
     libc,
     sys::{
         prctl::set_pdeathsig,
-        resource::{Resource, getrlimit, setrlimit},
+        resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit},
         signal::Signal,
     },
 };
@@ -71,7 +71,7 @@ enum Work {
         cpu: usize,
         #[arg(long)]
         seconds: f64,
-        /// It gives its CPU up all the time.
+        /// It gives its CPU up all the time, and says how often it lost it and how long it waited for that.
         #[arg(long)]
         yielding: bool,
     },
@@ -295,16 +295,51 @@ fn spin(cpu: usize, threads: usize, duration: Duration) {
 
 fn burn(cpu: usize, duration: Duration, yielding: bool) {
     pin(cpu);
+    let accounts = File::open("/proc/thread-self/schedstat").expect("the kernel's accounts");
     ready();
     let began = Instant::now();
-    let mut yields = 0_u64;
+    let mut yielded = OwnAccounts::default();
     while began.elapsed() < duration {
         if yielding {
+            let before = OwnAccounts::read(&accounts);
             thread::yield_now();
-            yields += 1;
+            yielded.add(OwnAccounts::read(&accounts).since(before));
         }
     }
-    report(&json!({ "yields": yields }));
+    report(&json!({ "switches": yielded.involuntary, "waited_ns": yielded.waited_ns }));
+}
+
+/// What the kernel has of this thread.
+#[derive(Clone, Copy, Default)]
+struct OwnAccounts {
+    involuntary: i64,
+    waited_ns: u64,
+}
+
+impl OwnAccounts {
+    fn read(schedstat: &File) -> Self {
+        let mut text = [0; 64];
+        let length = schedstat.read_at(&mut text, 0).expect("it can be read");
+        let text = String::from_utf8_lossy(&text[..length]);
+        let waited = text.split(' ').nth(1).and_then(|field| field.parse().ok());
+        let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("the kernel accounts its threads");
+        Self {
+            involuntary: usage.involuntary_context_switches(),
+            waited_ns: waited.expect("the second field is the time waited"),
+        }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            involuntary: self.involuntary - before.involuntary,
+            waited_ns: self.waited_ns - before.waited_ns,
+        }
+    }
+
+    fn add(&mut self, more: Self) {
+        self.involuntary += more.involuntary;
+        self.waited_ns += more.waited_ns;
+    }
 }
 
 fn interrupt(cpu: usize, duration: Duration) {

@@ -96,7 +96,7 @@ vdi_session_context_switches_total{@desktop,kind="voluntary"} 205
 vdi_session_context_switches_total{@desktop,kind="preempted_by_self"} 207
 vdi_session_context_switches_total{@desktop,kind="preempted_by_session"} 208
 vdi_session_context_switches_total{@desktop,kind="preempted_by_system"} 209
-vdi_session_context_switches_total{@desktop,kind="throttled"} 246
+vdi_session_context_switches_total{@desktop,kind="throttled"} 258
 vdi_session_context_switches_total{@desktop,kind="yielded"} 206
 vdi_session_context_switches_total{@terminal,kind="voluntary"} 1103
 vdi_session_context_switches_total{@terminal,kind="preempted_by_self"} 1105
@@ -127,8 +127,8 @@ vdi_session_major_faults_total{@terminal} 1102
 vdi_session_major_faults_total{@departed} 0
 
 # The network. TCP bytes are those of both sides: 227,001 and 234,003 sent, 228,002 and 235,004 received.
-vdi_session_network_bytes_total{@desktop,direction="transmit",protocol="tcp"} 461004
-vdi_session_network_bytes_total{@desktop,direction="receive",protocol="tcp"} 463006
+vdi_session_network_bytes_total{@desktop,direction="transmit",protocol="tcp"} 248461004
+vdi_session_network_bytes_total{@desktop,direction="receive",protocol="tcp"} 249463006
 vdi_session_network_bytes_total{@desktop,direction="transmit",protocol="udp"} 242005
 vdi_session_network_bytes_total{@desktop,direction="receive",protocol="udp"} 245006
 vdi_session_clients{@desktop} 230
@@ -139,8 +139,10 @@ vdi_session_tcp_connections_opened_total{@desktop,side="outbound"} 231
 vdi_session_tcp_connect_failures_total{@desktop,side="outbound"} 232
 vdi_session_tcp_resets_total{@desktop,side="inbound"} 226
 vdi_session_tcp_resets_total{@desktop,side="outbound"} 233
+vdi_session_tcp_resets_total{@desktop,side="unknown"} 247
 vdi_session_tcp_retransmits_total{@desktop,side="inbound"} 229
 vdi_session_tcp_retransmits_total{@desktop,side="outbound"} 236
+vdi_session_tcp_retransmits_total{@desktop,side="unknown"} 257
 vdi_session_tcp_rtt_seconds_count{@desktop,side="inbound"} 63
 vdi_session_tcp_rtt_seconds_sum{@desktop,side="inbound"} 3.51
 vdi_session_tcp_rtt_seconds_bucket{@desktop,side="inbound",le="0.015625"} 31

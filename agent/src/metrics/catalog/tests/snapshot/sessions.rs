@@ -10,7 +10,7 @@ use agent_common::{
     block::{BlockStats, OperationStats},
     histogram::Histogram,
     memory::MemoryStats,
-    net::{Traffic, UdpStats},
+    net::{Traffic, UdpStats, UnknownSideStats},
     process::ProcessStats,
     sched::SchedStats,
 };
@@ -72,7 +72,7 @@ pub(super) fn desktop() -> SessionView {
             voluntary_switches: 205,
             waited_ns: [5 * S, 3 * S, 2 * S, 502 * MS],
             yields: 206,
-            throttles: 246,
+            throttles: 258,
             preempted_by_self: 207,
             preempted_by_session: 208,
             preempted_by_system: 209,
@@ -192,6 +192,14 @@ fn net() -> Net {
     };
     Net {
         tcp: [inbound, outbound],
+        unknown: UnknownSideStats {
+            resets: 247,
+            closed: Traffic {
+                sent_bytes: 248_000_000,
+                received_bytes: 249_000_000,
+                retransmits: 257,
+            },
+        },
         udp: Some([transmit, receive]),
     }
 }
