@@ -87,9 +87,9 @@ vdi_session_runqueue_wait_seconds_sum{@departed} 0
 vdi_session_cpu_seconds_total{@desktop} 223.25
 vdi_session_cpu_seconds_total{@terminal} 1113.5
 vdi_session_cpu_seconds_total{@departed} 0
-vdi_session_cpu_wait_seconds_total{@desktop,cause="contention"} 8
+vdi_session_cpu_wait_seconds_total{@desktop,cause="contention"} 8.259
 vdi_session_cpu_wait_seconds_total{@desktop,cause="throttling"} 0.502
-vdi_session_cpu_wait_seconds_total{@desktop,cause="yield"} 2
+vdi_session_cpu_wait_seconds_total{@desktop,cause="yield"} 2.26
 vdi_session_cpu_wait_seconds_total{@terminal,cause="contention"} 0.683
 vdi_session_cpu_wait_seconds_total{@departed,cause="contention"} 0
 vdi_session_context_switches_total{@desktop,kind="voluntary"} 205

@@ -70,7 +70,7 @@ pub(super) fn desktop() -> SessionView {
             cpu_ns: 203 * S,
             major_faults: 204,
             voluntary_switches: 205,
-            waited_ns: [5 * S, 3 * S, 2 * S, 502 * MS],
+            waited_ns: [5 * S, 3_259 * MS, 2_260 * MS, 502 * MS],
             yields: 206,
             throttles: 258,
             preempted_by_self: 207,
