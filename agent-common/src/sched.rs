@@ -7,9 +7,9 @@ use crate::histogram::Histogram;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// It blocked: the wait begins when it is woken, as that of a new thread does.
-    Wakeup,
+    Wakeup = 0,
     /// Something else got the CPU.
-    Preemption,
+    Preemption = 1,
     /// It gave the CPU up itself (`sched_yield`).
     Yield,
     /// A limit of CPU time of its cgroup, or of one above, was used up.

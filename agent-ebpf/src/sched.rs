@@ -78,12 +78,8 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     state.involuntary_switches = involuntary_switches;
     state.major_faults = major_faults;
     let waited_after = usize::from(state.after) & (After::COUNT - 1);
-    // Why an involuntary one happened is looked at below, for a session's thread.
-    state.after = if involuntary {
-        After::Preemption as u16
-    } else {
-        After::Wakeup as u16
-    };
+    // `Wakeup` or `Preemption`; why else an involuntary one happened is looked at below, for a session's thread.
+    state.after = u16::from(involuntary);
 
     if slot == NO_SESSION {
         return 0;
@@ -96,22 +92,36 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     };
     // SAFETY: this CPU's copy, and nothing else runs on this CPU now.
     let stats = unsafe { &mut *stats };
-    record::observe(&mut stats.runqueue_wait, wait_ns);
     stats.waited_ns[waited_after] += wait_ns;
+    record::observe(&mut stats.runqueue_wait, wait_ns);
     stats.cpu_ns += cpu_ns;
     stats.major_faults += u64::from(new_major_faults);
-    if !involuntary {
+    if involuntary {
+        lost_its_cpu(prev, state, stats, slot, next);
+    } else {
         stats.voluntary_switches += 1;
-    } else if prev.is_throttled() {
+    }
+    0
+}
+
+/// Why a thread that has not blocked is switched out.
+#[inline(always)]
+fn lost_its_cpu(
+    thread: Task,
+    state: &mut TaskState,
+    stats: &mut SchedStats,
+    slot: Slot,
+    next: Task,
+) {
+    if thread.is_throttled() {
         state.after = After::Throttle as u16;
         stats.throttles += 1;
-    } else if prev.yields() {
+    } else if thread.yields() {
         state.after = After::Yield as u16;
         stats.yields += 1;
     } else {
         preempted(stats, slot, next);
     }
-    0
 }
 
 /// Counts what the tracepoints of their own have been passed over for.

@@ -151,6 +151,16 @@ fn cpus() -> Vec<Panel> {
             legend: "{{session}}",
         },
         Panel {
+            title: "Why threads wait for a CPU",
+            description: "Time for which runnable threads of all sessions waited, for each second: others had the CPU (contention), a CPU limit was used up (throttling), the thread had given the CPU up itself (yield).",
+            look: Lines,
+            unit: Seconds,
+            query: format!(
+                "sum by (cause) (rate(vdi_session_cpu_wait_seconds_total{{{SESSIONS}}}[$__rate_interval]))"
+            ),
+            legend: "{{cause}}",
+        },
+        Panel {
             title: "Preemptions by neighbours",
             description: "How often other sessions took the CPU, for each second that the session ran. The twenty highest.",
             look: Lines,
