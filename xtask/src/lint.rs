@@ -37,13 +37,8 @@ const FLOOR: &str = "bench/ebpf/Cargo.toml";
 #[derive(Args)]
 pub(crate) struct Options {}
 
-/// Runs `cargo xtask lint`.
+/// Runs `cargo xtask lint`: every check.
 pub(crate) fn run(_options: &Options) -> Result<()> {
-    check()
-}
-
-/// Runs every check.
-pub(crate) fn check() -> Result<()> {
     check_sources()?;
     check_kernel_programs()?;
     workspace::build(Compiler::Clippy).map(|_agent| ())
