@@ -39,7 +39,7 @@ use crate::{
     discover::{
         bounded::bounded,
         peer::{self, Peer, Setback},
-        platform::{Closed, ErrorType, Facts, Key, Outcome, Update},
+        platform::{Closed, ErrorType, Facts, Key, Outcome, PlatformPhase, Update},
         poll::Listener,
     },
 };
@@ -75,6 +75,7 @@ pub(super) async fn run(
         refused: BTreeSet::new(),
         peer: Peer::here(watch),
         followed_until: None,
+        missed: Vec::new(),
     };
     loop {
         let began = Instant::now();
@@ -132,8 +133,11 @@ struct Runtime<'a, L> {
     /// Containers whose description makes no sense, of which the log has been told.
     refused: BTreeSet<String>,
     peer: Peer,
-    /// Up to when the events are known, by the clock; `None` before they have been followed.
+    /// Up to when the events have been taken, by the engine's clock, which is the agent's; `None` before they have been
+    /// followed.
     followed_until: Option<SystemTime>,
+    /// How those ended that were removed while nobody followed, until it is told.
+    missed: Vec<Update>,
 }
 
 /// A container.
@@ -183,11 +187,7 @@ impl<L: Listener> Runtime<'_, L> {
     /// Until it fails.
     async fn follow(&mut self) -> Result<End, Closed> {
         let mut compared = false;
-        let followed = self.try_follow(&mut compared).await;
-        if compared {
-            self.followed_until = Some(SystemTime::now());
-        }
-        match followed {
+        match self.try_follow(&mut compared).await {
             Ok(()) | Err(Stop::Closed) => Err(Closed),
             Err(Stop::Failed(failure)) => Ok(End { failure, compared }),
         }
@@ -198,7 +198,7 @@ impl<L: Listener> Runtime<'_, L> {
         // for, because Podman answers only when there is one.
         let began = SystemTime::now();
         self.compare(true, compared).await?;
-        let since = self.followed_until.unwrap_or(began);
+        let since = *self.followed_until.get_or_insert(began);
         let since = match self.engine {
             Engine::Docker => instant(since),
             // It knows seconds. What happened while nobody followed is told again.
@@ -230,8 +230,8 @@ impl<L: Listener> Runtime<'_, L> {
     /// Compares what it has with what is known; `anew` asks also for those that have ended.
     async fn compare(&mut self, anew: bool, compared: &mut bool) -> Result<(), Stop> {
         let began = Instant::now();
-        let (listed, missed) = match self.list_and_ask(anew).await {
-            Ok(missed) => (Outcome::Success, missed),
+        let listed = match self.list_and_ask(anew).await {
+            Ok(()) => Outcome::Success,
             // Who calls tells of the first.
             Err(failure) if !*compared => return Err(failure.into()),
             Err(failure) => {
@@ -253,7 +253,7 @@ impl<L: Listener> Runtime<'_, L> {
                 self.listener.send(up).await?;
             }
         }
-        for update in missed {
+        for update in std::mem::take(&mut self.missed) {
             self.listener.send(update).await?;
         }
         let facts = self
@@ -268,8 +268,8 @@ impl<L: Listener> Runtime<'_, L> {
         Ok(self.listener.send(reconciled).await?)
     }
 
-    /// Brings what is known up to date; what is to be told of those that are not there any more.
-    async fn list_and_ask(&mut self, anew: bool) -> Result<Vec<Update>, Failure> {
+    /// Brings what is known up to date.
+    async fn list_and_ask(&mut self, anew: bool) -> Result<(), Failure> {
         let filters = filters(&[("status", &LIST)]);
         let path = format!("/containers/json?filters={filters}");
         let (engine, listed): (Engine, Vec<Member>) = self.api.get(&path, LONGEST_LIST).await?;
@@ -306,34 +306,58 @@ impl<L: Listener> Runtime<'_, L> {
                 self.known.remove(&id);
             }
         }
-        if anew {
-            self.catch_up().await
-        } else {
-            Ok(Vec::new())
-        }
+        if anew { self.catch_up().await } else { Ok(()) }
     }
 
     /// Takes what has happened while nobody followed the events, before anything is told of the list: a session of
     /// which its platform says that it is over is counted at once, and Docker's descriptions do not say that
-    /// somebody stopped the container. Podman's do. Of those that were removed it returns how they ended.
-    async fn catch_up(&mut self) -> Result<Vec<Update>, Failure> {
-        let mut removed = Vec::new();
+    /// somebody stopped the container. Podman's do.
+    async fn catch_up(&mut self) -> Result<(), Failure> {
         let (Engine::Docker, Some(since)) = (self.engine, self.followed_until) else {
-            return Ok(removed);
+            return Ok(());
         };
         let until = SystemTime::now();
-        for event in past(&self.api, &instant(since), &instant(until)).await? {
-            let id = event.id();
-            let before = self.known.get(id).and_then(|known| known.facts.clone());
-            let update = self.apply(&event).await?;
-            if let Some(gone @ Update::Gone(_)) = update {
-                let last =
-                    before.map(|facts| Update::Changed(Key::Container(id.to_owned()), facts));
-                removed.extend(last.into_iter().chain([gone]));
+        // The clock may have been set back.
+        let since = instant(since.min(until));
+        let events = match past(&self.api, &since, &instant(until)).await {
+            Err(failure) if failure.answered => {
+                tracing::debug!(reason = %failure, "what has happened is not told");
+                Vec::new()
             }
+            events => events?,
+        };
+        for event in events {
+            self.replay(&event).await?;
         }
         self.followed_until = Some(until);
-        Ok(removed)
+        Ok(())
+    }
+
+    /// Takes an event of before the list was made, which has what those are like that it lists.
+    async fn replay(&mut self, event: &Event) -> Result<(), Failure> {
+        let id = event.id();
+        let before = self.known.get(id).and_then(|known| known.facts.clone());
+        let phase = before.as_ref().and_then(|facts| facts.phase);
+        let lives = phase.is_some_and(|phase| phase != PlatformPhase::Terminating);
+        let is_known = self.known.contains_key(id);
+        match event.kind() {
+            // It began another life since.
+            "start" => self.hear(id, |heard| *heard = Heard::default()),
+            "die" if lives => {}
+            "die" if is_known => {
+                let code = event.exit_code();
+                self.hear(id, |heard| heard.code = code.or(heard.code));
+            }
+            "die" | "kill" | "stop" | "oom" | "destroy" => {
+                if let Some(gone @ Update::Gone(_)) = self.apply(event).await? {
+                    let key = Key::Container(id.to_owned());
+                    let last = before.map(|facts| Update::Changed(key, facts));
+                    self.missed.extend(last.into_iter().chain([gone]));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Asks for a container. `code` is the status with which it has just ended.
@@ -396,12 +420,13 @@ impl<L: Listener> Runtime<'_, L> {
         {
             now.end = now.end.or(before.end);
         }
+        let was_missing = self.known.get(id).is_some_and(|known| known.is_missing);
         let known = Known {
+            is_missing: was_missing && listed.is_none(),
             listed,
             heard,
             container,
             facts,
-            is_missing: false,
         };
         self.known.insert(id.to_owned(), known);
     }
@@ -455,7 +480,10 @@ impl<L: Listener> Runtime<'_, L> {
 
     /// Takes an event, and tells what it changes.
     async fn take(&mut self, event: &Event) -> Result<(), Stop> {
-        if let Some(update) = self.apply(event).await? {
+        let update = self.apply(event).await?;
+        let until = event.time().map(|time| time + Duration::from_nanos(1));
+        self.followed_until = until.max(self.followed_until);
+        if let Some(update) = update {
             self.listener.send(update).await?;
         }
         Ok(())

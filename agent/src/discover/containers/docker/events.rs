@@ -1,6 +1,9 @@
 //! The stream of what happens to an engine's containers.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -49,6 +52,9 @@ pub(super) struct Event {
     action: String,
     #[serde(rename = "Actor")]
     actor: Actor,
+    /// When, in nanoseconds since the epoch; 0 from an engine that does not say.
+    #[serde(default, rename = "timeNano")]
+    time_ns: u64,
 }
 
 /// A container of an event.
@@ -65,6 +71,12 @@ impl Event {
     /// What happened, without what some have to say behind a colon.
     pub(super) fn kind(&self) -> &str {
         self.action.split(':').next().unwrap_or_default()
+    }
+
+    /// When it happened, as the engine says.
+    pub(super) fn time(&self) -> Option<SystemTime> {
+        let since = Duration::from_nanos(self.time_ns);
+        (self.time_ns > 0).then(|| SystemTime::UNIX_EPOCH + since)
     }
 
     /// The container's id.
