@@ -78,6 +78,7 @@ layout! {
     task_exec_id: "task_struct"."self_exec_id", Required, "Raised by each execve that replaces the program (fs/exec.c, `begin_new_exec`), inherited by children.";
     task_run_delay: "task_struct"."sched_info.run_delay", Required, "Time runnable and waiting, ns (kernel/sched/stats.h, `sched_info_arrive`).";
     task_exec_runtime: "task_struct"."se.sum_exec_runtime", Required, "Time on a CPU, ns.";
+    task_priority: "task_struct"."prio", Alternative, "Priority: 100 to 139 of threads that CPU limits are for, below of real-time ones (include/linux/sched/prio.h).";
     task_throttled: "task_struct"."throttled", Alternative, "Whether a CPU limit keeps it from running, one byte; since 6.18.";
     task_cfs_rq: "task_struct"."se.cfs_rq", Alternative, "Its run queue in its CPU's hierarchy of groups (`CONFIG_FAIR_GROUP_SCHED`).";
     cfs_rq_throttle_count: "cfs_rq"."throttle_count", Alternative, "How many of the groups from its own upwards have used their limit up (`CONFIG_CFS_BANDWIDTH`; kernel/sched/fair.c, `throttled_hierarchy`).";

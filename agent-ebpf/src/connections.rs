@@ -30,7 +30,7 @@ use crate::{
     kernel::{KernelPtr, chained, constant, number, offset},
     record,
     socket::{self, Socket},
-    tcp::{self, CLOSE, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, TIME_WAIT},
+    tcp::{self, CLOSE, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, SYN_SENT, TIME_WAIT},
 };
 
 /// `S_IFMT` and `S_IFSOCK` (include/uapi/linux/stat.h).
@@ -166,16 +166,28 @@ fn read(address: u64) -> ConnectionRecord {
         traffic: Traffic::NONE,
     };
     // SAFETY: each member is read once.
-    let Some((before, side, slot, entered_ns)) = (unsafe { CONNECTIONS.get(&address) })
-        .map(|entry| (entry.before, entry.side, entry.slot, entry.entered_ns))
+    let Some((before, side, closed, slot, entered_ns)) = (unsafe { CONNECTIONS.get(&address) })
+        .map(|entry| {
+            let Connection {
+                before,
+                side,
+                closed,
+                slot,
+                entered_ns,
+                ..
+            } = *entry;
+            (before, side, closed, slot, entered_ns)
+        })
     else {
         return nothing;
     };
-    let socket = Socket(address as KernelPtr);
-    let state = socket.state();
-    if state == CLOSE {
+    // What it has carried is with the closed ones. One that is closed without that has been passed over, and is still
+    // to be counted here, until its socket is destroyed.
+    if closed != 0 {
         return nothing;
     }
+    let socket = Socket(address as KernelPtr);
+    let state = socket.state();
     let record = ConnectionRecord {
         socket: address,
         slot,
@@ -245,6 +257,8 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
     let key = socket.0 as u64;
     // SAFETY: only whether there is one.
     let inbound = unsafe { LISTEN_PORTS.get(&ListenPort { slot, port }) }.is_some();
+    // One on its way out may have a port that is listened on as well.
+    let inbound = inbound && state != SYN_SENT;
     let side = if inbound { INBOUND } else { OUTBOUND } as u16;
     if let Some(known) = CONNECTIONS.get_ptr_mut(&key) {
         // SAFETY: a map value; the file keeps the socket, and so the entry.

@@ -15,6 +15,8 @@ use aya_ebpf::helpers::{
 
 /// `SIGNAL_GROUP_EXIT` (include/linux/sched/signal.h, unchanged from 5.10 to 7.x).
 pub(crate) const SIGNAL_GROUP_EXIT: u32 = 4;
+/// `MAX_RT_PRIO` (include/linux/sched/prio.h, unchanged from 5.10 to 7.x).
+const MAX_RT_PRIO: i32 = 100;
 /// `TASK_NEW` (include/linux/sched.h, unchanged from 5.10 to 7.x).
 const TASK_NEW: u32 = 0x800;
 
@@ -155,7 +157,14 @@ impl Task {
             // SAFETY: `self.0` is a tracepoint's task argument.
             return unsafe { member::<u8>(self.0, offset!(task_throttled)) } != 0;
         }
-        if offset!(task_cfs_rq) == ABSENT || offset!(cfs_rq_throttle_count) == ABSENT {
+        if offset!(task_cfs_rq) == ABSENT
+            || offset!(cfs_rq_throttle_count) == ABSENT
+            || offset!(task_priority) == ABSENT
+        {
+            return false;
+        }
+        // SAFETY: as above. A real-time thread has a run queue in its group, and goes on whatever becomes of that.
+        if unsafe { member::<i32>(self.0, offset!(task_priority)) } < MAX_RT_PRIO {
             return false;
         }
         // SAFETY: as above; what a thread's member points to the verifier knows, too.

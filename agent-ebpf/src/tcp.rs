@@ -21,7 +21,7 @@ use crate::{
 
 // include/net/tcp_states.h
 pub(crate) const ESTABLISHED: i32 = 1;
-const SYN_SENT: i32 = 2;
+pub(crate) const SYN_SENT: i32 = 2;
 const SYN_RECV: i32 = 3;
 pub(crate) const TIME_WAIT: i32 = 6;
 pub(crate) const CLOSE: i32 = 7;
@@ -131,9 +131,9 @@ fn established(socket: Socket, key: u64, old: i32, now_ns: u64) {
     }
     let connection = CONNECTIONS.get_ptr_mut(&key);
     let side = match connection {
+        _ if old == SYN_SENT => OUTBOUND,
         // SAFETY: a map value. Two sockets that connect to each other, or one to itself, go from SYN_SENT to SYN_RECV.
         Some(connection) => usize::from(unsafe { (*connection).side }),
-        None if old == SYN_SENT => OUTBOUND,
         None => INBOUND,
     };
     let Some(stats) = tcp_stats(slot, side) else {
@@ -151,7 +151,9 @@ fn established(socket: Socket, key: u64, old: i32, now_ns: u64) {
         // SAFETY: a map value of a socket whose state changes under its lock.
         unsafe {
             (*connection).established_ns = now_ns;
-            if side == OUTBOUND {
+            (*connection).side = side as u16;
+            // When one began that was found on its way, nobody knows.
+            if side == OUTBOUND && (*connection).began_ns != 0 {
                 let took_ns = now_ns.saturating_sub((*connection).began_ns);
                 record::observe_shared(&raw mut (*stats).connect, bucket_of(took_ns), took_ns);
             }
@@ -173,6 +175,7 @@ pub(crate) fn closed(socket: Socket, old: i32) {
     // A whole value and not an `Option`: verifiers before 6.3 refuse a read of the part that `None` leaves unwritten.
     // SAFETY: a map value of a socket whose state changes under its lock.
     let Connection {
+        began_ns,
         established_ns,
         before,
         side,
@@ -189,7 +192,9 @@ pub(crate) fn closed(socket: Socket, old: i32) {
     let Some(stats) = tcp_stats(slot, side.into()) else {
         return;
     };
-    if old == SYN_SENT {
+    // It has not come to anything. `CLOSE` is what is left of one whose last change was passed over.
+    let on_its_way = old == SYN_SENT || (matches!(old, SYN_RECV | CLOSE) && began_ns != 0);
+    if side == OUTBOUND as u16 && on_its_way && established_ns == 0 {
         add!(stats, connect_failures, 1);
     }
     let traffic = socket.traffic().since(before);

@@ -28,27 +28,52 @@ pub(super) fn resolve(
     slots: u32,
 ) -> Result<Constants, Error> {
     let create_without_sleeping = allocation != Some(Allocation::BeforeTheLock);
+    let mut layout = layout::resolve(btf)?;
+    let regs = Registers::of(btf);
+    if regs == Registers::NotFound {
+        // Who yields is not told.
+        layout.regs_syscall = ABSENT;
+    }
     Ok(Constants {
-        layout: layout::resolve(btf)?,
+        layout,
         create_without_sleeping: create_without_sleeping.into(),
         tracepoints_are_preemptible: tracepoints_may_be_preemptible(btf).into(),
         connections_of_each: (MAX_CONNECTIONS / 4 / slots).max(1),
         sched_yield: libc::SYS_sched_yield as u32,
-        regs_in_stack: regs_in_stack(btf),
+        regs_in_stack: match regs {
+            Registers::InStack(offset) => offset,
+            Registers::ByHelper | Registers::NotFound => ABSENT,
+        },
     })
 }
 
-/// Where on a kernel stack the registers of user space are, for kernels without the helper that finds them: at its
-/// top (`task_pt_regs` in arch/x86/include/asm/processor.h and arch/arm64/include/asm/processor.h, 5.10 to 5.14). A
-/// stack has 16 KiB, or a page if that is larger (`THREAD_SIZE`).
-fn regs_in_stack(btf: &Btf) -> u32 {
-    const THREAD_SIZE: u32 = 16 << 10;
-    if btf.parameters_of("bpf_task_pt_regs").is_some() {
-        return ABSENT;
+/// How a program finds the registers that user space had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Registers {
+    /// A helper says it (`bpf_task_pt_regs`, 5.15).
+    ByHelper,
+    /// They are so far from the beginning of a kernel stack, at its top (`task_pt_regs` in
+    /// arch/x86/include/asm/processor.h and arch/arm64/include/asm/processor.h, 5.10 to 5.14). A stack has 16 KiB, or a
+    /// page if that is larger (`THREAD_SIZE`).
+    InStack(u32),
+    /// Not at all.
+    NotFound,
+}
+
+impl Registers {
+    fn of(btf: &Btf) -> Self {
+        const THREAD_SIZE: u32 = 16 << 10;
+        if btf.parameters_of("bpf_task_pt_regs").is_some() {
+            return Self::ByHelper;
+        }
+        // With FRED (6.9) the top of a stack is padded; such a kernel has the helper, whatever its BTF names.
+        if btf.has_member("pt_regs", "fred_cs") {
+            return Self::NotFound;
+        }
+        let stack = THREAD_SIZE.max(procfs::page_size() as u32);
+        let size = btf.size_of("pt_regs").filter(|size| *size < stack);
+        size.map_or(Self::NotFound, |size| Self::InStack(stack - size))
     }
-    let stack = THREAD_SIZE.max(procfs::page_size() as u32);
-    btf.size_of("pt_regs")
-        .map_or(ABSENT, |size| stack.saturating_sub(size))
 }
 
 /// Whether programs of tracepoints may be preempted, as they are from 7.0 on. They are then protected by an SRCU
