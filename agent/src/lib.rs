@@ -29,6 +29,7 @@ pub mod kernel;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
+pub mod named;
 pub mod serve;
 pub mod session;
 pub mod snapshot;

@@ -19,7 +19,7 @@ use crate::{
         Status,
         model::{Calls, Report},
     },
-    kernel::{object::TaskStore, programs::ProgramStatus},
+    kernel::{object::TaskStore, programs::ProgramStatus, ring::EventKind},
     session::{
         audit::Account,
         ended::AllEnded,
@@ -146,7 +146,7 @@ pub struct AgentView {
     /// Sessions whose template was one too many.
     pub templates_overflowed_total: u64,
     /// Events lost because the ring was full, by kind.
-    pub events_lost: Vec<(&'static str, u64)>,
+    pub events_lost: Vec<(EventKind, u64)>,
     /// Switches of sessions' threads of which nothing was measured.
     pub unmeasured_switches: u64,
     /// Kernel memory of the maps, bytes.

@@ -16,7 +16,8 @@ pub use nvml_scenario::{
     library::{MISSING_IN_470, MISSING_IN_535_86},
     scenario::{
         CaptureSession, Clocks, Device, Ecc, EncoderSession, ErrorCounts, Event, Fault, Kind,
-        Memory, MigDevice, PcieThroughput, Process, Sample, Utilization, Violations,
+        Memory, MigDevice, PcieThroughput, Process, RemappedRows, Sample, TemperatureLimits,
+        Utilization, Violations,
     },
 };
 use tempfile::TempDir;
@@ -165,6 +166,14 @@ pub fn device(index: u32) -> Device {
             enabled: true,
             ..Ecc::default()
         }),
+        remapped_rows: Some(RemappedRows::default()),
+        recovery_action: Some(0),
+        temperature_limits_celsius: TemperatureLimits {
+            shutdown: Some(98),
+            slowdown: Some(95),
+            gpu_max: Some(83),
+            ..TemperatureLimits::default()
+        },
         pcie_throughput: Some(PcieThroughput::default()),
         pcie_replays: Some(0),
         virtualization_mode: Some(0),

@@ -14,8 +14,8 @@ use integration_tests::{
     cgroup::{Cgroup, Tree},
     exposition::Exposition,
     gpu::{
-        CaptureSession, Device, EncoderSession, Event, GIB, Gpus, Kind, Process, Sample,
-        Utilization, busy, compute, device, memory,
+        CaptureSession, Device, EncoderSession, Event, GIB, Gpus, Kind, Process, RemappedRows,
+        Sample, Utilization, busy, compute, device, memory,
     },
     kernel_log::KernelLog,
     prometheus::{self, Prometheus},
@@ -135,6 +135,13 @@ fn devices((desk, lab, outside): &Pids) -> Vec<Device> {
     }];
 
     let mut second = device(1);
+    second.remapped_rows = Some(RemappedRows {
+        corrected: 3,
+        uncorrected: 1,
+        pending: true,
+        failed: false,
+    });
+    second.recovery_action = Some(4);
     second.utilization = Some(Utilization { gpu: 70, memory: 0 });
     second.memory = Some(memory(3 * GIB));
     second.processes = vec![compute(desk[0], GIB / 4), compute(*lab, 2 * GIB)];
@@ -253,10 +260,34 @@ fn every_session_has_what_the_scenario_implies_on_every_gpu() {
         );
     }
 
+    wear_and_limits(&after);
     memory_and_remainder(&after);
     streams(&after);
     startup(&after);
     a_process_that_dies_is_charged_to_the_end(&mut node);
+}
+
+/// What a GPU says of its memory's rows, of what is to be done with it, and of its temperatures.
+fn wear_and_limits(m: &Exposition) {
+    let of =
+        |gpu, family: &str, label: &str, value| m.find(family, &[("gpu", gpu), (label, value)]);
+    let rows = |gpu| {
+        ["corrected", "uncorrected"].map(|kind| of(gpu, "vdi_gpu_remapped_rows", "kind", kind))
+    };
+    assert_eq!(rows("0"), [Some(0.0), Some(0.0)]);
+    assert_eq!(rows("1"), [Some(3.0), Some(1.0)]);
+    for (gpu, pending) in [("0", 0), ("1", 1)] {
+        let label = [("gpu", gpu)];
+        assert_eq!(m.count("vdi_gpu_row_remap_pending", &label), pending);
+        assert_eq!(m.count("vdi_gpu_row_remap_failed", &label), 0);
+    }
+    let action = |gpu, action| of(gpu, "vdi_gpu_recovery_action", "action", action);
+    assert_eq!(action("0", "none"), Some(1.0));
+    assert_eq!(action("1", "none"), Some(0.0));
+    assert_eq!(action("1", "drain_and_reset"), Some(1.0));
+    let limit = |limit| of("0", "vdi_gpu_temperature_limit_celsius", "limit", limit);
+    let limits = ["shutdown", "slowdown", "memory_max", "gpu_max"].map(limit);
+    assert_eq!(limits, [Some(98.0), Some(95.0), None, Some(83.0)]);
 }
 
 fn memory_and_remainder(m: &Exposition) {

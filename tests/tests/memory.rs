@@ -8,12 +8,13 @@ use std::{
 
 use integration_tests::{
     accounts::Accounts,
-    agent::{Agent, Configuration},
+    agent::{Agent, Configuration, SHOW_LIMIT},
     capability,
     cgroup::{Cgroup, Tree},
     disk,
     exposition::Exposition,
     sockets::inside,
+    wait,
     workload::{Workload, binary, two_cpus},
 };
 use nix::sys::resource::{UsageWho, getrusage};
@@ -202,6 +203,15 @@ fn memory_and_throttled_time_are_those_of_the_cgroups_files() {
     let metrics = agent.fresh_metrics();
     throttled_as(&metrics, "above", &tree.read("cpu.stat"));
     throttled_as(&metrics, "own", &own);
+    // A session that comes later has nothing of that.
+    let _late = tree.child("late");
+    let of_late = [("session", "late"), ("by", "above")];
+    let throttled = wait::until("its accounts", SHOW_LIMIT, || {
+        agent
+            .metrics()
+            .find("vdi_session_cpu_throttled_seconds_total", &of_late)
+    });
+    assert!(throttled < 0.001, "{throttled}");
 }
 
 /// Compares a session's throttled time with what a cgroup's `cpu.stat` has.

@@ -14,6 +14,8 @@ use std::{
 use agent_common::histogram::{Histogram, bucket_of};
 use serde::{Deserialize, Serialize};
 
+use crate::named::named;
+
 /// What joins a platform's session with a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Key {
@@ -118,48 +120,23 @@ pub enum PlatformPhase {
     Terminating,
 }
 
-/// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EndReason {
-    /// Its last process ended with status 0.
-    Completed,
-    /// Its last process ended with another status.
-    Error,
-    /// A signal killed its last process.
-    Signal,
-    /// The out-of-memory killer killed its last process.
-    OomKilled,
-    /// The platform took its place for something else.
-    Evicted,
-    /// A process that an Xid error named failed after it.
-    GpuError,
-    /// Nobody saw how.
-    Unknown,
-}
-
-impl EndReason {
-    /// Every reason.
-    pub const ALL: [Self; 7] = [
-        Self::Completed,
-        Self::Error,
-        Self::Signal,
-        Self::OomKilled,
-        Self::Evicted,
-        Self::GpuError,
-        Self::Unknown,
-    ];
-
-    /// The label value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Error => "error",
-            Self::Signal => "signal",
-            Self::OomKilled => "oom_killed",
-            Self::Evicted => "evicted",
-            Self::GpuError => "gpu_error",
-            Self::Unknown => "unknown",
-        }
+named! {
+    /// Why a session ended.
+    pub enum EndReason {
+        /// Its last process ended with status 0.
+        Completed = "completed",
+        /// Its last process ended with another status.
+        Error = "error",
+        /// A signal killed its last process.
+        Signal = "signal",
+        /// The out-of-memory killer killed its last process.
+        OomKilled = "oom_killed",
+        /// The platform took its place for something else.
+        Evicted = "evicted",
+        /// A process that an Xid error named failed after it.
+        GpuError = "gpu_error",
+        /// Nobody saw how.
+        Unknown = "unknown",
     }
 }
 
@@ -200,70 +177,37 @@ pub enum Outcome {
     Requeue,
 }
 
-/// Kinds of errors, the same for all sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ErrorType {
-    /// What was asked for is not there.
-    NotFound,
-    /// What was to be made is there already.
-    AlreadyExists,
-    /// Somebody else changed it.
-    Conflict,
-    /// The answer, or what was asked, is not as it must be.
-    Validation,
-    /// The question was refused as wrong.
-    BadRequest,
-    /// Who asks is not known.
-    Unauthorized,
-    /// Who asks may not.
-    Forbidden,
-    /// No answer in time.
-    Timeout,
-    /// The peer itself waited too long.
-    ServerTimeout,
-    /// Nobody answers.
-    Unavailable,
-    /// Too many questions.
-    RateLimited,
-    /// Anything else.
-    Internal,
+named! {
+    /// Kinds of errors, the same for all sources.
+    pub enum ErrorType {
+        /// What was asked for is not there.
+        NotFound = "not_found",
+        /// What was to be made is there already.
+        AlreadyExists = "already_exists",
+        /// Somebody else changed it.
+        Conflict = "conflict",
+        /// The answer, or what was asked, is not as it must be.
+        Validation = "validation",
+        /// The question was refused as wrong.
+        BadRequest = "bad_request",
+        /// Who asks is not known.
+        Unauthorized = "unauthorized",
+        /// Who asks may not.
+        Forbidden = "forbidden",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// The peer itself waited too long.
+        ServerTimeout = "server_timeout",
+        /// Nobody answers.
+        Unavailable = "unavailable",
+        /// Too many questions.
+        RateLimited = "rate_limited",
+        /// Anything else.
+        Internal = "internal",
+    }
 }
 
 impl ErrorType {
-    /// Every kind.
-    pub const ALL: [Self; 12] = [
-        Self::NotFound,
-        Self::AlreadyExists,
-        Self::Conflict,
-        Self::Validation,
-        Self::BadRequest,
-        Self::Unauthorized,
-        Self::Forbidden,
-        Self::Timeout,
-        Self::ServerTimeout,
-        Self::Unavailable,
-        Self::RateLimited,
-        Self::Internal,
-    ];
-
-    /// The label value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NotFound => "not_found",
-            Self::AlreadyExists => "already_exists",
-            Self::Conflict => "conflict",
-            Self::Validation => "validation",
-            Self::BadRequest => "bad_request",
-            Self::Unauthorized => "unauthorized",
-            Self::Forbidden => "forbidden",
-            Self::Timeout => "timeout",
-            Self::ServerTimeout => "server_timeout",
-            Self::Unavailable => "unavailable",
-            Self::RateLimited => "rate_limited",
-            Self::Internal => "internal",
-        }
-    }
-
     /// Of an error of the operating system.
     pub fn of_io(error: &std::io::Error) -> Self {
         use std::io::ErrorKind as Kind;
@@ -308,31 +252,17 @@ impl Reconciles {
     }
 }
 
-/// A source of platform facts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
-    /// The Kubernetes API: [`Key::Pod`].
-    Kubernetes,
-    /// logind: [`Key::Unit`].
-    Logind,
-    /// libvirt: [`Key::Machine`].
-    Libvirt,
-    /// Container runtimes: [`Key::Container`].
-    Containers,
-}
-
-impl Source {
-    /// The values of the label `source`; `cgroup` is what the hierarchy alone says.
-    pub const VALUES: &str = "cgroup, kubernetes, logind, libvirt, containers";
-
-    /// The label value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kubernetes => "kubernetes",
-            Self::Logind => "logind",
-            Self::Libvirt => "libvirt",
-            Self::Containers => "containers",
-        }
+named! {
+    /// A source of platform facts.
+    pub enum Source {
+        /// The Kubernetes API: [`Key::Pod`].
+        Kubernetes = "kubernetes",
+        /// logind: [`Key::Unit`].
+        Logind = "logind",
+        /// libvirt: [`Key::Machine`].
+        Libvirt = "libvirt",
+        /// Container runtimes: [`Key::Container`].
+        Containers = "containers",
     }
 }
 

@@ -6,7 +6,7 @@ use nvml_wrapper::enum_wrappers::device::PcieUtilCounter;
 
 use super::{
     health,
-    model::{Context, Device, Engine, Identity, Instance, Usage},
+    model::{Context, Device, Direction, Engine, Identity, Instance, Usage, Virtualization},
     nvml::{Answer, ContextList, Failure, Handle, SILENT},
     usage::Integral,
 };
@@ -14,11 +14,6 @@ use super::{
 /// A change of the memory in use by this much means that a context has come or gone: CUDA's smallest takes
 /// more. The lists are then read before their time, once.
 const CONTEXT_BYTES: u64 = 32 << 20;
-
-const PCIE_DIRECTIONS: [(PcieUtilCounter, &str); 2] = [
-    (PcieUtilCounter::Send, "transmit"),
-    (PcieUtilCounter::Receive, "receive"),
-];
 
 /// What is asked in a round besides what is asked in each.
 #[derive(Clone, Copy, Debug, Default)]
@@ -262,7 +257,11 @@ impl<'d> DeviceSampler<'d> {
     fn pcie(&mut self) -> Result<(), Failure> {
         let throughput = &mut self.device.readings.pcie_throughput;
         throughput.clear();
-        for (counter, direction) in PCIE_DIRECTIONS {
+        for direction in Direction::ALL {
+            let counter = match direction {
+                Direction::Transmit => PcieUtilCounter::Send,
+                Direction::Receive => PcieUtilCounter::Receive,
+            };
             let kilobytes = self.handle.ask("nvmlDeviceGetPcieThroughput", |d| {
                 d.pcie_throughput(counter)
             })?;
@@ -295,11 +294,11 @@ pub(super) fn identity(handle: &Handle<'_>, index: u32) -> Answer<Identity> {
         )?,
         mig: mig.map(|mode| mode.current != 0),
         virtualization: mode.map(|mode| match mode {
-            Mode::Bare => "none",
-            Mode::PassThrough => "passthrough",
-            Mode::Vgpu => "vgpu",
-            Mode::HostVgpu => "vgpu_host",
-            Mode::HostVsga => "vsga_host",
+            Mode::Bare => Virtualization::None,
+            Mode::PassThrough => Virtualization::Passthrough,
+            Mode::Vgpu => Virtualization::Vgpu,
+            Mode::HostVgpu => Virtualization::VgpuHost,
+            Mode::HostVsga => Virtualization::VsgaHost,
         }),
     }))
 }

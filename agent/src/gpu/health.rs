@@ -2,58 +2,84 @@
 
 use nvml_wrapper::{
     bitmasks::device::ThrottleReasons,
-    enum_wrappers::device::{Clock, EccCounter, MemoryError, PerformancePolicy, TemperatureSensor},
+    enum_wrappers::device::{
+        Clock, EccCounter, MemoryError, PerformancePolicy, TemperatureSensor, TemperatureThreshold,
+    },
     enums::device::SampleValue,
     error::NvmlError,
     structs::device::FieldId,
-    sys_exports::field_id::NVML_FI_DEV_MEMORY_TEMP,
+    sys_exports::field_id::{NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, NVML_FI_DEV_MEMORY_TEMP},
 };
 
 use super::{
-    model::Readings,
+    model::{
+        ClockDomain, EccError, Readings, RecoveryAction, TemperatureLimit, ThrottlePolicy,
+        ThrottleReason,
+    },
     nvml::{Failure, Handle},
 };
 
-const CLOCKS: [(Clock, &str); 4] = [
-    (Clock::Graphics, "graphics"),
-    (Clock::SM, "sm"),
-    (Clock::Memory, "memory"),
-    (Clock::Video, "video"),
-];
-/// All but idleness, which holds nothing back.
-const THROTTLE_REASONS: [(ThrottleReasons, &str); 8] = [
-    (
-        ThrottleReasons::APPLICATIONS_CLOCKS_SETTING,
-        "applications_clocks_setting",
-    ),
-    (ThrottleReasons::SW_POWER_CAP, "sw_power_cap"),
-    (ThrottleReasons::HW_SLOWDOWN, "hw_slowdown"),
-    (ThrottleReasons::SYNC_BOOST, "sync_boost"),
-    (ThrottleReasons::SW_THERMAL_SLOWDOWN, "sw_thermal_slowdown"),
-    (ThrottleReasons::HW_THERMAL_SLOWDOWN, "hw_thermal_slowdown"),
-    (
-        ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN,
-        "hw_power_brake_slowdown",
-    ),
-    (
-        ThrottleReasons::DISPLAY_CLOCK_SETTING,
-        "display_clock_setting",
-    ),
-];
-const POLICIES: [(PerformancePolicy, &str); 8] = [
-    (PerformancePolicy::Power, "power"),
-    (PerformancePolicy::Thermal, "thermal"),
-    (PerformancePolicy::SyncBoost, "sync_boost"),
-    (PerformancePolicy::BoardLimit, "board_limit"),
-    (PerformancePolicy::LowUtilization, "low_utilization"),
-    (PerformancePolicy::Reliability, "reliability"),
-    (PerformancePolicy::TotalAppClocks, "application_clocks"),
-    (PerformancePolicy::TotalBaseClocks, "base_clocks"),
-];
-const ECC_ERRORS: [(MemoryError, &str); 2] = [
-    (MemoryError::Corrected, "corrected"),
-    (MemoryError::Uncorrected, "uncorrected"),
-];
+impl ClockDomain {
+    fn of_nvml(self) -> Clock {
+        match self {
+            Self::Graphics => Clock::Graphics,
+            Self::Sm => Clock::SM,
+            Self::Memory => Clock::Memory,
+            Self::Video => Clock::Video,
+        }
+    }
+}
+
+impl ThrottleReason {
+    fn of_nvml(self) -> ThrottleReasons {
+        match self {
+            Self::ApplicationsClocksSetting => ThrottleReasons::APPLICATIONS_CLOCKS_SETTING,
+            Self::SwPowerCap => ThrottleReasons::SW_POWER_CAP,
+            Self::HwSlowdown => ThrottleReasons::HW_SLOWDOWN,
+            Self::SyncBoost => ThrottleReasons::SYNC_BOOST,
+            Self::SwThermalSlowdown => ThrottleReasons::SW_THERMAL_SLOWDOWN,
+            Self::HwThermalSlowdown => ThrottleReasons::HW_THERMAL_SLOWDOWN,
+            Self::HwPowerBrakeSlowdown => ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN,
+            Self::DisplayClockSetting => ThrottleReasons::DISPLAY_CLOCK_SETTING,
+        }
+    }
+}
+
+impl ThrottlePolicy {
+    fn of_nvml(self) -> PerformancePolicy {
+        match self {
+            Self::Power => PerformancePolicy::Power,
+            Self::Thermal => PerformancePolicy::Thermal,
+            Self::SyncBoost => PerformancePolicy::SyncBoost,
+            Self::BoardLimit => PerformancePolicy::BoardLimit,
+            Self::LowUtilization => PerformancePolicy::LowUtilization,
+            Self::Reliability => PerformancePolicy::Reliability,
+            Self::ApplicationClocks => PerformancePolicy::TotalAppClocks,
+            Self::BaseClocks => PerformancePolicy::TotalBaseClocks,
+        }
+    }
+}
+
+impl TemperatureLimit {
+    fn of_nvml(self) -> TemperatureThreshold {
+        match self {
+            Self::Shutdown => TemperatureThreshold::Shutdown,
+            Self::Slowdown => TemperatureThreshold::Slowdown,
+            Self::MemoryMax => TemperatureThreshold::MemoryMax,
+            Self::GpuMax => TemperatureThreshold::GpuMax,
+        }
+    }
+}
+
+impl EccError {
+    fn of_nvml(self) -> MemoryError {
+        match self {
+            Self::Corrected => MemoryError::Corrected,
+            Self::Uncorrected => MemoryError::Uncorrected,
+        }
+    }
+}
+
 /// Reads all of it.
 pub(super) fn read(handle: &Handle<'_>, readings: &mut Readings) -> Result<(), Failure> {
     let number = |value: Option<u32>, factor: f64| value.map(|v| f64::from(v) * factor);
@@ -63,7 +89,9 @@ pub(super) fn read(handle: &Handle<'_>, readings: &mut Readings) -> Result<(), F
         })?,
         1.0,
     );
-    readings.memory_temperature = handle.ask("nvmlDeviceGetFieldValues", memory_temperature)?;
+    readings.memory_temperature = handle.ask("nvmlDeviceGetFieldValues", |d| {
+        field(d, NVML_FI_DEV_MEMORY_TEMP)
+    })?;
     readings.power = number(
         handle.ask("nvmlDeviceGetPowerUsage", nvml_wrapper::Device::power_usage)?,
         1e-3,
@@ -92,30 +120,56 @@ pub(super) fn read(handle: &Handle<'_>, readings: &mut Readings) -> Result<(), F
     clocks(handle, readings)?;
     throttling(handle, readings)?;
     readings.ecc_errors.clear();
-    for (error, name) in ECC_ERRORS {
-        let parameter = error.as_c();
-        let count = handle.ask_of("nvmlDeviceGetTotalEccErrors", parameter, |d| {
-            d.total_ecc_errors(error, EccCounter::Volatile)
+    for error in EccError::ALL {
+        let of_nvml = error.of_nvml();
+        let count = handle.ask_of("nvmlDeviceGetTotalEccErrors", of_nvml.as_c(), |d| {
+            d.total_ecc_errors(error.of_nvml(), EccCounter::Volatile)
         })?;
-        readings.ecc_errors.extend(count.map(|n| (name, n)));
+        readings.ecc_errors.extend(count.map(|n| (error, n)));
+    }
+    readings.remapped_rows = handle.remapped_rows()?;
+    let action = NVML_FI_DEV_GET_GPU_RECOVERY_ACTION;
+    let action = handle.ask_of("nvmlDeviceGetFieldValues", action, |d| field(d, action))?;
+    // A later driver may want what this agent does not know.
+    let known = |action: f64| RecoveryAction::ALL.get(action as usize).copied();
+    readings.recovery_action = action.and_then(known);
+    temperature_limits(handle, readings)
+}
+
+/// They do not change: asked once.
+fn temperature_limits(handle: &Handle<'_>, readings: &mut Readings) -> Result<(), Failure> {
+    if !readings.temperature_limits.is_empty() {
+        return Ok(());
+    }
+    for limit in TemperatureLimit::ALL {
+        let number = limit.of_nvml().as_c();
+        let celsius = handle.ask_of("nvmlDeviceGetTemperatureThreshold", number, |d| {
+            d.temperature_threshold(limit.of_nvml())
+        })?;
+        let celsius = celsius.map(|celsius| (limit, f64::from(celsius)));
+        readings.temperature_limits.extend(celsius);
     }
     Ok(())
 }
 
 fn clocks(handle: &Handle<'_>, readings: &mut Readings) -> Result<(), Failure> {
-    let hertz = |name, mhz: u32| (name, f64::from(mhz) * 1e6);
+    let hertz = |domain, mhz: u32| (domain, f64::from(mhz) * 1e6);
     readings.clocks.clear();
     // They change with the board's power management only: asked once.
     let highest = readings.max_clocks.is_empty();
-    for (clock, name) in CLOCKS {
-        let domain = clock.as_c();
-        let now = handle.ask_of("nvmlDeviceGetClockInfo", domain, |d| d.clock_info(clock))?;
-        readings.clocks.extend(now.map(|mhz| hertz(name, mhz)));
+    for domain in ClockDomain::ALL {
+        let number = domain.of_nvml().as_c();
+        let now = handle.ask_of("nvmlDeviceGetClockInfo", number, |d| {
+            d.clock_info(domain.of_nvml())
+        })?;
+        readings.clocks.extend(now.map(|mhz| hertz(domain, mhz)));
         if highest {
-            let most = handle.ask_of("nvmlDeviceGetMaxClockInfo", domain, |d| {
-                d.max_clock_info(clock)
+            let most = handle.ask_of("nvmlDeviceGetMaxClockInfo", number, |d| {
+                d.max_clock_info(domain.of_nvml())
             })?;
-            readings.max_clocks.extend(most.map(|mhz| hertz(name, mhz)));
+            readings
+                .max_clocks
+                .extend(most.map(|mhz| hertz(domain, mhz)));
         }
     }
     Ok(())
@@ -127,16 +181,16 @@ fn throttling(handle: &Handle<'_>, readings: &mut Readings) -> Result<(), Failur
     })?;
     readings.throttled.clear();
     if let Some(reasons) = reasons {
-        let holds = |(reason, name)| (name, reasons.contains(reason));
-        readings.throttled.extend(THROTTLE_REASONS.map(holds));
+        let holds = |reason: ThrottleReason| (reason, reasons.contains(reason.of_nvml()));
+        readings.throttled.extend(ThrottleReason::ALL.map(holds));
     }
     readings.throttled_seconds.clear();
-    for (policy, name) in POLICIES {
-        let parameter = policy.as_c();
-        let violation = handle.ask_of("nvmlDeviceGetViolationStatus", parameter, |d| {
-            d.violation_status(policy)
+    for policy in ThrottlePolicy::ALL {
+        let number = policy.of_nvml().as_c();
+        let violation = handle.ask_of("nvmlDeviceGetViolationStatus", number, |d| {
+            d.violation_status(policy.of_nvml())
         })?;
-        let seconds = violation.map(|v| (name, v.violation_time as f64 / 1e9));
+        let seconds = violation.map(|v| (policy, v.violation_time as f64 / 1e9));
         readings.throttled_seconds.extend(seconds);
     }
     Ok(())
@@ -150,13 +204,14 @@ fn fan_speed(device: &nvml_wrapper::Device<'_>) -> Result<u32, NvmlError> {
     })
 }
 
-fn memory_temperature(device: &nvml_wrapper::Device<'_>) -> Result<f64, NvmlError> {
-    let values = device.field_values_for(&[FieldId(NVML_FI_DEV_MEMORY_TEMP)])?;
+/// One of the values that have a number instead of a function.
+fn field(device: &nvml_wrapper::Device<'_>, number: u32) -> Result<f64, NvmlError> {
+    let values = device.field_values_for(&[FieldId(number)])?;
     let value = values.into_iter().next().ok_or(NvmlError::NoData)??.value?;
-    match value {
-        SampleValue::U32(celsius) => Ok(f64::from(celsius)),
-        SampleValue::U64(celsius) => Ok(celsius as f64),
-        SampleValue::I64(celsius) => Ok(celsius as f64),
-        SampleValue::F64(celsius) => Ok(celsius),
-    }
+    Ok(match value {
+        SampleValue::U32(value) => f64::from(value),
+        SampleValue::U64(value) => value as f64,
+        SampleValue::I64(value) => value as f64,
+        SampleValue::F64(value) => value,
+    })
 }

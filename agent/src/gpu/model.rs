@@ -8,31 +8,19 @@ use std::{
 
 use agent_common::histogram::Histogram;
 
-/// A part of a GPU that the driver accounts for by process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Engine {
-    /// The multiprocessors: compute and graphics.
-    Sm,
-    /// The memory controller: the share of time in which memory was read or written.
-    Memory,
-    /// Video encoders.
-    Encoder,
-    /// Video decoders.
-    Decoder,
-}
+use crate::named::named;
 
-impl Engine {
-    /// Every engine, in the order of arrays indexed by it.
-    pub const ALL: [Self; 4] = [Self::Sm, Self::Memory, Self::Encoder, Self::Decoder];
-
-    /// The label value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sm => "sm",
-            Self::Memory => "memory",
-            Self::Encoder => "encoder",
-            Self::Decoder => "decoder",
-        }
+named! {
+    /// A part of a GPU that the driver accounts for by process.
+    pub enum Engine {
+        /// The multiprocessors: compute and graphics.
+        Sm = "sm",
+        /// The memory controller: the share of time in which memory was read or written.
+        Memory = "memory",
+        /// Video encoders.
+        Encoder = "encoder",
+        /// Video decoders.
+        Decoder = "decoder",
     }
 }
 
@@ -57,8 +45,145 @@ pub struct Identity {
     pub minor: Option<u32>,
     /// Whether the device is cut into MIG instances; `None` for one that cannot be.
     pub mig: Option<bool>,
-    /// `none`, `passthrough`, `vgpu`, `vgpu_host` or `vsga_host`.
-    pub virtualization: Option<&'static str>,
+    /// What of the GPU the node has.
+    pub virtualization: Option<Virtualization>,
+}
+
+named! {
+    /// What of a GPU the machine has on which the agent runs (`nvmlGpuVirtualizationMode_t`).
+    pub enum Virtualization {
+        /// All of it, itself.
+        None = "none",
+        /// All of it, passed through to a virtual machine.
+        Passthrough = "passthrough",
+        /// A part of it, in a virtual machine.
+        Vgpu = "vgpu",
+        /// It shares it out to virtual machines.
+        VgpuHost = "vgpu_host",
+        /// It draws for virtual machines (VSGA).
+        VsgaHost = "vsga_host",
+    }
+}
+
+named! {
+    /// A part of a GPU with a clock of its own.
+    pub enum ClockDomain {
+        /// Graphics.
+        Graphics = "graphics",
+        /// The multiprocessors.
+        Sm = "sm",
+        /// Memory.
+        Memory = "memory",
+        /// Encoders and decoders.
+        Video = "video",
+    }
+}
+
+named! {
+    /// Why clocks are below what was wanted (`nvmlClocksThrottleReason…`), all but idleness, which holds nothing back.
+    pub enum ThrottleReason {
+        /// Somebody has set them.
+        ApplicationsClocksSetting = "applications_clocks_setting",
+        /// The board draws as much power as it may.
+        SwPowerCap = "sw_power_cap",
+        /// The hardware protects itself.
+        HwSlowdown = "hw_slowdown",
+        /// Boards go at the pace of the slowest.
+        SyncBoost = "sync_boost",
+        /// The driver finds it too hot.
+        SwThermalSlowdown = "sw_thermal_slowdown",
+        /// The hardware does.
+        HwThermalSlowdown = "hw_thermal_slowdown",
+        /// The power supply asks for it.
+        HwPowerBrakeSlowdown = "hw_power_brake_slowdown",
+        /// A display needs it.
+        DisplayClockSetting = "display_clock_setting",
+    }
+}
+
+named! {
+    /// What holds clocks down (`nvmlPerfPolicyType_t`).
+    pub enum ThrottlePolicy {
+        /// Power.
+        Power = "power",
+        /// Heat.
+        Thermal = "thermal",
+        /// The slowest of several boards.
+        SyncBoost = "sync_boost",
+        /// A limit of the board.
+        BoardLimit = "board_limit",
+        /// There is little to do.
+        LowUtilization = "low_utilization",
+        /// The board's reliability.
+        Reliability = "reliability",
+        /// Below what applications have set.
+        ApplicationClocks = "application_clocks",
+        /// Below the base clocks.
+        BaseClocks = "base_clocks",
+    }
+}
+
+named! {
+    /// Errors of memory.
+    pub enum EccError {
+        /// Nobody notices.
+        Corrected = "corrected",
+        /// Something is lost.
+        Uncorrected = "uncorrected",
+    }
+}
+
+/// Rows of GPU memory that were replaced by spare ones (`nvmlDeviceGetRemappedRows`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemappedRows {
+    /// Because of errors that were corrected.
+    pub corrected: u64,
+    /// Because of errors that were not.
+    pub uncorrected: u64,
+    /// One is to be replaced at the next reset of the GPU.
+    pub is_pending: bool,
+    /// One could not be replaced: the board is to be replaced.
+    pub has_failed: bool,
+}
+
+named! {
+    /// What the driver wants done with a GPU (`nvmlDeviceGpuRecoveryAction_t`).
+    pub enum RecoveryAction {
+        /// Nothing.
+        None = "none",
+        /// A reset of the GPU.
+        GpuReset = "gpu_reset",
+        /// A restart of the node.
+        NodeReboot = "node_reboot",
+        /// No more work that is between GPUs.
+        DrainP2p = "drain_p2p",
+        /// No more work, and a reset.
+        DrainAndReset = "drain_and_reset",
+    }
+}
+
+named! {
+    /// What happens at a temperature (`nvmlTemperatureThresholds_t`).
+    pub enum TemperatureLimit {
+        /// The GPU shuts down.
+        Shutdown = "shutdown",
+        /// The hardware holds its clocks down.
+        Slowdown = "slowdown",
+        /// The driver does, for its memory.
+        MemoryMax = "memory_max",
+        /// The driver does, below the base clocks.
+        GpuMax = "gpu_max",
+    }
+}
+
+named! {
+    /// Which way bytes go.
+    pub enum Direction {
+        /// Sent.
+        Transmit = "transmit",
+        /// Received.
+        Receive = "receive",
+    }
 }
 
 /// What a device measures of itself.
@@ -79,21 +204,27 @@ pub struct Readings {
     /// Since the driver was loaded, joules.
     pub energy: Option<f64>,
     /// Hertz by domain.
-    pub clocks: Vec<(&'static str, f64)>,
+    pub clocks: Vec<(ClockDomain, f64)>,
     /// Highest clocks, hertz by domain.
-    pub max_clocks: Vec<(&'static str, f64)>,
+    pub max_clocks: Vec<(ClockDomain, f64)>,
     /// 0 (busiest) to 15.
     pub performance_state: Option<u32>,
     /// Why the clocks are below what was wanted: each reason, and whether it holds now.
-    pub throttled: Vec<(&'static str, bool)>,
+    pub throttled: Vec<(ThrottleReason, bool)>,
     /// The time that clocks were held down, seconds by policy.
-    pub throttled_seconds: Vec<(&'static str, f64)>,
+    pub throttled_seconds: Vec<(ThrottlePolicy, f64)>,
     /// Memory errors since the driver was loaded: corrected and uncorrected.
-    pub ecc_errors: Vec<(&'static str, u64)>,
+    pub ecc_errors: Vec<(EccError, u64)>,
+    /// Rows of its memory that were replaced; `None` for memory without spare rows (before Ampere).
+    pub remapped_rows: Option<RemappedRows>,
+    /// What the driver wants done after an error (570 and later).
+    pub recovery_action: Option<RecoveryAction>,
+    /// Degrees Celsius at which something happens.
+    pub temperature_limits: Vec<(TemperatureLimit, f64)>,
     /// PCI Express packets sent again.
     pub pcie_replays: Option<u64>,
     /// Bytes per second that the device sent and received, over the driver's 20 ms.
-    pub pcie_throughput: Vec<(&'static str, f64)>,
+    pub pcie_throughput: Vec<(Direction, f64)>,
     /// Share of the highest speed, 0 to 1.
     pub fan_speed: Option<f64>,
 }
@@ -159,17 +290,18 @@ pub struct Usage {
     pub pending: Vec<u32>,
 }
 
-/// A video codec.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Codec {
-    /// H.264.
-    H264,
-    /// HEVC.
-    Hevc,
-    /// AV1.
-    Av1,
-    /// One that this agent does not know.
-    Unknown,
+named! {
+    /// A video codec.
+    pub enum Codec {
+        /// H.264.
+        H264 = "h264",
+        /// HEVC.
+        Hevc = "hevc",
+        /// AV1.
+        Av1 = "av1",
+        /// One that this agent does not know.
+        Unknown = "unknown",
+    }
 }
 
 impl Codec {
@@ -180,16 +312,6 @@ impl Codec {
             1 => Self::Hevc,
             2 => Self::Av1,
             _ => Self::Unknown,
-        }
-    }
-
-    /// The label value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::H264 => "h264",
-            Self::Hevc => "hevc",
-            Self::Av1 => "av1",
-            Self::Unknown => "unknown",
         }
     }
 }

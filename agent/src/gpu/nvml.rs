@@ -34,7 +34,7 @@ pub(super) use self::{
 };
 use super::{
     calls::CallLog,
-    model::{Codec, Context, Memory, Stream},
+    model::{Codec, Context, Memory, RemappedRows, Stream},
     usage::Sample,
 };
 
@@ -247,6 +247,31 @@ impl<'d> Handle<'d> {
                 total: memory.total,
                 used: memory.used,
                 reserved: None,
+            })
+        })
+    }
+
+    /// Rows of its memory that were replaced.
+    pub(super) fn remapped_rows(&self) -> Answer<RemappedRows> {
+        let library = self.library();
+        self.ask("nvmlDeviceGetRemappedRows", |_| {
+            let function = nvml_sym(library.nvmlDeviceGetRemappedRows.as_ref())?;
+            let [mut corrected, mut uncorrected, mut pending, mut failed] = [0; 4];
+            // SAFETY: the handle is of this library; the function writes four numbers.
+            nvml_try(unsafe {
+                function(
+                    self.raw(),
+                    &raw mut corrected,
+                    &raw mut uncorrected,
+                    &raw mut pending,
+                    &raw mut failed,
+                )
+            })?;
+            Ok(RemappedRows {
+                corrected: corrected.into(),
+                uncorrected: uncorrected.into(),
+                is_pending: pending != 0,
+                has_failed: failed != 0,
             })
         })
     }

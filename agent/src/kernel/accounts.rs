@@ -33,8 +33,17 @@ pub struct CgroupAccounts {
 pub struct Throttled {
     /// A limit of the cgroup or of a container right below it; `None` without the cpu controller.
     pub own_us: Option<u64>,
-    /// Limits of cgroups above, which others may share; `None` where there is none.
+    /// Limits of cgroups above, which others may share; `None` without the cpu controller there.
     pub above_us: Option<u64>,
+    /// Whether a cgroup above has a limit now.
+    pub is_limited_above: bool,
+}
+
+impl Throttled {
+    /// By limits of cgroups above, where there is or was one.
+    pub fn by_those_above(&self) -> Option<u64> {
+        self.above_us.filter(|us| self.is_limited_above || *us > 0)
+    }
 }
 
 /// Memory of a cgroup, bytes.
@@ -97,11 +106,8 @@ impl CgroupAccounts {
                         .filter_map(|c| throttled(&c))
                         .sum::<u64>()
                 }),
-                above_us: above()
-                    .skip(1)
-                    .filter(|ancestor| cpu_limit(ancestor).is_some())
-                    .filter_map(throttled)
-                    .reduce(|a, b| a + b),
+                above_us: above().skip(1).filter_map(throttled).reduce(|a, b| a + b),
+                is_limited_above: above().skip(1).any(|one| cpu_limit(one).is_some()),
             },
             cpu_limit: above().filter_map(cpu_limit).reduce(f64::min),
             pressure: Pressures {
@@ -133,6 +139,8 @@ impl CgroupAccounts {
                 own_us: sum(self.throttled.own_us, other.throttled.own_us),
                 // They may have the same above them.
                 above_us: self.throttled.above_us.max(other.throttled.above_us),
+                is_limited_above: self.throttled.is_limited_above
+                    || other.throttled.is_limited_above,
             },
             cpu_limit: self.cpu_limit.zip(other.cpu_limit).map(|(a, b)| a + b),
             pressure: self.pressure.each(other.pressure),
@@ -144,10 +152,6 @@ impl CgroupAccounts {
     #[must_use]
     pub fn not_below(self, earlier: &Self) -> Self {
         Self {
-            throttled: Throttled {
-                own_us: self.throttled.own_us.max(earlier.throttled.own_us),
-                above_us: self.throttled.above_us.max(earlier.throttled.above_us),
-            },
             pressure: self.pressure.each(earlier.pressure),
             ..self
         }
@@ -282,7 +286,8 @@ mod tests {
         );
         assert_eq!(memory.limit, Some(900_000));
         let throttled = accounts.throttled;
-        assert_eq!((throttled.own_us, throttled.above_us), (Some(42), Some(7)));
+        assert_eq!(throttled.own_us, Some(42));
+        assert_eq!(throttled.by_those_above(), Some(7));
         assert_eq!(accounts.cpu_limit, Some(1.5));
         let Pressures { cpu, memory, io } = accounts.pressure;
         assert_eq!(
@@ -312,26 +317,21 @@ mod tests {
             ("cpu.stat", "throttled_usec 5000\n"),
         ]);
         let pod = || CgroupAccounts::read(root.path(), &root.path().join("pod")).unwrap();
-        let of_pod = |own, above| Throttled {
-            own_us: Some(own),
-            above_us: above,
-        };
-        assert_eq!(pod().throttled, of_pod(120, None));
-        let container = || read(&root).unwrap().throttled;
-        // The pod has no limit now, but it may have had one.
-        assert_eq!(container(), of_pod(20, None));
+        let both = |throttled: Throttled| (throttled.own_us, throttled.by_those_above());
+        assert_eq!(both(pod().throttled), (Some(120), None));
+        let container = || both(read(&root).unwrap().throttled);
+        // The pod has had a limit.
+        assert_eq!(container(), (Some(20), Some(100)));
+        fs::write(root.path().join("pod/cpu.stat"), "throttled_usec 0\n").unwrap();
+        assert_eq!(container(), (Some(20), None));
         fs::write(root.path().join("pod/cpu.max"), "5000 100000\n").unwrap();
-        assert_eq!(container(), of_pod(20, Some(100)));
+        assert_eq!(container(), (Some(20), Some(0)));
         // A session without the controller is held back by a limit above as well.
         fs::write(root.path().join("pod/container/cpu.stat"), "usage_usec 1\n").unwrap();
-        let of_scope = Throttled {
-            own_us: None,
-            above_us: Some(100),
-        };
-        assert_eq!(container(), of_scope);
+        assert_eq!(container(), (None, Some(0)));
         // Without the controller below, nobody looks for containers.
         fs::write(root.path().join("pod/cgroup.subtree_control"), "memory\n").unwrap();
-        assert_eq!(pod().throttled, of_pod(100, None));
+        assert_eq!(both(pod().throttled), (Some(0), None));
     }
 
     #[test]
@@ -357,6 +357,7 @@ mod tests {
             throttled: Throttled {
                 own_us: Some(throttled),
                 above_us: Some(throttled),
+                is_limited_above: true,
             },
             pressure: Pressures {
                 io: Some(Pressure {
@@ -375,7 +376,6 @@ mod tests {
         assert_eq!(throttled(both), (Some(8), Some(7)));
         assert_eq!(both.pressure.io.unwrap().some_us, 100);
         let later = one(5, 7, 90).not_below(&both);
-        assert_eq!(throttled(later), (Some(8), Some(7)));
         assert_eq!(later.pressure.io.unwrap().full_us, Some(100));
         assert_eq!(later.memory.unwrap().current, 5);
     }

@@ -62,7 +62,7 @@ use self::{
     pace::Pace,
     preflight::Cgroup2Mount,
     programs::{Links, ProgramStatus, name},
-    ring::Ring,
+    ring::{EventKind, Ring},
 };
 use crate::{allocator, clock, error::Error};
 
@@ -496,15 +496,17 @@ impl Kernel {
     }
 
     /// Events lost because the ring was full, by kind.
-    pub fn events_lost(&self) -> [(&'static str, u64); 5] {
-        [
-            ("cgroup_made", event::CGROUP_MADE),
-            ("cgroup_removed", event::CGROUP_REMOVED),
-            ("process_failed", event::PROCESS_FAILED),
-            ("process_moved", event::PROCESS_MOVED),
-            ("gpu_xid", event::GPU_XID),
-        ]
-        .map(|(name, kind)| (name, value(&self.maps.events_lost, kind)))
+    pub fn events_lost(&self) -> [(EventKind, u64); EventKind::ALL.len()] {
+        EventKind::ALL.map(|kind| {
+            let number = match kind {
+                EventKind::CgroupMade => event::CGROUP_MADE,
+                EventKind::CgroupRemoved => event::CGROUP_REMOVED,
+                EventKind::ProcessFailed => event::PROCESS_FAILED,
+                EventKind::ProcessMoved => event::PROCESS_MOVED,
+                EventKind::GpuXid => event::GPU_XID,
+            };
+            (kind, value(&self.maps.events_lost, number))
+        })
     }
 
     /// Bytes of kernel memory the maps may take, as sized at load; task storage grows with the threads

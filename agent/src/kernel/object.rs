@@ -4,24 +4,19 @@ use std::fs;
 
 use super::allocation::Allocation;
 
-/// Where the per-thread state is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TaskStore {
-    /// BPF task storage: follows the number of threads; Linux 5.18 and later ([`Allocation`]).
-    TaskStorage,
-    /// An array indexed by pid: 64 bytes × `kernel.pid_max`; every kernel.
-    PidArray,
+use crate::named::named;
+
+named! {
+    /// Where the per-thread state is kept.
+    pub enum TaskStore {
+        /// BPF task storage: follows the number of threads; Linux 5.18 and later ([`Allocation`]).
+        TaskStorage = "task-storage",
+        /// An array indexed by pid: 64 bytes × `kernel.pid_max`; every kernel.
+        PidArray = "pid-array",
+    }
 }
 
 impl TaskStore {
-    /// The name in the configuration and in logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TaskStorage => "task-storage",
-            Self::PidArray => "pid-array",
-        }
-    }
-
     /// The object built for this store.
     pub(super) fn object(self) -> &'static [u8] {
         // aya reads the ELF in place and wants it aligned.

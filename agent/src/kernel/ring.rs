@@ -15,7 +15,23 @@ use aya::{
 };
 use tokio::io::unix::AsyncFd;
 
-use crate::error::Error;
+use crate::{error::Error, named::named};
+
+named! {
+    /// Kinds of what the kernel programs tell the agent.
+    pub enum EventKind {
+        /// A cgroup was made.
+        CgroupMade = "cgroup_made",
+        /// A cgroup was removed.
+        CgroupRemoved = "cgroup_removed",
+        /// A process of a session has failed.
+        ProcessFailed = "process_failed",
+        /// A process was moved from or into a session.
+        ProcessMoved = "process_moved",
+        /// The driver has reported an error of a GPU.
+        GpuXid = "gpu_xid",
+    }
+}
 
 /// What the kernel programs tell the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,8 @@
 //! Histograms keep the kernel's buckets: classic ones at the powers of two that the family names, and with
 //! protobuf the native ones of schema 2, both exact.
 
+mod protobuf;
+
 use std::{
     fmt::{self, Write},
     sync::{
@@ -20,23 +22,18 @@ use prometheus_client::{
     collector::Collector,
     encoding::{
         DescriptorEncoder, MetricEncoder, NativeHistogram, NativeHistogramBuckets, NoLabelSet,
-        prometheus_protobuf::{
-            self,
-            prometheus_data_model::{LabelPair, MetricFamily},
-        },
-        text,
+        prometheus_protobuf, text,
     },
     metrics::MetricType,
     registry::{Registry, Unit as ClientUnit},
 };
-use prost::Message;
-use prost_types::Timestamp;
 
 use super::{
     budget::{Cut, Size},
     catalog::families,
     created::Created,
     family::{Dropped, Family, Kind, Out, Samples, Since, State, Unit},
+    label::Pair,
     node::Node,
     process::OwnProcess,
 };
@@ -171,9 +168,6 @@ fn sizes(request: &Request) -> Vec<Size> {
         .collect()
 }
 
-/// Labels of a session's series that come first: session, namespace, template.
-const SCOPE: usize = 3;
-
 /// Only counts.
 struct Counted {
     family: &'static Family,
@@ -182,18 +176,18 @@ struct Counted {
 }
 
 impl Out for Counted {
-    fn number(&mut self, _: &[(&str, &str)], _: f64) {
+    fn number(&mut self, _: &[Pair<'_>], _: f64) {
         self.series += 1;
     }
 
-    fn histogram(&mut self, _: &[(&str, &str)], _: &Histogram) {
+    fn histogram(&mut self, _: &[Pair<'_>], _: &Histogram) {
         if let Kind::Histogram(buckets) = self.family.kind {
             // The last bucket, the sum and the count.
             self.series += buckets.classic(self.classic).len() as u64 + 3;
         }
     }
 
-    fn bounded_histogram(&mut self, _: &[(&str, &str)], _: &[u64], _: &Histogram, _: f64) {
+    fn bounded_histogram(&mut self, _: &[Pair<'_>], _: &[u64], _: &Histogram, _: f64) {
         if let Kind::BoundedHistogram(bounds) = self.family.kind {
             self.series += bounds.wanted(self.classic).len() as u64 + 3;
         }
@@ -291,7 +285,7 @@ impl Exposition {
         cut: Option<Cut>,
         told: &Told,
     ) -> Result<(Vec<u8>, u64), String> {
-        let whole = cut.is_none();
+        let cut_nothing = cut.is_none();
         let series = Arc::new(AtomicU64::new(0));
         let since = Arc::new(Mutex::new(Vec::new()));
         let mut registry = Registry::default();
@@ -308,19 +302,9 @@ impl Exposition {
             let families = prometheus_protobuf::encode(&registry).map_err(|e| e.to_string())?;
             let since = since.lock().unwrap_or_else(PoisonError::into_inner);
             let mut created = told.created.lock().unwrap_or_else(PoisonError::into_inner);
-            if whole {
-                let body = delimited(families, &since, |family, labels, since| {
-                    created.of(hashed(scope(labels)), (family, hashed(labels)), since)
-                });
-                let taken = SystemTime::now().checked_sub(request.snapshot.taken.elapsed());
-                created.made(taken.unwrap_or(SystemTime::UNIX_EPOCH));
-                body
-            } else {
-                delimited(families, &since, |family, labels, since| {
-                    let told = created.told(hashed(scope(labels)), (family, hashed(labels)));
-                    told.unwrap_or(since)
-                })
-            }
+            let taken = SystemTime::now().checked_sub(request.snapshot.taken.elapsed());
+            let whole = cut_nothing.then(|| taken.unwrap_or(SystemTime::UNIX_EPOCH));
+            protobuf::body(families, &since, &mut created, whole)
         } else {
             let mut open_metrics = String::new();
             text::encode(&mut open_metrics, &registry).map_err(|e| e.to_string())?;
@@ -376,43 +360,6 @@ impl Exposition {
     }
 }
 
-/// Protobuf, each family after its length. prometheus-client has no place for when a counter was 0, so that is entered
-/// here: a Prometheus that ingests it knows what the first value of a series has grown by.
-fn delimited(
-    mut families: Vec<MetricFamily>,
-    since: &[Vec<Option<SystemTime>>],
-    mut zero: impl FnMut(&str, &[LabelPair], SystemTime) -> SystemTime,
-) -> Vec<u8> {
-    debug_assert_eq!(families.len(), since.len());
-    let mut body = Vec::new();
-    for (family, since) in families.iter_mut().zip(since) {
-        debug_assert_eq!(family.metric.len(), since.len());
-        for (metric, since) in family.metric.iter_mut().zip(since) {
-            let at = since.map(|since| zero(&family.name, &metric.label, since));
-            let at = at.map(Timestamp::from);
-            if let Some(counter) = &mut metric.counter {
-                counter.start_timestamp = at;
-            } else if let Some(histogram) = &mut metric.histogram {
-                histogram.start_timestamp = at;
-            }
-        }
-        // A vector has room for everything.
-        let _infallible = family.encode_length_delimited(&mut body);
-    }
-    body
-}
-
-/// The labels that tell a session from others; none of the node.
-fn scope(labels: &[LabelPair]) -> &[LabelPair] {
-    let is_session = labels.first().is_some_and(|first| first.name == "session");
-    &labels[..if is_session { SCOPE } else { 0 }]
-}
-
-fn hashed(labels: &[LabelPair]) -> Vec<(&str, &str)> {
-    let pairs = labels.iter();
-    pairs.map(|pair| (&*pair.name, &*pair.value)).collect()
-}
-
 fn client_unit(unit: Unit) -> Option<ClientUnit> {
     match unit {
         Unit::None => None,
@@ -435,7 +382,7 @@ struct Collected<'a> {
 
 struct Sample<'a> {
     scope: Vec<(&'a str, &'a str)>,
-    labels: Vec<(String, String)>,
+    labels: Vec<(&'static str, String)>,
     value: Value,
     /// When it was 0.
     since: Option<SystemTime>,
@@ -449,10 +396,11 @@ enum Value {
 }
 
 impl Collected<'_> {
-    fn push(&mut self, labels: &[(&str, &str)], value: Value) {
+    fn push(&mut self, labels: &[Pair<'_>], value: Value) {
         let labels = labels
             .iter()
-            .map(|&(k, v)| (k.to_owned(), v.to_owned()))
+            .map(|pair| pair.parts())
+            .map(|(name, value)| (name, value.to_owned()))
             .collect();
         self.samples.push(Sample {
             scope: self.scope.clone(),
@@ -464,17 +412,17 @@ impl Collected<'_> {
 }
 
 impl Out for Collected<'_> {
-    fn number(&mut self, labels: &[(&str, &str)], value: f64) {
+    fn number(&mut self, labels: &[Pair<'_>], value: f64) {
         self.push(labels, Value::Number(value));
     }
 
-    fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) {
+    fn histogram(&mut self, labels: &[Pair<'_>], histogram: &Histogram) {
         self.push(labels, Value::Histogram(Box::new(*histogram)));
     }
 
     fn bounded_histogram(
         &mut self,
-        labels: &[(&str, &str)],
+        labels: &[Pair<'_>],
         counts: &[u64],
         native: &Histogram,
         sum: f64,
@@ -493,7 +441,7 @@ impl Sample<'_> {
         classic: ClassicBuckets,
     ) -> Result<u64, fmt::Error> {
         let mut labels: Vec<(&str, &str)> = self.scope.clone();
-        labels.extend(self.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+        labels.extend(self.labels.iter().map(|(k, v)| (*k, v.as_str())));
         if labels.is_empty() {
             self.write_value(metric, kind, classic)
         } else {

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agent_common::histogram::{Histogram, MAX_OCTAVE, MIN_OCTAVE};
 
-use super::process::OwnProcess;
+use super::{
+    label::{Label, Pair},
+    process::OwnProcess,
+};
 use crate::{
     config::ClassicBuckets,
     kernel::programs,
@@ -24,8 +27,8 @@ pub struct Family {
     pub kind: Kind,
     /// Base unit; appended to the stem.
     pub unit: Unit,
-    /// Labels of its own, beside those of the scope, with their values.
-    pub labels: &'static [(&'static str, &'static str)],
+    /// Labels of its own, beside those of the scope.
+    pub labels: &'static [Label],
     /// Where it comes from, and with what it vanishes.
     pub source: Source,
     /// How its samples are read.
@@ -230,14 +233,14 @@ pub struct State<'a> {
 /// Where samples go. The labels are the family's own; those of the scope are added.
 pub trait Out {
     /// A counter's or gauge's value.
-    fn number(&mut self, labels: &[(&str, &str)], value: f64);
+    fn number(&mut self, labels: &[Pair<'_>], value: f64);
     /// A histogram of nanoseconds; of a ratio, of billionths.
-    fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram);
+    fn histogram(&mut self, labels: &[Pair<'_>], histogram: &Histogram);
     /// A histogram with bounds of the family's own: the counts between them, one more than there are bounds, the same
     /// observations in the native histogram's buckets, and their sum.
     fn bounded_histogram(
         &mut self,
-        labels: &[(&str, &str)],
+        labels: &[Pair<'_>],
         counts: &[u64],
         native: &Histogram,
         sum: f64,

@@ -27,7 +27,7 @@ fn labels(family: &Family) -> String {
     let own: Vec<_> = family
         .labels
         .iter()
-        .map(|(name, values)| format!("`{name}` ({values})"))
+        .map(|label| format!("`{}` ({})", label.name, label.description()))
         .collect();
     match (&family.samples, own.is_empty()) {
         (Samples::Node(_), _) => own.join(", "),
@@ -127,7 +127,7 @@ pub fn json() -> Value {
                 "help": family.help,
                 "scope": match family.samples { Samples::Node(_) => "node", _ => "session" },
                 "occasional": matches!(family.samples, Samples::Occasional(_)),
-                "labels": family.labels.iter().map(|l| l.0).collect::<Vec<_>>(),
+                "labels": family.labels.iter().map(|l| l.name).collect::<Vec<_>>(),
                 "program": match family.source { Source::Program(name) => Some(name), _ => None },
             })
         })

@@ -142,7 +142,7 @@ fn session(view: &SessionView, users: UserPolicy) -> api::Session {
             .and_then(|a| a.throttled.own_us)
             .map(figures::seconds),
         cpu_throttled_above_seconds: accounts
-            .and_then(|a| a.throttled.above_us)
+            .and_then(|a| a.throttled.by_those_above())
             .map(figures::seconds),
         runqueue_wait: figures::runqueue_wait(view),
         cpu_wait_seconds: figures::cpu_wait(sched),

@@ -7,23 +7,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use crate::named::named;
+
 /// A session has used so much CPU time when it is compared, nanoseconds. Between the readings of both sides are a
 /// millisecond, and on an emulated machine twenty: less than half a percent of it.
 const ENOUGH_NS: u64 = 5_000_000_000;
 
-/// What is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Account {
-    /// CPU time, against `cpu.stat`.
-    Cpu,
-}
-
-impl Account {
-    /// The label value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-        }
+named! {
+    /// What is compared.
+    pub enum Account {
+        /// CPU time, against `cpu.stat`.
+        Cpu = "cpu",
     }
 }
 

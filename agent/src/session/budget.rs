@@ -5,28 +5,19 @@
 
 use std::collections::BTreeMap;
 
-/// What is shared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Resource {
-    /// Sessions that a user makes in a service manager.
-    Sessions,
-    /// Lines of the agent's log.
-    LogLines,
-    /// Cgroups of which the agent knows.
-    Cgroups,
-    /// Live TCP connections that are measured.
-    Connections,
-}
+use crate::named::named;
 
-impl Resource {
-    /// The label value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sessions => "sessions",
-            Self::LogLines => "log_lines",
-            Self::Cgroups => "cgroups",
-            Self::Connections => "connections",
-        }
+named! {
+    /// What is shared.
+    pub enum Resource {
+        /// Sessions that a user makes in a service manager.
+        Sessions = "sessions",
+        /// Lines of the agent's log.
+        LogLines = "log_lines",
+        /// Cgroups of which the agent knows.
+        Cgroups = "cgroups",
+        /// Live TCP connections that are measured.
+        Connections = "connections",
     }
 }
 

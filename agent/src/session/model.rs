@@ -31,6 +31,7 @@ use crate::{
         rules::Identity,
     },
     kernel::{Census, Reading, SlotCounts, accounts::CgroupAccounts},
+    named::named,
 };
 
 /// Namespace and template.
@@ -47,44 +48,54 @@ pub enum Origin {
     Cgroup(u64),
 }
 
-/// A moment of a session's start: stamped in the kernel, and on the GPU within a period of its sampler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Milestone {
-    /// Its platform found a place for it.
-    Scheduled,
-    /// A process was moved or born into its cgroup.
-    FirstProcess,
-    /// One of its sockets began to listen.
-    FirstListener,
-    /// A connection to one of its listeners was established.
-    FirstClient,
-    /// One of its processes was seen on a GPU.
-    FirstGpuContext,
-    /// One of its processes was seen to encode.
-    FirstEncoder,
+named! {
+    /// A moment of a session's start: stamped in the kernel, and on the GPU within a period of its sampler.
+    pub enum Milestone {
+        /// Its platform found a place for it.
+        Scheduled = "scheduled",
+        /// A process was moved or born into its cgroup.
+        FirstProcess = "first_process",
+        /// One of its sockets began to listen.
+        FirstListener = "first_listener",
+        /// A connection to one of its listeners was established.
+        FirstClient = "first_client",
+        /// One of its processes was seen on a GPU.
+        FirstGpuContext = "first_gpu_context",
+        /// One of its processes was seen to encode.
+        FirstEncoder = "first_encoder",
+    }
 }
 
-impl Milestone {
-    /// Every milestone, in the usual order.
-    pub const ALL: [Self; 6] = [
-        Self::Scheduled,
-        Self::FirstProcess,
-        Self::FirstListener,
-        Self::FirstClient,
-        Self::FirstGpuContext,
-        Self::FirstEncoder,
-    ];
+/// A sum of counters of which some may go: what it has grown by. What one grows by between the last reading and its end,
+/// and a new one until it has made up for that, is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growth {
+    last: u64,
+    grown: u64,
+}
 
-    /// The label value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::FirstProcess => "first_process",
-            Self::FirstListener => "first_listener",
-            Self::FirstClient => "first_client",
-            Self::FirstGpuContext => "first_gpu_context",
-            Self::FirstEncoder => "first_encoder",
+impl Growth {
+    /// Of a sum that has grown from 0.
+    fn of(now: u64) -> Self {
+        Self {
+            last: now,
+            grown: now,
         }
+    }
+
+    /// From a sum on.
+    fn since(now: u64) -> Self {
+        Self {
+            last: now,
+            grown: 0,
+        }
+    }
+
+    /// What it has grown by up to this reading.
+    fn take(&mut self, now: u64) -> u64 {
+        self.grown += now.saturating_sub(self.last);
+        self.last = now;
+        self.grown
     }
 }
 
@@ -182,6 +193,8 @@ pub struct Session {
     pub superseded: bool,
     /// What has been counted.
     pub counts: Counts,
+    /// For how long CPU limits have held it back, microseconds: its own and its containers', and those above it.
+    pub throttled: [Option<Growth>; 2],
     /// The last seconds, minute and hour.
     pub recent: Recent,
 }
@@ -318,8 +331,17 @@ impl Session {
         *self.counts.exceeded.entry(resource).or_default() += 1;
     }
 
-    /// Takes the kernel's accounts of its cgroups. What is counted in them never decreases.
-    pub fn take_accounts(&mut self, accounts: CgroupAccounts) {
+    /// Takes the kernel's accounts of its cgroups. What is counted in them never decreases, and what limits above it had
+    /// done before it came is not its own.
+    pub fn take_accounts(&mut self, mut accounts: CgroupAccounts) {
+        let throttled = &mut accounts.throttled;
+        let [own, above] = &mut self.throttled;
+        throttled.own_us = throttled
+            .own_us
+            .map(|us| own.get_or_insert(Growth::of(us)).take(us));
+        throttled.above_us = throttled
+            .above_us
+            .map(|us| above.get_or_insert(Growth::since(us)).take(us));
         let before = self.counts.accounts.take();
         self.counts.accounts = Some(match before {
             Some(before) => accounts.not_below(&before),
@@ -390,6 +412,16 @@ mod tests {
     use agent_common::histogram::bucket_of;
 
     use super::*;
+
+    #[test]
+    fn a_sum_of_which_a_part_goes_grows_on_from_there() {
+        let mut own = Growth::of(100);
+        assert_eq!([100, 130].map(|now| own.take(now)), [100, 130]);
+        // A container of it has been removed, and another one is made.
+        assert_eq!([30, 35].map(|now| own.take(now)), [130, 135]);
+        let mut above = Growth::since(5_000);
+        assert_eq!([5_000, 5_007].map(|now| above.take(now)), [0, 7]);
+    }
 
     #[test]
     fn a_quantile_lies_in_the_bucket_of_its_observation() {

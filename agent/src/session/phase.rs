@@ -10,7 +10,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::discover::platform::{Facts, PlatformPhase};
+use crate::{
+    discover::platform::{Facts, PlatformPhase},
+    named::named,
+};
 
 /// A session that does not listen after this long is not waited for any longer, whatever others of its
 /// template did.
@@ -18,41 +21,21 @@ const STARTING_AT_MOST: Duration = Duration::from_mins(2);
 /// CPUs that a session may use and still be idle: a desktop that nobody touches draws its clock and polls.
 const IDLE_CPUS: f64 = 0.05;
 
-/// Where a session is in its life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Phase {
-    /// No process has been in it yet.
-    #[default]
-    Pending,
-    /// On its way to be used.
-    Starting,
-    /// In use, or ready for it.
-    Running,
-    /// Nobody has used it for some time.
-    Idle,
-    /// Ending.
-    Terminating,
-}
-
-impl Phase {
-    /// Every phase, in the order of a life.
-    pub const ALL: [Self; 5] = [
-        Self::Pending,
-        Self::Starting,
-        Self::Running,
-        Self::Idle,
-        Self::Terminating,
-    ];
-
-    /// The label value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Starting => "Starting",
-            Self::Running => "Running",
-            Self::Idle => "Idle",
-            Self::Terminating => "Terminating",
-        }
+named! {
+    /// Where a session is in its life.
+    #[derive(Default)]
+    pub enum Phase {
+        /// No process has been in it yet.
+        #[default]
+        Pending = "Pending",
+        /// On its way to be used.
+        Starting = "Starting",
+        /// In use, or ready for it.
+        Running = "Running",
+        /// Nobody has used it for some time.
+        Idle = "Idle",
+        /// Ending.
+        Terminating = "Terminating",
     }
 }
 

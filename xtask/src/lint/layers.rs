@@ -12,7 +12,7 @@ use anyhow::Result;
 use super::sources;
 
 /// A top-level module and what it may use besides itself and [`EVERYWHERE`].
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("allocator", &[]),
     ("limits", &[]),
     ("error", &[]),
@@ -25,6 +25,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("logging", &[]),
     ("clock", &[]),
     ("fuzz", &[]),
+    ("named", &[]),
     ("kernel", &["allocator"]),
     ("discover", &["kernel"]),
     ("gpu", &[]),
@@ -64,7 +65,14 @@ const LAYERS: [(&str, &[&str]); 16] = [
 const UNRESTRICTED: [&str; 5] = ["app", "cli", "fuzz_targets", "main", "lib"];
 
 /// What any module may use: plain data, what the system says to anybody, and what tests share.
-const EVERYWHERE: [&str; 5] = ["error", "config", "clock", "metrics::catalog", "fuzz"];
+const EVERYWHERE: &[&str] = &[
+    "error",
+    "config",
+    "clock",
+    "metrics::catalog",
+    "fuzz",
+    "named",
+];
 
 /// Checks every file below a source folder and returns one line per finding.
 pub(crate) fn check(source: &Path) -> Result<Vec<String>> {

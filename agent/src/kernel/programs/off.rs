@@ -6,55 +6,35 @@ use std::{error::Error, io};
 use aya::{BtfError, programs::ProgramError};
 use serde::Serialize;
 
+use crate::named::named;
+
 /// The kernel's own number for what it does not have (`include/linux/errno.h`), which programs in user space see all
 /// the same.
 const ENOTSUPP: i32 = 524;
 
-/// Why a program does not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OffCode {
-    /// Its controller is not in the cgroup v2 hierarchy.
-    NoController,
-    /// The driver that it listens to is not loaded.
-    NoDriver,
-    /// This kernel does not have its hook.
-    NoHook,
-    /// The agent may not load it, or not read what it needs.
-    Denied,
-    /// The verifier refuses it.
-    Verifier,
-    /// The kernel refuses to put it on its hook: it does not have that kind.
-    Unsupported,
-    /// Anything else.
-    Other,
+named! {
+    /// Why a program does not run.
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum OffCode {
+        /// Its controller is not in the cgroup v2 hierarchy.
+        NoController = "no_controller",
+        /// The driver that it listens to is not loaded.
+        NoDriver = "no_driver",
+        /// This kernel does not have its hook.
+        NoHook = "no_hook",
+        /// The agent may not load it, or not read what it needs.
+        Denied = "denied",
+        /// The verifier refuses it.
+        Verifier = "verifier",
+        /// The kernel refuses to put it on its hook: it does not have that kind.
+        Unsupported = "unsupported",
+        /// Anything else.
+        Other = "other",
+    }
 }
 
 impl OffCode {
-    /// Every code.
-    pub const ALL: [Self; 7] = [
-        Self::NoController,
-        Self::NoDriver,
-        Self::NoHook,
-        Self::Denied,
-        Self::Verifier,
-        Self::Unsupported,
-        Self::Other,
-    ];
-
-    /// The label value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NoController => "no_controller",
-            Self::NoDriver => "no_driver",
-            Self::NoHook => "no_hook",
-            Self::Denied => "denied",
-            Self::Verifier => "verifier",
-            Self::Unsupported => "unsupported",
-            Self::Other => "other",
-        }
-    }
-
     /// Of what loading or attaching came to.
     pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
         let mut next = Some(error);

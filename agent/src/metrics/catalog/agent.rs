@@ -1,14 +1,32 @@
 //! The agent: its programs, its sessions, its work.
 
 use crate::{
-    kernel::programs::{OffCode, name},
-    metrics::family::{
-        Buckets, Family,
-        Kind::{Counter, Gauge, Histogram},
-        Samples::Node,
-        Source, Unit,
+    kernel::{
+        object::TaskStore,
+        programs::{OffCode, name},
+        ring::EventKind,
     },
+    metrics::{
+        family::{
+            Buckets, Family,
+            Kind::{Counter, Gauge, Histogram},
+            Samples::Node,
+            Source, Unit,
+        },
+        label::{OneOf, Text},
+    },
+    session::audit::Account,
 };
+
+const VERSION: Text = Text::new("version", "version of the agent");
+const KERNEL: Text = Text::new("kernel", "release of the running kernel");
+const TASK_STATE: OneOf<TaskStore> = OneOf::new("task_state");
+const PROBE: Text = Text::new("probe", "name of the program");
+const CODE: OneOf<OffCode> = OneOf::new("code");
+const REASON: Text = Text::new("reason", "why it does not run, in words");
+const ACCOUNT: OneOf<Account> = OneOf::new("account");
+const EVENT: OneOf<EventKind> = OneOf::new("event");
+const FAMILY: Text = Text::new("family", "name of the family");
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
@@ -16,19 +34,15 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Version of the agent and what it runs on; always 1",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[
-            ("version", "version of the agent"),
-            ("kernel", "release of the running kernel"),
-            ("task_state", "task-storage or pid-array"),
-        ],
+        labels: &[VERSION.label(), KERNEL.label(), TASK_STATE.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             let agent = &state.snapshot.agent;
             out.number(
                 &[
-                    ("version", env!("CARGO_PKG_VERSION")),
-                    ("kernel", &agent.kernel_release),
-                    ("task_state", agent.task_store.name()),
+                    VERSION.is(env!("CARGO_PKG_VERSION")),
+                    KERNEL.is(&agent.kernel_release),
+                    TASK_STATE.is(agent.task_store),
                 ],
                 1.0,
             );
@@ -39,23 +53,17 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Whether a kernel program runs; code and reason are empty when it does",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[
-            ("probe", "name of the program"),
-            (
-                "code",
-                "no_controller, no_driver, no_hook, denied, verifier, unsupported, other",
-            ),
-            ("reason", "why it does not run, in words"),
-        ],
+        labels: &[PROBE.label(), CODE.label(), REASON.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             for program in &state.snapshot.programs {
-                let code = program.code.map(OffCode::name).unwrap_or_default();
                 let reason = program.reason.as_deref().unwrap_or_default();
-                out.number(
-                    &[("probe", program.name), ("code", code), ("reason", reason)],
-                    f64::from(u8::from(program.up)),
-                );
+                let labels = [
+                    PROBE.is(program.name),
+                    CODE.is_or_empty(program.code),
+                    REASON.is(reason),
+                ];
+                out.number(&labels, f64::from(u8::from(program.up)));
             }
         }),
     },
@@ -64,12 +72,12 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Times that the kernel passed a program over because it was running on that CPU already",
         kind: Counter,
         unit: Unit::None,
-        labels: &[("probe", "name of the program")],
+        labels: &[PROBE.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             for program in &state.snapshot.programs {
                 if let Some(missed) = program.missed {
-                    out.number(&[("probe", program.name)], missed as f64);
+                    out.number(&[PROBE.is(program.name)], missed as f64);
                 }
             }
         }),
@@ -79,12 +87,12 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Runs of a kernel program, while kernel.statistics is on",
         kind: Counter,
         unit: Unit::None,
-        labels: &[("probe", "name of the program")],
+        labels: &[PROBE.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             for program in &state.snapshot.programs {
                 if let Some(runs) = program.runs {
-                    out.number(&[("probe", program.name)], runs as f64);
+                    out.number(&[PROBE.is(program.name)], runs as f64);
                 }
             }
         }),
@@ -94,12 +102,12 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Time spent in a kernel program, while kernel.statistics is on",
         kind: Counter,
         unit: Unit::Seconds,
-        labels: &[("probe", "name of the program")],
+        labels: &[PROBE.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             for program in &state.snapshot.programs {
                 if let Some(seconds) = program.seconds {
-                    out.number(&[("probe", program.name)], seconds);
+                    out.number(&[PROBE.is(program.name)], seconds);
                 }
             }
         }),
@@ -156,11 +164,11 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "How far the agent's figures are from the kernel's own accounts of the sessions' cgroups, as a part of these: the worst of the last comparisons of all sessions, of which one has its turn each second; CPU time is compared with cpu.stat once the session has used five seconds of it",
         kind: Gauge,
         unit: Unit::Ratio,
-        labels: &[("account", "cpu")],
+        labels: &[ACCOUNT.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             for (account, discrepancy) in &state.snapshot.agent.audit {
-                out.number(&[("account", account.name())], *discrepancy);
+                out.number(&[ACCOUNT.is(*account)], *discrepancy);
             }
         }),
     },
@@ -169,14 +177,11 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Events of the kernel programs lost because the ring buffer was full; counters do not go through it",
         kind: Counter,
         unit: Unit::None,
-        labels: &[(
-            "event",
-            "cgroup_made, cgroup_removed, process_failed, process_moved, gpu_xid",
-        )],
+        labels: &[EVENT.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             for (event, lost) in &state.snapshot.agent.events_lost {
-                out.number(&[("event", event)], *lost as f64);
+                out.number(&[EVENT.is(*event)], *lost as f64);
             }
         }),
     },
@@ -214,11 +219,11 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Series left out of expositions because there were more than metrics.max_series, by family",
         kind: Counter,
         unit: Unit::None,
-        labels: &[("family", "name of the family")],
+        labels: &[FAMILY.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             for (family, series) in state.dropped {
-                out.number(&[("family", family)], *series as f64);
+                out.number(&[FAMILY.is(family)], *series as f64);
             }
         }),
     },

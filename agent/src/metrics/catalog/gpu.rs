@@ -3,10 +3,21 @@
 
 use std::time::UNIX_EPOCH;
 
-use super::MEAN_ONLY;
+use super::{
+    MEAN_ONLY,
+    labels::{DIRECTION, ENGINE, GPU, XID},
+};
 use crate::{
-    gpu::model::{Device, Engine, Instance, Memory, Readings},
-    metrics::family::{Family, Kind, Out, Samples, Source, State, Unit},
+    gpu::model::{
+        ClockDomain, Device, Direction, EccError, Engine, Instance, Memory, Readings,
+        RecoveryAction, RemappedRows, TemperatureLimit, ThrottlePolicy, ThrottleReason,
+        Virtualization,
+    },
+    metrics::{
+        family::{Family, Kind, Out, Samples, Source, State, Unit},
+        label::{OneOf, Pair, Text},
+    },
+    named::{Named, named},
     session::gpu::{Remainder, XidCount},
 };
 
@@ -15,15 +26,42 @@ use Samples::Node;
 
 const NS: f64 = 1e-9;
 
-const GPU: (&str, &str) = ("gpu", "index of the GPU");
-const GPU_OR_ADDRESS: (&str, &str) = (
+const GPU_OR_ADDRESS: Text = Text::new(
     "gpu",
     "index of the GPU, or the PCI address of one that has not answered yet",
 );
-const GPU_INSTANCE: (&str, &str) = ("gpu_instance", "GPU instance");
-const ENGINE: (&str, &str) = ("engine", "sm, memory, encoder, decoder");
-const DOMAIN: (&str, &str) = ("domain", "graphics, sm, memory, video");
-const CALL: (&str, &str) = ("call", "function of the library");
+const UUID: Text = Text::new("uuid", "UUID");
+const NAME: Text = Text::new("name", "product");
+const PCI_ADDRESS: Text = Text::new("pci_address", "PCI address as the kernel writes it");
+const DRIVER_VERSION: Text = Text::new("driver_version", "version of the driver");
+const MIG: OneOf<Mig> = OneOf::new("mig").about("empty for a GPU that cannot be cut");
+const VIRTUALIZATION: OneOf<Virtualization> =
+    OneOf::new("virtualization").about("empty when not known");
+const DOWN: Text = Text::new("reason", "why it does not answer");
+const GPU_INSTANCE: Text = Text::new("gpu_instance", "GPU instance");
+const COMPUTE_INSTANCE: Text = Text::new("compute_instance", "compute instance within it");
+const PROFILE: Text = Text::new("profile", "such as 1g.10gb");
+const DOMAIN: OneOf<ClockDomain> = OneOf::new("domain");
+const THROTTLE_REASON: OneOf<ThrottleReason> = OneOf::new("reason");
+const POLICY: OneOf<ThrottlePolicy> = OneOf::new("policy");
+const ECC: OneOf<EccError> = OneOf::new("kind");
+const ACTION: OneOf<RecoveryAction> = OneOf::new("action");
+const TEMPERATURE_LIMIT: OneOf<TemperatureLimit> = OneOf::new("limit");
+const OF_THE_GPU: OneOf<Direction> = DIRECTION.about("of the GPU");
+const DRIVER_DOWN: Text = Text::new("reason", "why it does not");
+const LOG_DOWN: Text = Text::new("reason", "why not; empty while it does");
+const CALL: Text = Text::new("call", "function of the library");
+const ERROR: Text = Text::new("error", "error as nvml.h calls it");
+
+named! {
+    /// Whether a GPU is cut into instances.
+    enum Mig {
+        /// It is.
+        On = "on",
+        /// It could be.
+        Off = "off",
+    }
+}
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
@@ -32,16 +70,13 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Gauge,
         unit: Unit::None,
         labels: &[
-            GPU,
-            ("uuid", "UUID"),
-            ("name", "product"),
-            ("pci_address", "PCI address as the kernel writes it"),
-            ("driver_version", "version of the driver"),
-            ("mig", "on, off; empty for a GPU that cannot be cut"),
-            (
-                "virtualization",
-                "none, passthrough, vgpu, vgpu_host, vsga_host; empty when not known",
-            ),
+            GPU.label(),
+            UUID.label(),
+            NAME.label(),
+            PCI_ADDRESS.label(),
+            DRIVER_VERSION.label(),
+            MIG.label(),
+            VIRTUALIZATION.label(),
         ],
         source: Source::Nvml,
         samples: Node(info),
@@ -51,12 +86,12 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Whether a GPU answers; the reason is empty when it does",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[GPU, ("reason", "why it does not answer")],
+        labels: &[GPU.label(), DOWN.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             for_each(state, |gpu, device| {
                 let up = device.down.is_none();
-                let labels = [("gpu", gpu), ("reason", device.down.unwrap_or_default())];
+                let labels = [GPU.is(gpu), DOWN.is(device.down.unwrap_or_default())];
                 out.number(&labels, f64::from(u8::from(up)));
             });
         }),
@@ -66,7 +101,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Share of the driver's last sampling period in which the multiprocessors were busy",
         kind: Gauge,
         unit: Unit::Ratio,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| readings(state, out, |r| r.utilization[Engine::Sm as usize])),
     },
@@ -75,7 +110,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Share of the driver's last sampling period in which GPU memory was read or written",
         kind: Gauge,
         unit: Unit::Ratio,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             readings(state, out, |r| r.utilization[Engine::Memory as usize]);
@@ -86,7 +121,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Share of time in which the video encoders were busy",
         kind: Gauge,
         unit: Unit::Ratio,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             readings(state, out, |r| r.utilization[Engine::Encoder as usize]);
@@ -97,7 +132,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Share of time in which the video decoders were busy",
         kind: Gauge,
         unit: Unit::Ratio,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             readings(state, out, |r| r.utilization[Engine::Decoder as usize]);
@@ -108,7 +143,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "GPU memory that is allocated",
         kind: Gauge,
         unit: Unit::Bytes,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| readings(state, out, |r| r.memory.map(|m| m.used as f64))),
     },
@@ -117,7 +152,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "GPU memory",
         kind: Gauge,
         unit: Unit::Bytes,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| readings(state, out, |r| r.memory.map(|m| m.total as f64))),
     },
@@ -126,7 +161,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "GPU memory kept by driver and firmware",
         kind: Gauge,
         unit: Unit::Bytes,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             readings(state, out, |r| r.memory?.reserved.map(|bytes| bytes as f64));
@@ -137,7 +172,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Temperature of the GPU",
         kind: Gauge,
         unit: Unit::Celsius,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| readings(state, out, |r| r.temperature)),
     },
@@ -146,16 +181,27 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Temperature of the GPU's memory",
         kind: Gauge,
         unit: Unit::Celsius,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| readings(state, out, |r| r.memory_temperature)),
+    },
+    Family {
+        stem: "vdi_gpu_temperature_limit",
+        help: "Temperature at which something happens: shutdown of the GPU, slowdown by the hardware, by the driver for memory_max or gpu_max",
+        kind: Gauge,
+        unit: Unit::Celsius,
+        labels: &[GPU.label(), TEMPERATURE_LIMIT.label()],
+        source: Source::Nvml,
+        samples: Node(|state, out| {
+            listed(state, out, &TEMPERATURE_LIMIT, |r| &r.temperature_limits);
+        }),
     },
     Family {
         stem: "vdi_gpu_power",
         help: "Power that the board draws",
         kind: Gauge,
         unit: Unit::Watts,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| readings(state, out, |r| r.power)),
     },
@@ -164,7 +210,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Power that the board may draw",
         kind: Gauge,
         unit: Unit::Watts,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| readings(state, out, |r| r.power_limit)),
     },
@@ -173,7 +219,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Energy that the board has used since the driver was loaded",
         kind: Counter,
         unit: Unit::Joules,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::NvmlCounter,
         samples: Node(|state, out| readings(state, out, |r| r.energy)),
     },
@@ -182,7 +228,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Speed of the first fan as a share of its highest",
         kind: Gauge,
         unit: Unit::Ratio,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| readings(state, out, |r| r.fan_speed)),
     },
@@ -191,25 +237,25 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Clock of a domain",
         kind: Gauge,
         unit: Unit::Hertz,
-        labels: &[GPU, DOMAIN],
+        labels: &[GPU.label(), DOMAIN.label()],
         source: Source::Nvml,
-        samples: Node(|state, out| listed(state, out, "domain", |r| &r.clocks)),
+        samples: Node(|state, out| listed(state, out, &DOMAIN, |r| &r.clocks)),
     },
     Family {
         stem: "vdi_gpu_clock_max",
         help: "Highest clock of a domain",
         kind: Gauge,
         unit: Unit::Hertz,
-        labels: &[GPU, DOMAIN],
+        labels: &[GPU.label(), DOMAIN.label()],
         source: Source::Nvml,
-        samples: Node(|state, out| listed(state, out, "domain", |r| &r.max_clocks)),
+        samples: Node(|state, out| listed(state, out, &DOMAIN, |r| &r.max_clocks)),
     },
     Family {
         stem: "vdi_gpu_performance_state",
         help: "Performance state: 0 is the fastest, 15 the slowest",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| readings(state, out, |r| r.performance_state.map(f64::from))),
     },
@@ -218,18 +264,12 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Whether a reason holds the clocks down",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[
-            GPU,
-            (
-                "reason",
-                "applications_clocks_setting, sw_power_cap, hw_slowdown, sync_boost, sw_thermal_slowdown, hw_thermal_slowdown, hw_power_brake_slowdown, display_clock_setting",
-            ),
-        ],
+        labels: &[GPU.label(), THROTTLE_REASON.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             for_each(state, |gpu, device| {
                 for (reason, holds) in &device.readings.throttled {
-                    let labels = [("gpu", gpu), ("reason", *reason)];
+                    let labels = [GPU.is(gpu), THROTTLE_REASON.is(*reason)];
                     out.number(&labels, f64::from(u8::from(*holds)));
                 }
             });
@@ -240,27 +280,85 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Time that a policy has held the clocks down",
         kind: Counter,
         unit: Unit::Seconds,
-        labels: &[
-            GPU,
-            (
-                "policy",
-                "power, thermal, sync_boost, board_limit, low_utilization, reliability, application_clocks, base_clocks",
-            ),
-        ],
+        labels: &[GPU.label(), POLICY.label()],
         source: Source::NvmlCounter,
-        samples: Node(|state, out| listed(state, out, "policy", |r| &r.throttled_seconds)),
+        samples: Node(|state, out| listed(state, out, &POLICY, |r| &r.throttled_seconds)),
     },
     Family {
         stem: "vdi_gpu_ecc_errors",
         help: "Memory errors since the driver was loaded",
         kind: Counter,
         unit: Unit::None,
-        labels: &[GPU, ("kind", "corrected, uncorrected")],
+        labels: &[GPU.label(), ECC.label()],
         source: Source::NvmlCounter,
         samples: Node(|state, out| {
             for_each(state, |gpu, device| {
                 for (kind, errors) in &device.readings.ecc_errors {
-                    out.number(&[("gpu", gpu), ("kind", *kind)], *errors as f64);
+                    out.number(&[GPU.is(gpu), ECC.is(*kind)], *errors as f64);
+                }
+            });
+        }),
+    },
+    Family {
+        stem: "vdi_gpu_remapped_rows",
+        help: "Rows of GPU memory that were replaced by spare ones because of errors, over the life of the board",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[GPU.label(), ECC.label()],
+        source: Source::Nvml,
+        samples: Node(|state, out| {
+            remapped_rows(state, |gpu, rows| {
+                for kind in EccError::ALL {
+                    let count = match kind {
+                        EccError::Corrected => rows.corrected,
+                        EccError::Uncorrected => rows.uncorrected,
+                    };
+                    out.number(&[GPU.is(gpu), ECC.is(kind)], count as f64);
+                }
+            });
+        }),
+    },
+    Family {
+        stem: "vdi_gpu_row_remap_pending",
+        help: "Whether a row of GPU memory is to be replaced at the next reset of the GPU",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[GPU.label()],
+        source: Source::Nvml,
+        samples: Node(|state, out| {
+            remapped_rows(state, |gpu, rows| {
+                out.number(&[GPU.is(gpu)], f64::from(u8::from(rows.is_pending)));
+            });
+        }),
+    },
+    Family {
+        stem: "vdi_gpu_row_remap_failed",
+        help: "Whether a row of GPU memory could not be replaced, so that the board is to be",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[GPU.label()],
+        source: Source::Nvml,
+        samples: Node(|state, out| {
+            remapped_rows(state, |gpu, rows| {
+                out.number(&[GPU.is(gpu)], f64::from(u8::from(rows.has_failed)));
+            });
+        }),
+    },
+    Family {
+        stem: "vdi_gpu_recovery_action",
+        help: "What the driver wants done with a GPU after an error: 1 for that, 0 for all others",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[GPU.label(), ACTION.label()],
+        source: Source::Nvml,
+        samples: Node(|state, out| {
+            for_each(state, |gpu, device| {
+                let Some(wanted) = device.readings.recovery_action else {
+                    return;
+                };
+                for action in RecoveryAction::ALL {
+                    let labels = [GPU.is(gpu), ACTION.is(action)];
+                    out.number(&labels, f64::from(u8::from(action == wanted)));
                 }
             });
         }),
@@ -270,7 +368,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "PCI Express packets that were sent again",
         kind: Counter,
         unit: Unit::None,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::NvmlCounter,
         samples: Node(|state, out| readings(state, out, |r| r.pcie_replays.map(|n| n as f64))),
     },
@@ -279,16 +377,16 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "PCI Express throughput over 20 ms, while gpu.pcie is not 0s",
         kind: Gauge,
         unit: Unit::BytesPerSecond,
-        labels: &[GPU, ("direction", "transmit, receive; of the GPU")],
+        labels: &[GPU.label(), OF_THE_GPU.label()],
         source: Source::Nvml,
-        samples: Node(|state, out| listed(state, out, "direction", |r| &r.pcie_throughput)),
+        samples: Node(|state, out| listed(state, out, &OF_THE_GPU, |r| &r.pcie_throughput)),
     },
     Family {
         stem: "vdi_gpu_xid_errors",
         help: "Xid errors of a GPU; a number appears with its first",
         kind: Counter,
         unit: Unit::None,
-        labels: &[GPU_OR_ADDRESS, ("xid", "number of the error")],
+        labels: &[GPU_OR_ADDRESS.label(), XID.label()],
         source: Source::Nvml,
         samples: Node(|state, out| xids(state, out, |xid| xid.count as f64)),
     },
@@ -297,7 +395,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "When the last Xid error with a number was, in seconds since the epoch",
         kind: Gauge,
         unit: Unit::Seconds,
-        labels: &[GPU_OR_ADDRESS, ("xid", "number of the error")],
+        labels: &[GPU_OR_ADDRESS.label(), XID.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             xids(state, out, |xid| {
@@ -312,20 +410,20 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Gauge,
         unit: Unit::None,
         labels: &[
-            GPU,
-            GPU_INSTANCE,
-            ("compute_instance", "compute instance within it"),
-            ("uuid", "UUID"),
-            ("profile", "such as 1g.10gb"),
+            GPU.label(),
+            GPU_INSTANCE.label(),
+            COMPUTE_INSTANCE.label(),
+            UUID.label(),
+            PROFILE.label(),
         ],
         source: Source::Nvml,
         samples: Node(|state, out| {
             instances(state, |labels, instance| {
                 let compute = instance.compute_instance.to_string();
                 let more = [
-                    ("compute_instance", &*compute),
-                    ("uuid", &*instance.uuid),
-                    ("profile", &*instance.profile),
+                    COMPUTE_INSTANCE.is(&compute),
+                    UUID.is(&instance.uuid),
+                    PROFILE.is(&instance.profile),
                 ];
                 out.number(&[labels, &more].concat(), 1.0);
             });
@@ -336,7 +434,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Memory of a GPU instance that is allocated",
         kind: Gauge,
         unit: Unit::Bytes,
-        labels: &[GPU, GPU_INSTANCE],
+        labels: &[GPU.label(), GPU_INSTANCE.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             instance_memory(state, |labels, memory| {
@@ -349,7 +447,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Memory of a GPU instance",
         kind: Gauge,
         unit: Unit::Bytes,
-        labels: &[GPU, GPU_INSTANCE],
+        labels: &[GPU.label(), GPU_INSTANCE.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             instance_memory(state, |labels, memory| {
@@ -362,12 +460,12 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Whether the driver accounts utilisation by process; under MIG it does not",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             for_each(state, |gpu, device| {
                 if let Some(supported) = device.usage_supported {
-                    out.number(&[("gpu", gpu)], f64::from(u8::from(supported)));
+                    out.number(&[GPU.is(gpu)], f64::from(u8::from(supported)));
                 }
             });
         }),
@@ -377,13 +475,13 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Utilisation of a GPU that no session explains",
         kind: Gauge,
         unit: Unit::Ratio,
-        labels: &[GPU, ENGINE],
+        labels: &[GPU.label(), ENGINE.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             remainders(state, |gpu, remainder| {
                 for engine in Engine::ALL {
                     if let Some(share) = remainder.share[engine as usize] {
-                        out.number(&[("gpu", gpu), ("engine", engine.name())], share);
+                        out.number(&[GPU.is(gpu), ENGINE.is(engine)], share);
                     }
                 }
             });
@@ -394,12 +492,12 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Allocated memory of a GPU that no session explains",
         kind: Gauge,
         unit: Unit::Bytes,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             remainders(state, |gpu, remainder| {
                 if let Some(bytes) = remainder.memory {
-                    out.number(&[("gpu", gpu)], bytes as f64);
+                    out.number(&[GPU.is(gpu)], bytes as f64);
                 }
             });
         }),
@@ -409,14 +507,15 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Utilisation of a GPU's engine by processes outside all sessions, integrated over time",
         kind: Counter,
         unit: Unit::Seconds,
-        labels: &[GPU, ENGINE],
+        labels: &[GPU.label(), ENGINE.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             for (gpu, remainder) in &state.snapshot.gpu.remainders {
                 for engine in Engine::ALL {
                     let busy_ns = remainder.busy_ns[engine as usize];
                     if busy_ns > 0 {
-                        let labels = [("gpu", &*gpu.to_string()), ("engine", engine.name())];
+                        let gpu = gpu.to_string();
+                        let labels = [GPU.is(&gpu), ENGINE.is(engine)];
                         out.number(&labels, busy_ns as f64 * NS);
                     }
                 }
@@ -428,12 +527,12 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Whether the NVIDIA driver answers; the reason is empty when it does",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[("reason", "why it does not")],
+        labels: &[DRIVER_DOWN.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             let status = &state.snapshot.gpu.status;
             let reason = status.reason.as_deref().unwrap_or_default();
-            out.number(&[("reason", reason)], f64::from(u8::from(status.up)));
+            out.number(&[DRIVER_DOWN.is(reason)], f64::from(u8::from(status.up)));
         }),
     },
     Family {
@@ -454,11 +553,11 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Time that calls of the NVIDIA driver's library took",
         kind: Histogram(MEAN_ONLY),
         unit: Unit::Seconds,
-        labels: &[CALL],
+        labels: &[CALL.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             for (function, stats) in &state.snapshot.gpu.calls {
-                out.histogram(&[("call", *function)], &stats.duration);
+                out.histogram(&[CALL.is(function)], &stats.duration);
             }
         }),
     },
@@ -467,12 +566,12 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Calls of the NVIDIA driver's library that failed; what a GPU does not support is asked once and is no error",
         kind: Counter,
         unit: Unit::None,
-        labels: &[CALL, ("error", "error as nvml.h calls it")],
+        labels: &[CALL.label(), ERROR.label()],
         source: Source::Nvml,
         samples: Node(|state, out| {
             for (function, stats) in &state.snapshot.gpu.calls {
                 for (error, count) in &stats.errors {
-                    out.number(&[("call", *function), ("error", *error)], *count as f64);
+                    out.number(&[CALL.is(function), ERROR.is(error)], *count as f64);
                 }
             }
         }),
@@ -493,12 +592,12 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Whether the agent reads the kernel's log, in which the driver names the processes of Xid errors",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[("reason", "why not; empty while it does")],
+        labels: &[LOG_DOWN.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             let down = state.snapshot.gpu.kernel_log_down.as_deref();
             let up = f64::from(u8::from(down.is_none()));
-            out.number(&[("reason", down.unwrap_or_default())], up);
+            out.number(&[LOG_DOWN.is(down.unwrap_or_default())], up);
         }),
     },
 ];
@@ -521,23 +620,16 @@ fn info(state: &State<'_>, out: &mut dyn Out) {
         if identity.uuid.is_empty() {
             return;
         }
-        let mig = match identity.mig {
-            Some(true) => "on",
-            Some(false) => "off",
-            None => "",
-        };
+        let mig = identity.mig.map(|on| if on { Mig::On } else { Mig::Off });
         out.number(
             &[
-                ("gpu", gpu),
-                ("uuid", &identity.uuid),
-                ("name", &identity.name),
-                ("pci_address", &identity.pci_address),
-                ("driver_version", driver_version),
-                ("mig", mig),
-                (
-                    "virtualization",
-                    identity.virtualization.unwrap_or_default(),
-                ),
+                GPU.is(gpu),
+                UUID.is(&identity.uuid),
+                NAME.is(&identity.name),
+                PCI_ADDRESS.is(&identity.pci_address),
+                DRIVER_VERSION.is(driver_version),
+                MIG.is_or_empty(mig),
+                VIRTUALIZATION.is_or_empty(identity.virtualization),
             ],
             1.0,
         );
@@ -547,44 +639,55 @@ fn info(state: &State<'_>, out: &mut dyn Out) {
 fn readings(state: &State<'_>, out: &mut dyn Out, value: fn(&Readings) -> Option<f64>) {
     for_each(state, |gpu, device| {
         if let Some(value) = value(&device.readings) {
-            out.number(&[("gpu", gpu)], value);
+            out.number(&[GPU.is(gpu)], value);
         }
     });
 }
 
-fn listed(
+fn remapped_rows(state: &State<'_>, mut f: impl FnMut(&str, &RemappedRows)) {
+    for_each(state, |gpu, device| {
+        if let Some(rows) = &device.readings.remapped_rows {
+            f(gpu, rows);
+        }
+    });
+}
+
+fn listed<T: Named>(
     state: &State<'_>,
     out: &mut dyn Out,
-    label: &str,
-    values: fn(&Readings) -> &[(&'static str, f64)],
+    label: &OneOf<T>,
+    values: fn(&Readings) -> &[(T, f64)],
 ) {
     for_each(state, |gpu, device| {
-        for (name, value) in values(&device.readings) {
-            out.number(&[("gpu", gpu), (label, name)], *value);
+        for (of, value) in values(&device.readings) {
+            out.number(&[GPU.is(gpu), label.is(*of)], *value);
         }
     });
 }
 
 fn xids(state: &State<'_>, out: &mut dyn Out, value: fn(&XidCount) -> f64) {
     for ((gpu, xid), count) in &state.snapshot.gpu.xids {
-        out.number(&[("gpu", gpu), ("xid", &xid.to_string())], value(count));
+        out.number(
+            &[GPU_OR_ADDRESS.is(gpu), XID.is(&xid.to_string())],
+            value(count),
+        );
     }
 }
 
-fn instances(state: &State<'_>, mut f: impl FnMut(&[(&str, &str)], &Instance)) {
+fn instances(state: &State<'_>, mut f: impl FnMut(&[Pair<'_>], &Instance)) {
     for_each(state, |gpu, device| {
         for instance in &device.instances {
             let number = instance.gpu_instance.to_string();
-            f(&[("gpu", gpu), ("gpu_instance", &number)], instance);
+            f(&[GPU.is(gpu), GPU_INSTANCE.is(&number)], instance);
         }
     });
 }
 
 /// Compute instances share the memory of their GPU instance, which is told once.
-fn instance_memory(state: &State<'_>, mut f: impl FnMut(&[(&str, &str)], &Memory)) {
+fn instance_memory(state: &State<'_>, mut f: impl FnMut(&[Pair<'_>], &Memory)) {
     let mut told = Vec::new();
     instances(state, |labels, instance| {
-        let key = labels.iter().map(|(_, value)| (*value).to_owned());
+        let key = labels.iter().map(|label| label.parts().1.to_owned());
         let key: Vec<String> = key.collect();
         if let Some(memory) = &instance.memory
             && !told.contains(&key)

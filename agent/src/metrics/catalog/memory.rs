@@ -2,20 +2,71 @@
 
 use super::{MEAN_ONLY, observed};
 use crate::{
-    kernel::{
-        accounts::{CgroupAccounts, Pressure, Throttled},
-        programs::name,
+    kernel::{accounts::CgroupAccounts, programs::name},
+    metrics::{
+        family::{
+            Family,
+            Kind::{Counter, Gauge, Histogram},
+            Samples::Occasional,
+            Source, Unit,
+        },
+        label::OneOf,
     },
-    metrics::family::{
-        Family,
-        Kind::{Counter, Gauge, Histogram},
-        Samples::Occasional,
-        Source, Unit,
-    },
+    named::named,
     snapshot::SessionView,
 };
 
 const US: f64 = 1e-6;
+
+named! {
+    /// What memory is for.
+    enum MemoryKind {
+        /// All that is charged.
+        Current = "current",
+        /// As much as may be.
+        Limit = "limit",
+        /// Anonymous memory.
+        Anon = "anon",
+        /// Page cache.
+        File = "file",
+    }
+}
+const MEMORY: OneOf<MemoryKind> = OneOf::new("kind");
+
+named! {
+    /// Whose CPU limit was used up.
+    enum Limit {
+        /// The session's, or a container's of it.
+        Own = "own",
+        /// That of a cgroup above.
+        Above = "above",
+    }
+}
+const LIMIT: OneOf<Limit> = OneOf::new("by");
+
+named! {
+    /// What was wanting.
+    enum Resource {
+        /// A CPU.
+        Cpu = "cpu",
+        /// Memory.
+        Memory = "memory",
+        /// I/O.
+        Io = "io",
+    }
+}
+const RESOURCE: OneOf<Resource> = OneOf::new("resource");
+
+named! {
+    /// Who waited.
+    enum Lost {
+        /// A thread.
+        Some = "some",
+        /// All of them.
+        Full = "full",
+    }
+}
+const LOST: OneOf<Lost> = OneOf::new("kind");
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
@@ -23,17 +74,22 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Memory of the session's cgroups; limit is absent without one, and all of it without the memory controller",
         kind: Gauge,
         unit: Unit::Bytes,
-        labels: &[("kind", "current, limit, anon, file")],
+        labels: &[MEMORY.label()],
         source: Source::CgroupFiles,
         samples: Occasional(|s, out| {
             let Some(memory) = accounts(s).and_then(|a| a.memory) else {
                 return;
             };
-            out.number(&[("kind", "current")], memory.current as f64);
-            out.number(&[("kind", "anon")], memory.anon as f64);
-            out.number(&[("kind", "file")], memory.file as f64);
-            if let Some(limit) = memory.limit {
-                out.number(&[("kind", "limit")], limit as f64);
+            for kind in MemoryKind::ALL {
+                let bytes = match kind {
+                    MemoryKind::Current => Some(memory.current),
+                    MemoryKind::Limit => memory.limit,
+                    MemoryKind::Anon => Some(memory.anon),
+                    MemoryKind::File => Some(memory.file),
+                };
+                if let Some(bytes) = bytes {
+                    out.number(&[MEMORY.is(kind)], bytes as f64);
+                }
             }
         }),
     },
@@ -52,17 +108,20 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_cpu_throttled",
-        help: "Time in which the session was not let run because a CPU limit was used up: its own or one of its containers', or one of a cgroup above, which others may share",
+        help: "Time in which the session was not let run because a CPU limit was used up: its own or one of its containers', or, since the session came, one of a cgroup above, which others may share",
         kind: Counter,
         unit: Unit::Seconds,
-        labels: &[("by", "own, above")],
+        labels: &[LIMIT.label()],
         source: Source::CgroupFiles,
         samples: Occasional(|s, out| {
             let Some(accounts) = accounts(s) else { return };
-            let Throttled { own_us, above_us } = accounts.throttled;
-            for (by, us) in [("own", own_us), ("above", above_us)] {
+            for limit in Limit::ALL {
+                let us = match limit {
+                    Limit::Own => accounts.throttled.own_us,
+                    Limit::Above => accounts.throttled.by_those_above(),
+                };
                 if let Some(us) = us {
-                    out.number(&[("by", by)], us as f64 * US);
+                    out.number(&[LIMIT.is(limit)], us as f64 * US);
                 }
             }
         }),
@@ -81,26 +140,30 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Time lost for want of a resource: some, when a thread waited, full, when all did (PSI)",
         kind: Counter,
         unit: Unit::Seconds,
-        labels: &[
-            ("resource", "cpu, memory, io"),
-            ("kind", "some, full; of cpu some only"),
-        ],
+        labels: &[RESOURCE.label(), LOST.about("of cpu some only").label()],
         source: Source::CgroupFiles,
         samples: Occasional(|s, out| {
             let Some(accounts) = accounts(s) else { return };
-            let mut number = |resource, kind, us: Option<u64>| {
-                if let Some(us) = us {
-                    out.number(&[("resource", resource), ("kind", kind)], us as f64 * US);
+            for resource in Resource::ALL {
+                let pressure = match resource {
+                    Resource::Cpu => accounts.pressure.cpu,
+                    Resource::Memory => accounts.pressure.memory,
+                    Resource::Io => accounts.pressure.io,
+                };
+                let Some(pressure) = pressure else { continue };
+                for lost in Lost::ALL {
+                    let us = match (lost, resource) {
+                        (Lost::Some, _) => Some(pressure.some_us),
+                        // A cgroup that may use all CPUs always has one for somebody.
+                        (Lost::Full, Resource::Cpu) => None,
+                        (Lost::Full, Resource::Memory | Resource::Io) => pressure.full_us,
+                    };
+                    if let Some(us) = us {
+                        let labels = [RESOURCE.is(resource), LOST.is(lost)];
+                        out.number(&labels, us as f64 * US);
+                    }
                 }
-            };
-            let some = |pressure: Option<Pressure>| pressure.map(|p| p.some_us);
-            let full = |pressure: Option<Pressure>| pressure.and_then(|p| p.full_us);
-            let pressure = accounts.pressure;
-            number("cpu", "some", some(pressure.cpu));
-            number("memory", "some", some(pressure.memory));
-            number("memory", "full", full(pressure.memory));
-            number("io", "some", some(pressure.io));
-            number("io", "full", full(pressure.io));
+            }
         }),
     },
 ];

@@ -7,6 +7,7 @@
 mod agent;
 mod disk;
 mod gpu;
+mod labels;
 mod memory;
 mod network;
 mod node;
@@ -19,7 +20,10 @@ mod sources;
 
 use agent_common::histogram::{Histogram, LONG_SHIFT};
 
-use super::family::{Buckets, Family, Out};
+use super::{
+    family::{Buckets, Family, Out},
+    label::Pair,
+};
 
 const SECTIONS: &[&[Family]] = &[
     sessions::FAMILIES,
@@ -55,7 +59,7 @@ const fn long(few: &'static [i32]) -> Buckets {
 }
 
 /// A histogram that appears with its first observation.
-fn observed(out: &mut dyn Out, labels: &[(&str, &str)], histogram: &Histogram) {
+fn observed(out: &mut dyn Out, labels: &[Pair<'_>], histogram: &Histogram) {
     if histogram.count() > 0 {
         out.histogram(labels, histogram);
     }

@@ -2,16 +2,21 @@
 
 use agent_common::net::{INBOUND, OUTBOUND, UnknownSideStats};
 
-use super::{MEAN_ONLY, buckets, long, observed};
+use super::{MEAN_ONLY, buckets, labels::DIRECTION, long, observed};
 use crate::{
+    gpu::model::Direction,
     kernel::programs::name,
-    metrics::family::{
-        Buckets, Family,
-        Kind::{Counter, Gauge, Histogram},
-        Out,
-        Samples::{Occasional, PerSession},
-        Source, Unit,
+    metrics::{
+        family::{
+            Buckets, Family,
+            Kind::{Counter, Gauge, Histogram},
+            Out,
+            Samples::{Occasional, PerSession},
+            Source, Unit,
+        },
+        label::{OneOf, Pair},
     },
+    named::named,
     session::net::{Net, TcpSide},
     snapshot::SessionView,
 };
@@ -21,17 +26,59 @@ const ROUND_TRIP: Buckets = buckets(&[-6, -3]);
 /// Of hours; count and sum are enough for most.
 const LONG_MEAN_ONLY: Buckets = long(&[]);
 
-/// The two sides of a TCP connection.
-const SIDE: &[(&str, &str)] = &[(
-    "side",
-    "inbound, outbound; each from its first connection on",
-)];
+named! {
+    /// The sides of a TCP connection.
+    enum Side {
+        /// A client opened it.
+        Inbound = "inbound",
+        /// The session did.
+        Outbound = "outbound",
+    }
+}
+const SIDE: OneOf<Side> = OneOf::new("side").about("each from its first connection on");
 
-/// The same, and neither: of connections beyond the session's budget nobody knows who opened them.
-const SIDE_OR_UNKNOWN: &[(&str, &str)] = &[(
-    "side",
-    "inbound, outbound; each from its first connection on; unknown, of connections beyond the session's budget, from the first on",
-)];
+named! {
+    /// The same, and neither: of connections beyond the session's budget nobody knows who opened them.
+    enum AnySide {
+        /// A client opened it.
+        Inbound = "inbound",
+        /// The session did.
+        Outbound = "outbound",
+        /// Nobody knows.
+        Unknown = "unknown",
+    }
+}
+const ANY_SIDE: OneOf<AnySide> = OneOf::new("side")
+    .about("each from its first connection on, unknown those beyond the session's budget");
+
+named! {
+    /// The side of what only who opens a connection does.
+    enum Opener {
+        /// The session.
+        Outbound = "outbound",
+    }
+}
+const OPENER: OneOf<Opener> = OneOf::new("side");
+
+named! {
+    /// The direction of what only a receiver does.
+    enum Receiver {
+        /// The session receives.
+        Receive = "receive",
+    }
+}
+const RECEIVER: OneOf<Receiver> = OneOf::new("direction");
+
+named! {
+    /// Transport protocols.
+    enum Protocol {
+        /// TCP.
+        Tcp = "tcp",
+        /// UDP.
+        Udp = "udp",
+    }
+}
+const PROTOCOL: OneOf<Protocol> = OneOf::new("protocol");
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
@@ -39,22 +86,29 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Data bytes of the session's sockets; a retransmitted TCP byte counts once, and UDP appears with its first datagram",
         kind: Counter,
         unit: Unit::Bytes,
-        labels: &[("direction", "transmit, receive"), ("protocol", "tcp, udp")],
+        labels: &[DIRECTION.label(), PROTOCOL.label()],
         source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: PerSession(|s, out| {
             let Some(net) = &s.counts.net else { return };
-            let tcp = net.tcp_traffic();
-            let mut number = |direction, protocol, bytes: u64| {
-                out.number(
-                    &[("direction", direction), ("protocol", protocol)],
-                    bytes as f64,
-                );
-            };
-            number("transmit", "tcp", tcp.sent_bytes);
-            number("receive", "tcp", tcp.received_bytes);
-            if let Some([transmit, receive]) = net.used_udp() {
-                number("transmit", "udp", transmit.bytes);
-                number("receive", "udp", receive.bytes);
+            for protocol in Protocol::ALL {
+                let both = match protocol {
+                    Protocol::Tcp => {
+                        let traffic = net.tcp_traffic();
+                        Some([traffic.sent_bytes, traffic.received_bytes])
+                    }
+                    Protocol::Udp => net.used_udp().map(|both| both.map(|one| one.bytes)),
+                };
+                let Some([transmit, receive]) = both else {
+                    continue;
+                };
+                for direction in Direction::ALL {
+                    let bytes = match direction {
+                        Direction::Transmit => transmit,
+                        Direction::Receive => receive,
+                    };
+                    let labels = [DIRECTION.is(direction), PROTOCOL.is(protocol)];
+                    out.number(&labels, bytes as f64);
+                }
             }
         }),
     },
@@ -76,7 +130,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Established TCP connections",
         kind: Gauge,
         unit: Unit::None,
-        labels: SIDE,
+        labels: &[SIDE.label()],
         source: Source::Program(name::CONNECTIONS),
         samples: Occasional(|s, out| {
             by_side(s, |labels, side| {
@@ -91,7 +145,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "TCP connections that were established",
         kind: Counter,
         unit: Unit::None,
-        labels: SIDE,
+        labels: &[SIDE.label()],
         source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: Occasional(|s, out| by_side(s, |l, side| out.number(l, side.opened as f64))),
     },
@@ -100,7 +154,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "TCP connections that could not be opened: refused, unreachable, timed out or given up; appears with the first",
         kind: Counter,
         unit: Unit::None,
-        labels: &[("side", "outbound")],
+        labels: &[OPENER.label()],
         source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: Occasional(|s, out| {
             let failures = s
@@ -109,7 +163,7 @@ pub(super) const FAMILIES: &[Family] = &[
                 .as_ref()
                 .map_or(0, |n| n.tcp[OUTBOUND].connect_failures);
             if failures > 0 {
-                out.number(&[("side", "outbound")], failures as f64);
+                out.number(&[OPENER.is(Opener::Outbound)], failures as f64);
             }
         }),
     },
@@ -118,11 +172,10 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Resets sent and received on the session's TCP connections",
         kind: Counter,
         unit: Unit::None,
-        labels: SIDE_OR_UNKNOWN,
+        labels: &[ANY_SIDE.label()],
         source: Source::Program(name::TCP_RECEIVE_RESET),
         samples: Occasional(|s, out| {
-            by_side(s, |l, side| out.number(l, side.resets as f64));
-            of_unknown_side(s, |unknown| unknown.resets, out);
+            by_any_side(s, out, |side| side.resets, |unknown| unknown.resets);
         }),
     },
     Family {
@@ -130,11 +183,15 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "TCP segments sent again",
         kind: Counter,
         unit: Unit::None,
-        labels: SIDE_OR_UNKNOWN,
+        labels: &[ANY_SIDE.label()],
         source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: Occasional(|s, out| {
-            by_side(s, |l, side| out.number(l, side.traffic.retransmits as f64));
-            of_unknown_side(s, |unknown| unknown.closed.retransmits, out);
+            by_any_side(
+                s,
+                out,
+                |side| side.traffic.retransmits,
+                |unknown| unknown.closed.retransmits,
+            );
         }),
     },
     Family {
@@ -142,7 +199,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Smoothed round-trip time of each live TCP connection, each time they are read; a side appears with its first connection",
         kind: Histogram(ROUND_TRIP),
         unit: Unit::Seconds,
-        labels: SIDE,
+        labels: &[SIDE.label()],
         source: Source::Program(name::CONNECTIONS),
         samples: Occasional(|s, out| by_side(s, |l, side| observed(out, l, &side.rtt))),
     },
@@ -151,11 +208,15 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Time from SYN to established of the session's outbound TCP connections; appears with the first",
         kind: Histogram(MEAN_ONLY),
         unit: Unit::Seconds,
-        labels: &[("side", "outbound")],
+        labels: &[OPENER.label()],
         source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: Occasional(|s, out| {
             if let Some(net) = &s.counts.net {
-                observed(out, &[("side", "outbound")], &net.tcp[OUTBOUND].connect);
+                observed(
+                    out,
+                    &[OPENER.is(Opener::Outbound)],
+                    &net.tcp[OUTBOUND].connect,
+                );
             }
         }),
     },
@@ -164,7 +225,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Time from established to closed of the session's TCP connections; appears with the first that closes",
         kind: Histogram(LONG_MEAN_ONLY),
         unit: Unit::Seconds,
-        labels: SIDE,
+        labels: &[SIDE.label()],
         source: Source::Program(name::INET_SOCK_SET_STATE),
         samples: Occasional(|s, out| by_side(s, |l, side| observed(out, l, &side.duration))),
     },
@@ -173,12 +234,17 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "UDP datagrams of the session; with segmentation offload the messages handed to it",
         kind: Counter,
         unit: Unit::None,
-        labels: &[("direction", "transmit, receive")],
+        labels: &[DIRECTION.label()],
         source: Source::Program(name::SOCK_SEND_LENGTH),
         samples: Occasional(|s, out| {
             if let Some([transmit, receive]) = s.counts.net.as_ref().and_then(Net::used_udp) {
-                out.number(&[("direction", "transmit")], transmit.datagrams as f64);
-                out.number(&[("direction", "receive")], receive.datagrams as f64);
+                for direction in Direction::ALL {
+                    let datagrams = match direction {
+                        Direction::Transmit => transmit.datagrams,
+                        Direction::Receive => receive.datagrams,
+                    };
+                    out.number(&[DIRECTION.is(direction)], datagrams as f64);
+                }
             }
         }),
     },
@@ -187,31 +253,50 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "UDP datagrams dropped because a receive queue of the session was full",
         kind: Counter,
         unit: Unit::None,
-        labels: &[("direction", "receive")],
+        labels: &[RECEIVER.label()],
         source: Source::Program(name::UDP_FAIL_QUEUE_RCV_SKB),
         samples: Occasional(|s, out| {
             if let Some([_, receive]) = s.counts.net.as_ref().and_then(Net::used_udp) {
-                out.number(&[("direction", "receive")], receive.drops as f64);
+                out.number(&[RECEIVER.is(Receiver::Receive)], receive.drops as f64);
             }
         }),
     },
 ];
 
 /// Each side of a session's TCP with its label, from its first connection on: most sessions have one.
-fn by_side(session: &SessionView, mut f: impl FnMut(&[(&str, &str)], &TcpSide)) {
+fn by_side(session: &SessionView, mut f: impl FnMut(&[Pair<'_>], &TcpSide)) {
     if let Some(net) = &session.counts.net {
-        for (name, side) in [("inbound", INBOUND), ("outbound", OUTBOUND)] {
-            if net.tcp[side].is_used() {
-                f(&[("side", name)], &net.tcp[side]);
+        for side in Side::ALL {
+            let of_side = match side {
+                Side::Inbound => &net.tcp[INBOUND],
+                Side::Outbound => &net.tcp[OUTBOUND],
+            };
+            if of_side.is_used() {
+                f(&[SIDE.is(side)], of_side);
             }
         }
     }
 }
 
-/// A count of the connections of which nobody knows the side, once there is something to count.
-fn of_unknown_side(session: &SessionView, f: fn(&UnknownSideStats) -> u64, out: &mut dyn Out) {
-    let count = session.counts.net.as_ref().map_or(0, |net| f(&net.unknown));
-    if count > 0 {
-        out.number(&[("side", "unknown")], count as f64);
+/// A count of each side, and of the connections of which nobody knows it once there is something to count.
+fn by_any_side(
+    session: &SessionView,
+    out: &mut dyn Out,
+    of_side: fn(&TcpSide) -> u64,
+    of_unknown: fn(&UnknownSideStats) -> u64,
+) {
+    let Some(net) = &session.counts.net else {
+        return;
+    };
+    let used = |side: usize| net.tcp[side].is_used().then(|| of_side(&net.tcp[side]));
+    for side in AnySide::ALL {
+        let count = match side {
+            AnySide::Inbound => used(INBOUND),
+            AnySide::Outbound => used(OUTBOUND),
+            AnySide::Unknown => Some(of_unknown(&net.unknown)).filter(|count| *count > 0),
+        };
+        if let Some(count) = count {
+            out.number(&[ANY_SIDE.is(side)], count as f64);
+        }
     }
 }

@@ -2,13 +2,32 @@
 
 use crate::{
     kernel::programs::name,
-    metrics::family::{
-        Family,
-        Kind::{Counter, Gauge},
-        Samples::{Occasional, PerSession},
-        Source, Unit,
+    metrics::{
+        family::{
+            Family,
+            Kind::{Counter, Gauge},
+            Samples::{Occasional, PerSession},
+            Source, Unit,
+        },
+        label::OneOf,
     },
+    named::named,
 };
+
+named! {
+    /// How a process ended.
+    enum Exit {
+        /// With status 0.
+        Success = "success",
+        /// With another status.
+        Error = "error",
+        /// By a signal.
+        Signal = "signal",
+        /// By the out-of-memory killer.
+        OomKilled = "oom_killed",
+    }
+}
+const REASON: OneOf<Exit> = OneOf::new("reason");
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
@@ -60,18 +79,19 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Processes of the session that ended, by reason; a reason appears with its first exit",
         kind: Counter,
         unit: Unit::None,
-        labels: &[("reason", "success, error, signal, oom_killed")],
+        labels: &[REASON.label()],
         source: Source::Program(name::SCHED_PROCESS_EXIT),
         samples: Occasional(|s, out| {
             let process = &s.counts.process;
-            for (reason, exits) in [
-                ("success", process.exits_success),
-                ("error", process.exits_error),
-                ("signal", process.exits_signal),
-                ("oom_killed", process.exits_oom_killed),
-            ] {
+            for reason in Exit::ALL {
+                let exits = match reason {
+                    Exit::Success => process.exits_success,
+                    Exit::Error => process.exits_error,
+                    Exit::Signal => process.exits_signal,
+                    Exit::OomKilled => process.exits_oom_killed,
+                };
                 if exits > 0 {
-                    out.number(&[("reason", reason)], exits as f64);
+                    out.number(&[REASON.is(reason)], exits as f64);
                 }
             }
         }),

@@ -5,12 +5,16 @@ use agent_common::sched::After;
 use super::buckets;
 use crate::{
     kernel::programs::name,
-    metrics::family::{
-        Buckets, Family,
-        Kind::{Counter, Histogram},
-        Samples::PerSession,
-        Source, Unit,
+    metrics::{
+        family::{
+            Buckets, Family,
+            Kind::{Counter, Histogram},
+            Samples::PerSession,
+            Source, Unit,
+        },
+        label::OneOf,
     },
+    named::named,
     snapshot::SessionView,
 };
 
@@ -18,6 +22,38 @@ const NS: f64 = 1e-9;
 
 /// 0.24 ms to 0.25 s: from a wait that nobody notices to one that everybody does.
 const RUNQUEUE_WAIT: Buckets = buckets(&[-12, -10, -8, -6, -4, -2]);
+
+named! {
+    /// Why a thread waited for a CPU.
+    enum Cause {
+        /// Others had it.
+        Contention = "contention",
+        /// A CPU limit was used up.
+        Throttling = "throttling",
+        /// It had given the CPU up itself.
+        Yield = "yield",
+    }
+}
+const CAUSE: OneOf<Cause> = OneOf::new("cause");
+
+named! {
+    /// Why a thread left its CPU.
+    enum Switch {
+        /// It blocked.
+        Voluntary = "voluntary",
+        /// Another thread of the session got it.
+        PreemptedBySelf = "preempted_by_self",
+        /// One of another session did.
+        PreemptedBySession = "preempted_by_session",
+        /// One of no session did.
+        PreemptedBySystem = "preempted_by_system",
+        /// A CPU limit was used up.
+        Throttled = "throttled",
+        /// It gave the CPU up itself.
+        Yielded = "yielded",
+    }
+}
+const SWITCH: OneOf<Switch> = OneOf::new("kind");
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
@@ -40,23 +76,23 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_cpu_wait",
-        help: "Time runnable threads waited for a CPU, by why: others had it (contention), a CPU limit was used up (throttling), the thread had given it up itself (yield); together the sum of vdi_session_runqueue_wait_seconds. Throttling is there for a session with a limit, yield once a thread has yielded",
+        help: "Time runnable threads waited for a CPU, by why: others had it (contention), a CPU limit was used up (throttling), the thread had given it up itself (yield); together the sum of vdi_session_runqueue_wait_seconds. Throttling is there for a session with a limit, yield once a thread has yielded. Before Linux 6.18 throttling has only the waits of threads that ran when the limit was used up",
         kind: Counter,
         unit: Unit::Seconds,
-        labels: &[("cause", "contention, throttling, yield")],
+        labels: &[CAUSE.label()],
         source: Source::Program(name::SCHED_SWITCH),
         samples: PerSession(|s, out| {
             let sched = &s.counts.sched;
             let waited = |after| sched.waited_ns(after);
-            let contention = waited(After::Wakeup) + waited(After::Preemption);
-            out.number(&[("cause", "contention")], contention as f64 * NS);
-            if may_be_throttled(s) {
-                let throttling = waited(After::Throttle);
-                out.number(&[("cause", "throttling")], throttling as f64 * NS);
-            }
-            if sched.yields > 0 {
-                let yielded = waited(After::Yield);
-                out.number(&[("cause", "yield")], yielded as f64 * NS);
+            for cause in Cause::ALL {
+                let ns = match cause {
+                    Cause::Contention => Some(waited(After::Wakeup) + waited(After::Preemption)),
+                    Cause::Throttling => may_be_throttled(s).then(|| waited(After::Throttle)),
+                    Cause::Yield => (sched.yields > 0).then(|| waited(After::Yield)),
+                };
+                if let Some(ns) = ns {
+                    out.number(&[CAUSE.is(cause)], ns as f64 * NS);
+                }
             }
         }),
     },
@@ -65,23 +101,22 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Switches away from a thread of the session: voluntary when it blocked, preempted when somebody else got the CPU (another thread of the session, another session, the system), throttled when a CPU limit was used up, yielded when it gave the CPU up itself. Throttled is there for a session with a limit, yielded once a thread has yielded",
         kind: Counter,
         unit: Unit::None,
-        labels: &[(
-            "kind",
-            "voluntary, preempted_by_self, preempted_by_session, preempted_by_system, throttled, yielded",
-        )],
+        labels: &[SWITCH.label()],
         source: Source::Program(name::SCHED_SWITCH),
         samples: PerSession(|s, out| {
             let sched = &s.counts.sched;
-            let mut number = |kind, switches: u64| out.number(&[("kind", kind)], switches as f64);
-            number("voluntary", sched.voluntary_switches);
-            number("preempted_by_self", sched.preempted_by_self);
-            number("preempted_by_session", sched.preempted_by_session);
-            number("preempted_by_system", sched.preempted_by_system);
-            if may_be_throttled(s) {
-                number("throttled", sched.throttles);
-            }
-            if sched.yields > 0 {
-                number("yielded", sched.yields);
+            for kind in Switch::ALL {
+                let switches = match kind {
+                    Switch::Voluntary => Some(sched.voluntary_switches),
+                    Switch::PreemptedBySelf => Some(sched.preempted_by_self),
+                    Switch::PreemptedBySession => Some(sched.preempted_by_session),
+                    Switch::PreemptedBySystem => Some(sched.preempted_by_system),
+                    Switch::Throttled => may_be_throttled(s).then_some(sched.throttles),
+                    Switch::Yielded => Some(sched.yields).filter(|yields| *yields > 0),
+                };
+                if let Some(switches) = switches {
+                    out.number(&[SWITCH.is(kind)], switches as f64);
+                }
             }
         }),
     },

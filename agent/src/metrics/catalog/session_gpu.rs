@@ -1,9 +1,17 @@
 //! What a session's processes do on the GPUs. A series appears with a session's first use of a device.
 
-use super::{buckets, observed};
+use super::{
+    buckets,
+    labels::{ENGINE, GPU, XID},
+    observed,
+};
 use crate::{
-    gpu::model::Engine,
-    metrics::family::{Buckets, Family, Kind, Out, Samples, Source, Unit},
+    gpu::model::{Codec, Engine},
+    metrics::{
+        family::{Buckets, Family, Kind, Out, Samples, Source, Unit},
+        label::{OneOf, Pair, Text},
+    },
+    named::named,
     session::gpu::{DeviceUse, Streams},
     snapshot::SessionView,
 };
@@ -17,13 +25,20 @@ const US: f64 = 1e-6;
 /// 6 %, a quarter, a half, all.
 const UTILIZATION: Buckets = buckets(&[-4, -2, -1, 0]);
 
-const GPU: (&str, &str) = ("gpu", "index of the GPU");
-const ENGINE: (&str, &str) = (
-    "engine",
-    "sm, memory, encoder, decoder; the last two from their first use on",
-);
-const CODEC: (&str, &str) = ("codec", "h264, hevc, av1, unknown");
-const DIMENSION: (&str, &str) = ("dimension", "width, height");
+const USED_ENGINE: OneOf<Engine> = ENGINE.about("the last two from their first use on");
+const GPU_INSTANCE: Text = Text::new("gpu_instance", "GPU instance, under MIG only");
+const CODEC: OneOf<Codec> = OneOf::new("codec");
+
+named! {
+    /// Of a frame.
+    enum Dimension {
+        /// From left to right.
+        Width = "width",
+        /// From top to bottom.
+        Height = "height",
+    }
+}
+const DIMENSION: OneOf<Dimension> = OneOf::new("dimension");
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
@@ -31,7 +46,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Utilisation of a GPU's engine by the session's processes, integrated over time: its rate is the share of the engine",
         kind: Counter,
         unit: Unit::Seconds,
-        labels: &[GPU, ENGINE],
+        labels: &[GPU.label(), USED_ENGINE.label()],
         source: Source::Nvml,
         samples: Occasional(|s, out| {
             by_engine(s, |labels, on_device, engine| {
@@ -44,7 +59,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Share of a GPU's engine that the session's processes used together, one observation for each round of the sampler",
         kind: Histogram(UTILIZATION),
         unit: Unit::Ratio,
-        labels: &[GPU, ENGINE],
+        labels: &[GPU.label(), USED_ENGINE.label()],
         source: Source::Nvml,
         samples: Occasional(|s, out| {
             by_engine(s, |labels, on_device, engine| {
@@ -57,7 +72,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "GPU memory of the session's processes; absent where the driver cannot tell that of one of them",
         kind: Gauge,
         unit: Unit::Bytes,
-        labels: &[GPU, ("gpu_instance", "GPU instance, under MIG only")],
+        labels: &[GPU.label(), GPU_INSTANCE.label()],
         source: Source::Nvml,
         samples: Occasional(|s, out| {
             for (gpu, on_device) in &s.counts.gpu.devices {
@@ -66,12 +81,12 @@ pub(super) const FAMILIES: &[Family] = &[
                     match instance {
                         Some(instance) => out.number(
                             &[
-                                ("gpu", &gpu.to_string()),
-                                ("gpu_instance", &instance.to_string()),
+                                GPU.is(&gpu.to_string()),
+                                GPU_INSTANCE.is(&instance.to_string()),
                             ],
                             *bytes as f64,
                         ),
-                        None => out.number(&[("gpu", &gpu.to_string())], *bytes as f64),
+                        None => out.number(&[GPU.is(&gpu.to_string())], *bytes as f64),
                     }
                 }
             }
@@ -82,7 +97,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Encoder sessions of the session's processes",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[GPU, CODEC],
+        labels: &[GPU.label(), CODEC.label()],
         source: Source::Nvml,
         samples: Occasional(|s, out| encoders(s, |l, e| out.number(l, f64::from(e.count)))),
     },
@@ -91,7 +106,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Frames a second that the session's encoders deliver, all together",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[GPU, CODEC],
+        labels: &[GPU.label(), CODEC.label()],
         source: Source::Nvml,
         samples: Occasional(|s, out| encoders(s, |l, e| out.number(l, f64::from(e.fps)))),
     },
@@ -100,7 +115,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Time to encode a frame, averaged by the driver, of the session's slowest encoder",
         kind: Gauge,
         unit: Unit::Seconds,
-        labels: &[GPU, CODEC],
+        labels: &[GPU.label(), CODEC.label()],
         source: Source::Nvml,
         samples: Occasional(|s, out| {
             encoders(s, |l, e| out.number(l, f64::from(e.latency_us) * US));
@@ -111,7 +126,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Frame of the session's largest encoder session",
         kind: Gauge,
         unit: Unit::Pixels,
-        labels: &[GPU, CODEC, DIMENSION],
+        labels: &[GPU.label(), CODEC.label(), DIMENSION.label()],
         source: Source::Nvml,
         samples: Occasional(|s, out| encoders(s, |l, e| resolution(out, l, e))),
     },
@@ -120,7 +135,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Frame-capture sessions of the session's processes",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Occasional(|s, out| captures(s, |l, c| out.number(l, f64::from(c.count)))),
     },
@@ -129,7 +144,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "New frames a second that the session's capture sessions deliver, all together",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Occasional(|s, out| captures(s, |l, c| out.number(l, f64::from(c.fps)))),
     },
@@ -138,7 +153,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Time to capture a frame, averaged by the driver, of the session's slowest capture session",
         kind: Gauge,
         unit: Unit::Seconds,
-        labels: &[GPU],
+        labels: &[GPU.label()],
         source: Source::Nvml,
         samples: Occasional(|s, out| {
             captures(s, |l, c| out.number(l, f64::from(c.latency_us) * US));
@@ -149,7 +164,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Frame of the session's largest capture session",
         kind: Gauge,
         unit: Unit::Pixels,
-        labels: &[GPU, DIMENSION],
+        labels: &[GPU.label(), DIMENSION.label()],
         source: Source::Nvml,
         samples: Occasional(|s, out| captures(s, |l, c| resolution(out, l, c))),
     },
@@ -158,53 +173,54 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Xid errors for which the driver blames a process of the session; appears with the first",
         kind: Counter,
         unit: Unit::None,
-        labels: &[GPU, ("xid", "number of the error")],
+        labels: &[GPU.label(), XID.label()],
         source: Source::Nvml,
         samples: Occasional(|s, out| {
             for ((gpu, xid), count) in &s.counts.gpu.xids {
-                out.number(&[("gpu", gpu), ("xid", &xid.to_string())], *count as f64);
+                out.number(&[GPU.is(gpu), XID.is(&xid.to_string())], *count as f64);
             }
         }),
     },
 ];
 
 /// Each engine of each device that the session has been measured on; encoder and decoder once it used them.
-fn by_engine(session: &SessionView, mut f: impl FnMut(&[(&str, &str)], &DeviceUse, Engine)) {
+fn by_engine(session: &SessionView, mut f: impl FnMut(&[Pair<'_>], &DeviceUse, Engine)) {
     for (gpu, on_device) in &session.counts.gpu.devices {
         let measured = on_device.utilization[Engine::Sm as usize].count() > 0;
         for engine in Engine::ALL {
             let used = on_device.busy_ns[engine as usize] > 0;
             let always = matches!(engine, Engine::Sm | Engine::Memory);
             if used || (measured && always) {
-                let labels = [("gpu", &*gpu.to_string()), ("engine", engine.name())];
-                f(&labels, on_device, engine);
+                let gpu = gpu.to_string();
+                f(&[GPU.is(&gpu), USED_ENGINE.is(engine)], on_device, engine);
             }
         }
     }
 }
 
-fn encoders(session: &SessionView, mut f: impl FnMut(&[(&str, &str)], &Streams)) {
+fn encoders(session: &SessionView, mut f: impl FnMut(&[Pair<'_>], &Streams)) {
     for (gpu, on_device) in &session.counts.gpu.devices {
         for (codec, streams) in &on_device.now.encoders {
-            f(
-                &[("gpu", &gpu.to_string()), ("codec", codec.name())],
-                streams,
-            );
+            f(&[GPU.is(&gpu.to_string()), CODEC.is(*codec)], streams);
         }
     }
 }
 
-fn captures(session: &SessionView, mut f: impl FnMut(&[(&str, &str)], &Streams)) {
+fn captures(session: &SessionView, mut f: impl FnMut(&[Pair<'_>], &Streams)) {
     for (gpu, on_device) in &session.counts.gpu.devices {
         if let Some(streams) = &on_device.now.captures {
-            f(&[("gpu", &gpu.to_string())], streams);
+            f(&[GPU.is(&gpu.to_string())], streams);
         }
     }
 }
 
-fn resolution(out: &mut dyn Out, labels: &[(&str, &str)], streams: &Streams) {
-    for (dimension, pixels) in [("width", streams.width), ("height", streams.height)] {
-        let labels = [labels, &[("dimension", dimension)]].concat();
+fn resolution(out: &mut dyn Out, labels: &[Pair<'_>], streams: &Streams) {
+    for dimension in Dimension::ALL {
+        let pixels = match dimension {
+            Dimension::Width => streams.width,
+            Dimension::Height => streams.height,
+        };
+        let labels = [labels, &[DIMENSION.is(dimension)]].concat();
         out.number(&labels, f64::from(pixels));
     }
 }

@@ -7,21 +7,28 @@ use std::{
 
 use agent_common::histogram::Histogram as Observed;
 
-use super::long;
+use super::{
+    labels::{NAMESPACE, SOURCE, TEMPLATE},
+    long,
+};
 use crate::{
     discover::{
         directory::Status,
         platform::{EndReason, Source as Platform},
     },
     kernel::programs::name,
-    metrics::family::{
-        Bounds, Buckets, Family,
-        Kind::{BoundedHistogram, Counter, Gauge, Histogram},
-        Out,
-        Samples::{Node, Occasional, PerSession},
-        Source, State, Unit,
+    metrics::{
+        family::{
+            Bounds, Buckets, Family,
+            Kind::{BoundedHistogram, Counter, Gauge, Histogram},
+            Out,
+            Samples::{Node, Occasional, PerSession},
+            Source, State, Unit,
+        },
+        label::{OneOf, Text},
     },
     session::{
+        budget::Resource,
         ended::{DURATION_BOUNDS, DURATION_SHIFT, Ended},
         model::Milestone,
         phase::Phase,
@@ -37,17 +44,30 @@ const DURATION: Bounds = Bounds {
     shift: DURATION_SHIFT,
 };
 
+const PHASE: OneOf<Phase> = OneOf::new("phase");
+const CGROUP: Text = Text::new("cgroup", "path of its cgroup");
+const RUNTIME: Text = Text::new("runtime", "what runs it; empty when not known");
+const POD: Text = Text::new(
+    "pod",
+    "name of its pod; empty without one, or where no platform has told it",
+);
+const POD_UID: Text = Text::new("pod_uid", "uid of its pod; empty without one");
+const CONTAINER: Text = Text::new("container", "id of its container; empty without one");
+const USER: Text = Text::new(
+    "user",
+    "who uses it, as sessions.user says; empty when that is off or not known",
+);
+const RESOURCE: OneOf<Resource> = OneOf::new("resource");
+const REASON: OneOf<EndReason> = OneOf::new("reason");
+const MILESTONE: OneOf<Milestone> = OneOf::new("milestone");
+
 pub(super) const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_sessions",
         help: "Live sessions by phase, and those that their platform has taken on; every phase of a template that the agent has seen is present",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[
-            ("phase", "Pending, Starting, Running, Idle, Terminating"),
-            ("namespace", "namespace of the sessions"),
-            ("template", "template of the sessions"),
-        ],
+        labels: &[PHASE.label(), NAMESPACE.label(), TEMPLATE.label()],
         source: Source::Registry,
         samples: Node(sessions_by_phase),
     },
@@ -57,22 +77,13 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Gauge,
         unit: Unit::None,
         labels: &[
-            ("cgroup", "path of its cgroup"),
-            (
-                "source",
-                "what named it: cgroup, kubernetes, logind, libvirt, containers",
-            ),
-            ("runtime", "what runs it; empty when not known"),
-            (
-                "pod",
-                "name of its pod; empty without one, or where no platform has told it",
-            ),
-            ("pod_uid", "uid of its pod; empty without one"),
-            ("container", "id of its container; empty without one"),
-            (
-                "user",
-                "who uses it, as sessions.user says; empty when that is off or not known",
-            ),
+            CGROUP.label(),
+            SOURCE.about("what named it").label(),
+            RUNTIME.label(),
+            POD.label(),
+            POD_UID.label(),
+            CONTAINER.label(),
+            USER.label(),
         ],
         source: Source::Registry,
         samples: PerSession(|s, out| {
@@ -88,13 +99,13 @@ pub(super) const FAMILIES: &[Family] = &[
             );
             out.number(
                 &[
-                    ("cgroup", &s.cgroup),
-                    ("source", s.identity.source_name()),
-                    ("runtime", &runtime),
-                    ("pod", pod),
-                    ("pod_uid", &pod_uid),
-                    ("container", &container),
-                    ("user", &user),
+                    CGROUP.is(&s.cgroup),
+                    SOURCE.is(s.identity.source.into()),
+                    RUNTIME.is(&runtime),
+                    POD.is(pod),
+                    POD_UID.is(&pod_uid),
+                    CONTAINER.is(&container),
+                    USER.is(&user),
                 ],
                 1.0,
             );
@@ -118,11 +129,11 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "How often the session wanted more than its share of what the agent keeps for all; what is over it is not measured apart or not logged. A resource appears with its first",
         kind: Counter,
         unit: Unit::None,
-        labels: &[("resource", "sessions, log_lines, cgroups, connections")],
+        labels: &[RESOURCE.label()],
         source: Source::Registry,
         samples: Occasional(|s, out| {
             for (resource, exceeded) in &s.counts.exceeded {
-                out.number(&[("resource", resource.name())], *exceeded as f64);
+                out.number(&[RESOURCE.is(*resource)], *exceeded as f64);
             }
         }),
     },
@@ -131,22 +142,15 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Sessions that ended, by reason; of up to 32 templates of which there was a session every reason is there for which one can end on this node",
         kind: Counter,
         unit: Unit::None,
-        labels: &[
-            ("namespace", "namespace of the sessions"),
-            ("template", "template of the sessions"),
-            (
-                "reason",
-                "completed, error, signal, oom_killed, evicted, gpu_error, unknown",
-            ),
-        ],
+        labels: &[NAMESPACE.label(), TEMPLATE.label(), REASON.label()],
         source: Source::Registry,
         samples: Node(|state, out| {
             for ((namespace, template, reason), ended) in endings(state) {
                 out.number(
                     &[
-                        ("namespace", namespace),
-                        ("template", template),
-                        ("reason", reason.name()),
+                        NAMESPACE.is(namespace),
+                        TEMPLATE.is(template),
+                        REASON.is(reason),
                     ],
                     ended.count as f64,
                 );
@@ -158,19 +162,15 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "How long sessions lasted that have ended and whose beginning is known",
         kind: BoundedHistogram(DURATION),
         unit: Unit::Seconds,
-        labels: &[
-            ("namespace", "namespace of the sessions"),
-            ("template", "template of the sessions"),
-            ("reason", "as of vdi_session_ended_total"),
-        ],
+        labels: &[NAMESPACE.label(), TEMPLATE.label(), REASON.label()],
         source: Source::Registry,
         samples: Node(|state, out| {
             for ((namespace, template, reason), ended) in endings(state) {
                 out.bounded_histogram(
                     &[
-                        ("namespace", namespace),
-                        ("template", template),
-                        ("reason", reason.name()),
+                        NAMESPACE.is(namespace),
+                        TEMPLATE.is(template),
+                        REASON.is(reason),
                     ],
                     &ended.durations,
                     &ended.native,
@@ -184,22 +184,15 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Time from the beginning of a session (its creation by the platform, otherwise the making of its cgroup) to a milestone of its start, for sessions whose cgroup was made while the agent ran",
         kind: Histogram(STARTUP),
         unit: Unit::Seconds,
-        labels: &[
-            ("namespace", "namespace of the sessions"),
-            ("template", "template of the sessions"),
-            (
-                "milestone",
-                "scheduled, first_process, first_listener, first_client, first_gpu_context, first_encoder",
-            ),
-        ],
+        labels: &[NAMESPACE.label(), TEMPLATE.label(), MILESTONE.label()],
         source: Source::Program(name::CGROUP_MKDIR),
         samples: Node(|state, out| {
             for ((namespace, template, milestone), histogram) in startups(state) {
                 out.histogram(
                     &[
-                        ("namespace", namespace),
-                        ("template", template),
-                        ("milestone", milestone.name()),
+                        NAMESPACE.is(namespace),
+                        TEMPLATE.is(template),
+                        MILESTONE.is(milestone),
                     ],
                     histogram,
                 );
@@ -308,9 +301,9 @@ fn sessions_by_phase(state: &State<'_>, out: &mut dyn Out) {
         for phase in Phase::ALL {
             out.number(
                 &[
-                    ("phase", phase.name()),
-                    ("namespace", namespace),
-                    ("template", template),
+                    PHASE.is(phase),
+                    NAMESPACE.is(namespace),
+                    TEMPLATE.is(template),
                 ],
                 row[phase as usize] as f64,
             );

@@ -1,21 +1,54 @@
 //! The sources of sessions: the cgroup hierarchy, and the platforms that know what its sessions are.
 
+use super::labels::{Origin, SOURCE};
 use crate::{
     discover::{
         directory::Status,
         platform::{ErrorType, Reconciles, Source as Platform},
     },
-    metrics::family::{
-        Buckets, Family,
-        Kind::{Counter, Gauge, Histogram},
-        Samples::Node,
-        Source, State, Unit,
+    metrics::{
+        family::{
+            Buckets, Family,
+            Kind::{Counter, Gauge, Histogram},
+            Samples::Node,
+            Source, State, Unit,
+        },
+        label::OneOf,
     },
+    named::named,
 };
 
-const SOURCE: (&str, &str) = ("source", Platform::VALUES);
 /// Without the hierarchy, which is always there.
-const PLATFORM: (&str, &str) = ("source", "kubernetes, logind, libvirt, containers");
+const PLATFORM: OneOf<Platform> = OneOf::new("source");
+const ERROR_TYPE: OneOf<ErrorType> = OneOf::new("error_type");
+
+named! {
+    /// Why a platform does not answer.
+    enum Away {
+        /// Nobody asks it.
+        Off = "off",
+        /// It is asked for the first time.
+        Starting = "starting",
+        /// It has answered before.
+        Down = "down",
+        /// It has never answered.
+        Absent = "absent",
+    }
+}
+const REASON: OneOf<Away> = OneOf::new("reason").about("absent: it has never answered");
+
+named! {
+    /// What came of a comparison.
+    enum Outcome {
+        /// What is known is what the source has.
+        Success = "success",
+        /// It failed.
+        Error = "error",
+        /// The source wants to be asked anew.
+        Requeue = "requeue",
+    }
+}
+const RESULT: OneOf<Outcome> = OneOf::new("result");
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
@@ -23,24 +56,20 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Whether a platform answers; the reason is empty when it does, and /api/v1/sessions has it in full",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[
-            PLATFORM,
-            (
-                "reason",
-                "off, starting, down, absent: it has never answered",
-            ),
-        ],
+        labels: &[PLATFORM.label(), REASON.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             for (source, peer) in &state.snapshot.agent.peers {
-                let (up, reason) = match peer.status {
-                    Status::Up => (1.0, ""),
-                    Status::Off(_) => (0.0, "off"),
-                    Status::Starting => (0.0, "starting"),
-                    Status::Down(_) => (0.0, "down"),
-                    Status::Absent(_) => (0.0, "absent"),
+                let down = match peer.status {
+                    Status::Up => None,
+                    Status::Off(_) => Some(Away::Off),
+                    Status::Starting => Some(Away::Starting),
+                    Status::Down(_) => Some(Away::Down),
+                    Status::Absent(_) => Some(Away::Absent),
                 };
-                out.number(&[("source", source.name()), ("reason", reason)], up);
+                let up = f64::from(u8::from(down.is_none()));
+                let labels = [PLATFORM.is(*source), REASON.is_or_empty(down)];
+                out.number(&labels, up);
             }
         }),
     },
@@ -49,11 +78,11 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Time a comparison of what a source has with what is known took",
         kind: Histogram(Buckets::OWN),
         unit: Unit::Seconds,
-        labels: &[SOURCE],
+        labels: &[SOURCE.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             for (source, reconciles) in all(state) {
-                out.histogram(&[("source", source)], &reconciles.duration);
+                out.histogram(&[SOURCE.is(source)], &reconciles.duration);
             }
         }),
     },
@@ -62,17 +91,17 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Comparisons of what a source has with what is known, by result; requeue is an API server's wish to begin again",
         kind: Counter,
         unit: Unit::None,
-        labels: &[SOURCE, ("result", "success, error, requeue")],
+        labels: &[SOURCE.label(), RESULT.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             for (source, reconciles) in all(state) {
-                let results = [
-                    ("success", reconciles.success),
-                    ("error", reconciles.errors.values().sum()),
-                    ("requeue", reconciles.requeue),
-                ];
-                for (result, count) in results {
-                    out.number(&[("source", source), ("result", result)], count as f64);
+                for outcome in Outcome::ALL {
+                    let count = match outcome {
+                        Outcome::Success => reconciles.success,
+                        Outcome::Error => reconciles.errors.values().sum(),
+                        Outcome::Requeue => reconciles.requeue,
+                    };
+                    out.number(&[SOURCE.is(source), RESULT.is(outcome)], count as f64);
                 }
             }
         }),
@@ -82,24 +111,14 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Comparisons that failed, by kind of error",
         kind: Counter,
         unit: Unit::None,
-        labels: &[
-            SOURCE,
-            (
-                "error_type",
-                "not_found, already_exists, conflict, validation, bad_request, unauthorized, forbidden, timeout, \
-                 server_timeout, unavailable, rate_limited, internal",
-            ),
-        ],
+        labels: &[SOURCE.label(), ERROR_TYPE.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             for (source, reconciles) in all(state) {
                 // From the start, so that a rate sees the first of each.
                 for kind in ErrorType::ALL {
                     let count = reconciles.errors.get(&kind).copied().unwrap_or_default();
-                    out.number(
-                        &[("source", source), ("error_type", kind.name())],
-                        count as f64,
-                    );
+                    out.number(&[SOURCE.is(source), ERROR_TYPE.is(kind)], count as f64);
                 }
             }
         }),
@@ -107,28 +126,15 @@ pub(super) const FAMILIES: &[Family] = &[
 ];
 
 /// The hierarchy, and the platforms that are asked.
-fn all<'s>(state: &'s State<'_>) -> impl Iterator<Item = (&'static str, &'s Reconciles)> {
+fn all<'s>(state: &'s State<'_>) -> impl Iterator<Item = (Origin, &'s Reconciles)> {
     let agent = &state.snapshot.agent;
     let asked = |status: &Status| !matches!(status, Status::Off(_));
     let peers = agent
         .peers
         .iter()
         .filter(move |(_, peer)| asked(&peer.status));
-    let peers = peers.map(|(source, peer)| (source.name(), &peer.reconciles));
-    [("cgroup", &agent.reconciles)].into_iter().chain(peers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reference_names_every_kind_of_error() {
-        let family = FAMILIES
-            .iter()
-            .find(|f| f.stem == "vdi_agent_reconcile_errors");
-        let (_, values) = family.unwrap().labels[1];
-        let names: Vec<&str> = ErrorType::ALL.iter().map(|kind| kind.name()).collect();
-        assert_eq!(values, names.join(", "));
-    }
+    let peers = peers.map(|(source, peer)| (Some(*source).into(), &peer.reconciles));
+    [(Origin::Cgroup, &agent.reconciles)]
+        .into_iter()
+        .chain(peers)
 }

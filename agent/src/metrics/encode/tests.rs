@@ -1,7 +1,6 @@
 //! Tests of the exposition that need no kernel.
 
 use agent_common::histogram::{LONG_SHIFT, bucket_of, long_bucket_of};
-use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model;
 
 use super::*;
 use crate::metrics::family::Buckets;
@@ -102,62 +101,4 @@ fn text_format_names_counters_by_their_samples() {
         "# HELP a_seconds_total Help of a\n# TYPE a_seconds_total counter\na_seconds_total 1\n\
          # HELP b Help\n# TYPE b gauge\nb{x=\"# EOF\"} 2\n"
     );
-}
-
-fn labelled(name: &str, labels: &[(&str, &str)], value: f64) -> MetricFamily {
-    let pair = |&(name, value): &(&str, &str)| LabelPair {
-        name: name.to_owned(),
-        value: value.to_owned(),
-    };
-    MetricFamily {
-        name: name.to_owned(),
-        metric: vec![prometheus_data_model::Metric {
-            label: labels.iter().map(pair).collect(),
-            counter: Some(prometheus_data_model::Counter {
-                value,
-                ..Default::default()
-            }),
-            ..Default::default()
-        }],
-        ..Default::default()
-    }
-}
-
-#[test]
-fn each_counter_has_the_moment_of_its_own_sample() {
-    let at = |second: u64| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
-    let families = vec![
-        labelled("one_total", &[("session", "desk")], 1.0),
-        labelled("two_total", &[], 2.0),
-        labelled("three_total", &[], 3.0),
-    ];
-    let since = [vec![Some(at(10))], vec![None], vec![Some(at(30))]];
-    let mut asked = Vec::new();
-    let body = delimited(families, &since, |family, labels, since| {
-        asked.push((family.to_owned(), labels.len()));
-        since
-    });
-    assert_eq!(
-        asked,
-        [("one_total".to_owned(), 1), ("three_total".to_owned(), 0)]
-    );
-    let mut rest = &body[..];
-    let mut found = Vec::new();
-    while !rest.is_empty() {
-        let family = MetricFamily::decode_length_delimited(&mut rest).unwrap();
-        let counter = family.metric[0].counter.as_ref().unwrap();
-        let second = counter.start_timestamp.as_ref().map(|at| at.seconds);
-        found.push((counter.value, second));
-    }
-    assert_eq!(found, [(1.0, Some(10)), (2.0, None), (3.0, Some(30))]);
-}
-
-#[test]
-fn a_sessions_scope_is_what_tells_it_from_others() {
-    let labels = ["session", "namespace", "template", "reason"].map(|name| LabelPair {
-        name: name.to_owned(),
-        value: "x".to_owned(),
-    });
-    assert_eq!(scope(&labels).len(), SCOPE);
-    assert!(scope(&labels[1..]).is_empty() && scope(&[]).is_empty());
 }

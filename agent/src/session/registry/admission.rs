@@ -128,6 +128,7 @@ impl Registry {
                 activity: Activity::new(now),
                 superseded: false,
                 counts: Counts::default(),
+                throttled: [None; 2],
                 recent: Recent::new(now),
             },
         );

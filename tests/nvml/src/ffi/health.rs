@@ -82,6 +82,23 @@ extern "C" fn nvmlDeviceGetMemoryErrorCounter(
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetRemappedRows(
+    device: nvmlDevice_t,
+    corrected: Out<'_, c_uint>,
+    uncorrected: Out<'_, c_uint>,
+    pending: Out<'_, c_uint>,
+    failed: Out<'_, c_uint>,
+) -> nvmlReturn_t {
+    on_device("nvmlDeviceGetRemappedRows", device, |view| {
+        let rows = supported(view.whole()?.remapped_rows)?;
+        put(corrected, rows.corrected)?;
+        put(uncorrected, rows.uncorrected)?;
+        put(pending, rows.pending.into())?;
+        put(failed, rows.failed.into())
+    })
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn nvmlDeviceGetViolationStatus(
     device: nvmlDevice_t,
     policy: nvmlPerfPolicyType_t,
@@ -121,6 +138,7 @@ fn value(view: &mut View<'_>, field: c_uint) -> Result<u64, Code> {
         82 => supported(device.memory_temperature_celsius.map(u64::from)),
         83 => supported(energy(view)),
         94 => supported(device.pcie_replays.map(u64::from)),
+        230 => supported(device.recovery_action.map(u64::from)),
         185 | 186 => supported(device.power_milliwatts.map(u64::from)),
         _ => Err(Code::NOT_SUPPORTED),
     }

@@ -11,7 +11,7 @@ use std::{
 use nvml_wrapper_sys::bindings::{
     nvmlClockType_t, nvmlConfComputeMemSizeInfo_t, nvmlDevice_t, nvmlMemory_t, nvmlMemory_v2_t,
     nvmlPcieUtilCounter_t, nvmlPstates_t, nvmlReturn_t, nvmlTemperatureSensors_t,
-    nvmlUtilization_t,
+    nvmlTemperatureThresholds_t, nvmlUtilization_t,
 };
 
 use super::output::{Out, put, supported};
@@ -149,6 +149,25 @@ extern "C" fn nvmlDeviceGetTemperature(
     on_device("nvmlDeviceGetTemperature", device, |view| match sensor {
         0 => put(celsius, supported(view.whole()?.temperature_celsius)?),
         _ => Err(Code::INVALID_ARGUMENT),
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetTemperatureThreshold(
+    device: nvmlDevice_t,
+    threshold: nvmlTemperatureThresholds_t,
+    celsius: Out<'_, c_uint>,
+) -> nvmlReturn_t {
+    on_device("nvmlDeviceGetTemperatureThreshold", device, |view| {
+        let limits = view.whole()?.temperature_limits_celsius;
+        let limit = match threshold {
+            0 => limits.shutdown,
+            1 => limits.slowdown,
+            2 => limits.memory_max,
+            3 => limits.gpu_max,
+            _ => return Err(Code::INVALID_ARGUMENT),
+        };
+        put(celsius, supported(limit)?)
     })
 }
 

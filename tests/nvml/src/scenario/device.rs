@@ -63,6 +63,12 @@ pub struct Device {
     pub violation_nanoseconds: Violations,
     /// Error correction.
     pub ecc: Option<Ecc>,
+    /// Rows of memory that were replaced; absent is memory that cannot.
+    pub remapped_rows: Option<RemappedRows>,
+    /// `nvmlDeviceGpuRecoveryAction_t`, by `nvmlDeviceGetFieldValues` only.
+    pub recovery_action: Option<u32>,
+    /// Degrees at which something happens.
+    pub temperature_limits_celsius: TemperatureLimits,
     /// KiB per second.
     pub pcie_throughput: Option<PcieThroughput>,
     /// How often a packet on the PCI Express bus was sent again.
@@ -127,6 +133,9 @@ impl Default for Device {
             performance_state: None,
             clocks_event_reasons: None,
             violation_nanoseconds: Violations::default(),
+            remapped_rows: None,
+            recovery_action: None,
+            temperature_limits_celsius: TemperatureLimits::default(),
             ecc: None,
             pcie_throughput: None,
             pcie_replays: None,
@@ -193,6 +202,28 @@ pub struct Violations {
     pub reliability: Option<u64>,
     pub total_app_clocks: Option<u64>,
     pub total_base_clocks: Option<u64>,
+}
+
+/// Rows of memory that were replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct RemappedRows {
+    pub corrected: u32,
+    pub uncorrected: u32,
+    pub pending: bool,
+    pub failed: bool,
+}
+
+/// Degrees by `nvmlTemperatureThresholds_t`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct TemperatureLimits {
+    pub shutdown: Option<u32>,
+    pub slowdown: Option<u32>,
+    pub memory_max: Option<u32>,
+    pub gpu_max: Option<u32>,
 }
 
 /// Error correction: whether it is on, and what it counted.

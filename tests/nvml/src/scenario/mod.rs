@@ -12,7 +12,10 @@ use std::{fs, io, path::Path};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    device::{Clocks, Device, Ecc, ErrorCounts, Memory, PcieThroughput, Utilization, Violations},
+    device::{
+        Clocks, Device, Ecc, ErrorCounts, Memory, PcieThroughput, RemappedRows, TemperatureLimits,
+        Utilization, Violations,
+    },
     fault::Fault,
     mig::{Attributes, MigDevice},
     process::{Kind, Process, Sample},

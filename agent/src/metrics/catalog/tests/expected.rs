@@ -272,6 +272,14 @@ vdi_gpu_throttled_seconds_total{gpu="3",policy="power"} 341.5
 vdi_gpu_throttled_seconds_total{gpu="3",policy="thermal"} 342.5
 vdi_gpu_ecc_errors_total{gpu="3",kind="corrected"} 343
 vdi_gpu_ecc_errors_total{gpu="3",kind="uncorrected"} 344
+vdi_gpu_remapped_rows{gpu="3",kind="corrected"} 349
+vdi_gpu_remapped_rows{gpu="3",kind="uncorrected"} 350
+vdi_gpu_row_remap_pending{gpu="3"} 1
+vdi_gpu_row_remap_failed{gpu="3"} 0
+vdi_gpu_recovery_action{gpu="3",action="drain_p2p"} 1
+vdi_gpu_recovery_action{gpu="3",action="none|gpu_reset|node_reboot|drain_and_reset"} 0
+vdi_gpu_temperature_limit_celsius{gpu="3",limit="shutdown"} 97.5
+vdi_gpu_temperature_limit_celsius{gpu="3",limit="gpu_max"} 87.5
 vdi_gpu_pcie_replays_total{gpu="3"} 345
 vdi_gpu_pcie_throughput_bytes_per_second{gpu="3",direction="transmit"} 346000
 vdi_gpu_pcie_throughput_bytes_per_second{gpu="3",direction="receive"} 347000

@@ -261,7 +261,7 @@ fn no_two_fields_are_expected_to_have_the_same_value() {
 fn families_have_the_labels_that_they_document() {
     let exposition = exposition();
     for family in families() {
-        let mut documented: BTreeSet<&str> = family.labels.iter().map(|label| label.0).collect();
+        let mut documented: BTreeSet<&str> = family.labels.iter().map(|label| label.name).collect();
         if !matches!(family.samples, Samples::Node(_)) {
             documented.extend(["session", "namespace", "template"]);
         }
@@ -269,6 +269,13 @@ fn families_have_the_labels_that_they_document() {
         let of_family = exposition
             .keys()
             .filter(|series| names.contains(&series.name));
+        for (label, value) in of_family.clone().flat_map(|series| &series.labels) {
+            let declared = family.labels.iter().find(|declared| declared.name == label);
+            if let Some(values) = declared.and_then(|declared| declared.values) {
+                let is_known = value.is_empty() || values.contains(&value.as_str());
+                assert!(is_known, "{}: {label}={value}", names[0]);
+            }
+        }
         let labels = of_family.flat_map(|series| series.labels.keys().map(String::as_str));
         let labels: BTreeSet<&str> = labels.filter(|label| *label != "le").collect();
         assert_eq!(labels, documented, "{}", names[0]);

@@ -221,6 +221,7 @@ fn accounts() -> CgroupAccounts {
         throttled: Throttled {
             own_us: Some(255_500_000),
             above_us: Some(277_500_000),
+            is_limited_above: true,
         },
         cpu_limit: Some(256.5),
         pressure: Pressures {
