@@ -35,8 +35,6 @@ pub(super) struct Wanted<'a> {
     pub(super) refresh: bool,
     /// What the programs for this machine's architecture are compiled by.
     pub(super) compiler: Compiler,
-    /// Guests at a time: two, and in CI three, of which the third uses what the others leave while they wait.
-    pub(super) at_once: usize,
 }
 
 /// The name of a guest's files.
