@@ -26,8 +26,7 @@ const STEPS: [Step; 5] = [
     ("kernels", || kernels::run_for_ci(COMPILER)),
 ];
 
-/// Builds everything, and beside it has the kernel programs checked: for a minute of a build everything waits for one
-/// crate, and a CPU has nothing to do.
+/// Builds everything, and beside it has the kernel programs checked, which another compiler does in another folder.
 fn build() -> Result<()> {
     setup::prepare(Purpose::Test)?;
     thread::scope(|scope| {
