@@ -1,14 +1,15 @@
 //! What a session's threads have waited of late: over ten seconds, for what is going on now; over a minute and
 //! over an hour, to say whether it is worse than it uses to be.
 //!
-//! Each window keeps the histogram as it was at some moments of it, 0.8 KiB each: 25 KiB a session.
+//! Each window keeps the histogram as it was at its beginning, 0.8 KiB, and what came to which buckets in each step
+//! of it, 8 bytes a bucket: 5 to 8 KiB a session.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use agent_common::histogram::Histogram;
+use agent_common::histogram::{BUCKETS, Histogram};
 
 /// The length of each window, and how often its past is kept: a window is up to one such step longer.
 const SECONDS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(900));
@@ -31,8 +32,48 @@ pub struct Recent {
 struct Window {
     length: Duration,
     step: Duration,
-    /// Oldest first; the first one is the base of the difference.
-    past: VecDeque<(Instant, Histogram)>,
+    began: Instant,
+    /// What had been observed when it began.
+    before: Histogram,
+    /// Oldest first.
+    steps: VecDeque<Step>,
+}
+
+/// What was observed in a part of a window.
+#[derive(Debug)]
+struct Step {
+    until: Instant,
+    sum_ns: u64,
+    /// Buckets and what came to them. One to which more came than there is room for is there more than once.
+    grown: Box<[(u16, u32)]>,
+}
+
+const _: () = assert!(BUCKETS <= u16::MAX as usize);
+
+impl Step {
+    fn new(until: Instant, observed: &Histogram) -> Self {
+        let mut grown = Vec::new();
+        for (bucket, &count) in (0u16..).zip(&observed.buckets) {
+            let mut left = count;
+            while left > 0 {
+                let part = u32::try_from(left).unwrap_or(u32::MAX);
+                grown.push((bucket, part));
+                left -= u64::from(part);
+            }
+        }
+        Self {
+            until,
+            sum_ns: observed.sum_ns,
+            grown: grown.into(),
+        }
+    }
+
+    fn add_to(&self, histogram: &mut Histogram) {
+        histogram.sum_ns += self.sum_ns;
+        for &(bucket, count) in &self.grown {
+            histogram.buckets[usize::from(bucket)] += u64::from(count);
+        }
+    }
 }
 
 impl Window {
@@ -40,28 +81,35 @@ impl Window {
         Self {
             length,
             step,
-            past: VecDeque::from([(now, Histogram::default())]),
+            began: now,
+            before: Histogram::default(),
+            steps: VecDeque::new(),
         }
     }
 
     fn push(&mut self, now: Instant, waits: &Histogram) {
-        // One at or beyond the window's edge stays.
-        while self.past.len() > 1 && now.duration_since(self.past[1].0) >= self.length {
-            self.past.pop_front();
+        // It begins at or beyond its edge.
+        while let Some(step) = self.steps.front()
+            && now.duration_since(step.until) >= self.length
+        {
+            step.add_to(&mut self.before);
+            self.began = step.until;
+            self.steps.pop_front();
         }
-        let last = self.past.back().map(|(at, _)| now.duration_since(*at));
-        if last.is_none_or(|since| since >= self.step) {
-            self.past.push_back((now, *waits));
+        let last = self.steps.back().map_or(self.began, |step| step.until);
+        if now.duration_since(last) >= self.step {
+            let mut told = self.before;
+            for step in &self.steps {
+                step.add_to(&mut told);
+            }
+            self.steps.push_back(Step::new(now, &waits.since(&told)));
         }
     }
 
     fn view(&self, now: Instant, waits: &Histogram) -> Waits {
-        let Some((began, before)) = self.past.front() else {
-            return Waits::default();
-        };
         Waits {
-            window: now.duration_since(*began),
-            waits: waits.since(before),
+            window: now.duration_since(self.began),
+            waits: waits.since(&self.before),
         }
     }
 }
@@ -144,8 +192,29 @@ mod tests {
         assert!((3600..=4200).contains(&view.hour.window.as_secs()));
         assert_eq!(view.hour.waits.count(), view.hour.window.as_secs());
         assert!((view.cpus.unwrap() - 0.5).abs() < 1e-9);
-        let kept = [&recent.seconds, &recent.minute, &recent.hour].map(|w| w.past.len());
+        let kept = [&recent.seconds, &recent.minute, &recent.hour].map(|w| w.steps.len());
         assert!(kept.iter().sum::<usize>() <= 32, "{kept:?}");
+    }
+
+    #[test]
+    fn a_window_is_the_difference_of_its_ends_whatever_came_between() {
+        let start = Instant::now();
+        let mut recent = Recent::new(start);
+        let mut waits = Histogram::default();
+        let mut past = vec![(start, waits)];
+        for tenth in 1..=900u64 {
+            waits.buckets[(tenth * tenth % BUCKETS as u64) as usize] += tenth;
+            // More than a step has room for, at once.
+            waits.buckets[3] += if tenth % 70 == 0 { 5 << 32 } else { 0 };
+            waits.sum_ns += tenth * 1000;
+            let now = start + Duration::from_millis(tenth * 100);
+            recent.push(now, &waits, 0);
+            past.push((now, waits));
+            for view in [recent.view().seconds, recent.view().minute] {
+                let began = past.iter().find(|(at, _)| *at + view.window == now);
+                assert_eq!(view.waits, waits.since(&began.unwrap().1));
+            }
+        }
     }
 
     #[test]
