@@ -5,11 +5,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use k8s_openapi::{
-    api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition},
-    apimachinery::pkg::apis::meta::v1::Time,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::object::{Container, ContainerStatus, Pod, PodCondition, Terminated};
 use crate::{
     config::Kubernetes,
     discover::{
@@ -113,7 +111,7 @@ impl<'p> View<'p> {
         let annotations = pod.metadata.annotations.as_ref().unwrap_or(&NOTHING);
         let status = pod.status.as_ref();
         let text = |field: Option<&'p String>| field.map_or("", String::as_str);
-        let containers = pod.spec.as_ref().map_or(&[][..], |spec| &spec.containers);
+        let containers = containers(pod);
         let chosen = annotations.get(DEFAULT_CONTAINER);
         let main = chosen.or_else(|| containers.first().map(|container| &container.name));
         let statuses = status.and_then(|s| s.container_statuses.as_deref());
@@ -134,7 +132,7 @@ impl<'p> View<'p> {
     }
 
     fn condition(&self, kind: &str) -> Option<&'p PodCondition> {
-        self.conditions.iter().find(|one| one.type_ == kind)
+        self.conditions.iter().find(|one| one.kind == kind)
     }
 
     fn is_being_deleted(&self) -> bool {
@@ -163,7 +161,7 @@ impl<'p> View<'p> {
 
     /// Name of the main container's image, without registry, tag and digest.
     fn image(&self) -> Option<Named> {
-        let containers = &self.pod.spec.as_ref()?.containers;
+        let containers = containers(self.pod);
         let main = self.annotations.get(DEFAULT_CONTAINER);
         let chosen = containers.iter().find(|one| Some(&one.name) == main);
         let image = chosen.or(containers.first())?.image.as_ref()?;
@@ -206,7 +204,7 @@ impl<'p> View<'p> {
         let Some(running) = running else {
             return main.state.as_ref().is_some_and(|s| s.waiting.is_some());
         };
-        if main.ready || main.restart_count > 0 {
+        if main.is_ready() || main.restarts() > 0 {
             return false;
         }
         let changed = self
@@ -245,7 +243,7 @@ impl<'p> View<'p> {
         }
     }
 
-    fn end_of(&self, terminated: &ContainerStateTerminated) -> EndReason {
+    fn end_of(&self, terminated: &Terminated) -> EndReason {
         // The runtime says so of every container in which a process was killed for want of memory
         // (containerd, internal/cri/server/events.go, 2.0): it may have been another than the main one.
         let killed = terminated.exit_code == SIGNALLED + SIGKILL;
@@ -280,9 +278,9 @@ impl<'p> View<'p> {
         let Some(main) = self.main else {
             return details;
         };
-        add("image", Some(main.image.clone()));
-        if main.restart_count > 0 {
-            add("restarts", Some(main.restart_count.to_string()));
+        add("image", main.image.clone());
+        if main.restarts() > 0 {
+            add("restarts", Some(main.restarts().to_string()));
         }
         let waiting = main.state.as_ref().and_then(|s| s.waiting.as_ref());
         add("waiting", waiting.and_then(|w| w.reason.clone()));
@@ -296,6 +294,13 @@ impl<'p> View<'p> {
         );
         details
     }
+}
+
+/// Of its specification.
+fn containers(pod: &Pod) -> &[Container] {
+    let spec = pod.spec.as_ref();
+    let containers = spec.and_then(|spec| spec.containers.as_deref());
+    containers.unwrap_or_default()
 }
 
 /// `registry.example:5000/team/desk:1.2@sha256:…` is `desk`.

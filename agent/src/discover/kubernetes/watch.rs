@@ -11,14 +11,13 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
     runtime::watcher::{self, Event, watcher},
 };
 use tokio::time::{sleep, timeout};
 
-use super::{connect, pod};
+use super::{connect, object::Pod, pod};
 use crate::{
     config::Kubernetes,
     discover::{

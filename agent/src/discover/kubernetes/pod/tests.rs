@@ -14,6 +14,11 @@ const UID: &str = "0f7c1d9e-5b64-4c7e-9d35-2f1a8e6b7c40";
 
 /// A notebook of JupyterHub that runs and is ready, with changes.
 fn notebook(change: impl FnOnce(&mut Value)) -> Pod {
+    serde_json::from_value(object(change)).unwrap()
+}
+
+/// The same as the API server writes it.
+fn object(change: impl FnOnce(&mut Value)) -> Value {
     let mut pod = json!({
         "metadata": {
             "name": "jupyter-ada", "namespace": "hub", "uid": UID,
@@ -38,7 +43,7 @@ fn notebook(change: impl FnOnce(&mut Value)) -> Pod {
         },
     });
     change(&mut pod);
-    serde_json::from_value(pod).unwrap()
+    pod
 }
 
 fn status(name: &str, ready: bool, state: &Value) -> Value {
@@ -337,11 +342,11 @@ fn nothing_that_is_kept_of_a_pod_is_longer_than_a_name() {
 
 /// A notebook that runs, one whose image is not there, and one that was deleted after it had failed.
 fn samples() -> [String; 3] {
-    let waits = notebook(|pod| {
+    let waits = object(|pod| {
         pod["status"]["phase"] = json!("Pending");
         main_is(pod, &json!({"waiting": {"reason": "ImagePullBackOff"}}));
     });
-    let deleted = notebook(|pod| {
+    let deleted = object(|pod| {
         pod["metadata"]["deletionTimestamp"] = json!("2026-11-25T10:30:30Z");
         pod["metadata"]["deletionGracePeriodSeconds"] = json!(30);
         pod["status"]["phase"] = json!("Failed");
@@ -349,7 +354,7 @@ fn samples() -> [String; 3] {
         pod["status"]["containerStatuses"][1]["lastState"] = terminated(1, "Error");
         pod["status"]["containerStatuses"][1]["restartCount"] = json!(2);
     });
-    [notebook(|_| ()), waits, deleted].map(|pod| serde_json::to_string(&pod).unwrap())
+    [object(|_| ()), waits, deleted].map(|pod| pod.to_string())
 }
 
 proptest! {
