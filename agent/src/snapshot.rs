@@ -111,7 +111,7 @@ impl SessionView {
                 .phase_since_ns
                 .filter(|_| session.is_live())
                 .and_then(clock::wall_of_boot),
-            started: session.began_ns().and_then(clock::wall_of_boot),
+            started: session.began(),
             adopted: session.adopted,
             made: session.made,
             ended: session

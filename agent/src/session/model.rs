@@ -267,6 +267,15 @@ impl Session {
         started.or(created)
     }
 
+    /// The time of day of that. Of one that was taken on before this boot, from where on lengths are counted, it is what
+    /// its platform says.
+    pub fn began(&self) -> Option<SystemTime> {
+        match self.created {
+            Some((created, 0)) => Some(created),
+            _ => self.began_ns().and_then(clock::wall_of_boot),
+        }
+    }
+
     fn not_after_created(&self, ns: u64) -> u64 {
         self.created
             .map_or(ns, |(_, created_ns)| created_ns.min(ns))

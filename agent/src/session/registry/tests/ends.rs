@@ -123,6 +123,23 @@ fn how_long_a_session_lasted_is_told_by_the_clock_since_boot() {
 }
 
 #[test]
+fn a_session_that_its_platform_took_on_before_this_boot_began_when_that_says() {
+    let (mut r, mut t) = (registry(4), FakeTable::default());
+    appear(&mut r, &mut t, 1, identity("desk"));
+    let session = r.sessions.values_mut().next().unwrap();
+    session.started_ns = Some(5_000_000_000);
+    // Longer ago than this machine has been up.
+    let created = SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365);
+    session.take_facts(Arc::new(Facts {
+        created: Some(created),
+        ..Facts::default()
+    }));
+    assert_eq!(session.began(), Some(created));
+    // Lengths are counted from the boot on.
+    assert_eq!(session.lasted(60_000_000_000), Some(Duration::from_mins(1)));
+}
+
+#[test]
 fn an_ended_session_lingers_and_then_vanishes() {
     let (mut r, mut t) = (registry(4), FakeTable::default());
     let start = Instant::now();
