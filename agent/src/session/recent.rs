@@ -37,6 +37,10 @@ struct Window {
     before: Histogram,
     /// Oldest first.
     steps: VecDeque<Step>,
+    /// What they are made of, in their order: buckets and what came to them, those that nothing came to left out. One to
+    /// which more came than there is room for is there more than once. All steps share it, because an allocation of each
+    /// one's own would lie between what an exposition takes and gives back.
+    grown: VecDeque<(u16, u32)>,
 }
 
 /// What was observed in a part of a window.
@@ -44,37 +48,11 @@ struct Window {
 struct Step {
     until: Instant,
     sum_ns: u64,
-    /// Buckets and what came to them. One to which more came than there is room for is there more than once.
-    grown: Box<[(u16, u32)]>,
+    /// How many of [`Window::grown`] are its own.
+    buckets: usize,
 }
 
 const _: () = assert!(BUCKETS <= u16::MAX as usize);
-
-impl Step {
-    fn new(until: Instant, observed: &Histogram) -> Self {
-        let mut grown = Vec::new();
-        for (bucket, &count) in (0u16..).zip(&observed.buckets) {
-            let mut left = count;
-            while left > 0 {
-                let part = u32::try_from(left).unwrap_or(u32::MAX);
-                grown.push((bucket, part));
-                left -= u64::from(part);
-            }
-        }
-        Self {
-            until,
-            sum_ns: observed.sum_ns,
-            grown: grown.into(),
-        }
-    }
-
-    fn add_to(&self, histogram: &mut Histogram) {
-        histogram.sum_ns += self.sum_ns;
-        for &(bucket, count) in &self.grown {
-            histogram.buckets[usize::from(bucket)] += u64::from(count);
-        }
-    }
-}
 
 impl Window {
     fn new((length, step): (Duration, Duration), now: Instant) -> Self {
@@ -84,6 +62,7 @@ impl Window {
             began: now,
             before: Histogram::default(),
             steps: VecDeque::new(),
+            grown: VecDeque::new(),
         }
     }
 
@@ -92,18 +71,41 @@ impl Window {
         while let Some(step) = self.steps.front()
             && now.duration_since(step.until) >= self.length
         {
-            step.add_to(&mut self.before);
+            self.before.sum_ns += step.sum_ns;
+            for (bucket, count) in self.grown.drain(..step.buckets) {
+                self.before.buckets[usize::from(bucket)] += u64::from(count);
+            }
             self.began = step.until;
             self.steps.pop_front();
         }
         let last = self.steps.back().map_or(self.began, |step| step.until);
         if now.duration_since(last) >= self.step {
-            let mut told = self.before;
-            for step in &self.steps {
-                step.add_to(&mut told);
+            let observed = waits.since(&self.told());
+            let before = self.grown.len();
+            for (bucket, &count) in (0u16..).zip(&observed.buckets) {
+                let mut left = count;
+                while left > 0 {
+                    let part = u32::try_from(left).unwrap_or(u32::MAX);
+                    self.grown.push_back((bucket, part));
+                    left -= u64::from(part);
+                }
             }
-            self.steps.push_back(Step::new(now, &waits.since(&told)));
+            self.steps.push_back(Step {
+                until: now,
+                sum_ns: observed.sum_ns,
+                buckets: self.grown.len() - before,
+            });
         }
+    }
+
+    /// What had been observed up to its last step.
+    fn told(&self) -> Histogram {
+        let mut told = self.before;
+        for &(bucket, count) in &self.grown {
+            told.buckets[usize::from(bucket)] += u64::from(count);
+        }
+        told.sum_ns += self.steps.iter().map(|step| step.sum_ns).sum::<u64>();
+        told
     }
 
     fn view(&self, now: Instant, waits: &Histogram) -> Waits {
