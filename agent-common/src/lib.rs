@@ -67,6 +67,10 @@ pub const MAX_CONNECTIONS: u32 = 65_536;
 /// are not measured.
 pub const MAX_RECLAIMING: u32 = 8_192;
 
+/// Capacity of the map of processes that have entered a session since the agent looked at their open files, which it does
+/// once a second. When there are more it walks those of all processes.
+pub const MAX_ENTERED: u32 = 1024;
+
 /// Capacity of the maps that keep what is of interest for a moment and let go what was used least recently:
 /// cgroups that were made, processes that have ended, ports that are listened on.
 pub const MAX_RECENT: u32 = 4096;

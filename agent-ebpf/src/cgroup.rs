@@ -1,12 +1,12 @@
 //! Cgroups that come, go, and get their first process.
 
 use agent_common::{
-    MAX_RECENT, NO_SESSION,
+    MAX_ENTERED, MAX_RECENT, NO_SESSION, Slot,
     cgroup::CgroupBirth,
     event::{CGROUP_MADE, CGROUP_REMOVED, CgroupEvent, EventHeader, NAME_BYTES, PROCESS_MOVED},
 };
 use aya_ebpf::{
-    btf_maps::{LruHashMap, PerCpuArray},
+    btf_maps::{HashMap, LruHashMap, PerCpuArray},
     helpers::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str_bytes},
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
@@ -22,6 +22,11 @@ use crate::{
 /// from when it is made until its first process has come and the agent has read it.
 #[btf_map]
 static CGROUP_BIRTHS: LruHashMap<u64, CgroupBirth, { MAX_RECENT as usize }> = LruHashMap::new();
+
+/// Processes that have entered a session, until the agent has looked at their open files: they may have brought
+/// connections.
+#[btf_map]
+static ENTERED: HashMap<u32, Slot, { MAX_ENTERED as usize }> = HashMap::new();
 
 /// Where an event is put together: 288 bytes are too many for the 512 of the stack.
 #[btf_map]
@@ -103,6 +108,9 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
     if is_known && left == entered {
         return 0;
     }
+    if entered != NO_SESSION {
+        let _full = ENTERED.insert(&task.tgid(), &entered, 0);
+    }
     if is_known && threads <= 1 {
         process::moved(left, entered);
     } else {
@@ -142,7 +150,7 @@ fn stamp_first_process(id: u64) {
 }
 
 #[inline(always)]
-fn send(kind: u32, slot: agent_common::Slot, at_ns: u64, cgroup: Cgroup, id: u64, parent_id: u64) {
+fn send(kind: u32, slot: Slot, at_ns: u64, cgroup: Cgroup, id: u64, parent_id: u64) {
     let Some(event) = CGROUP_EVENT.get_ptr_mut(0) else {
         return;
     };

@@ -7,7 +7,7 @@
 //! (`iter/bpf_map_elem`) is refused by hardened kernels, because it may write to the map's values.
 //!
 //! Connections that are older than the agent or than the session are found among the open files of all
-//! processes, once, when a session is adopted.
+//! processes, once, when a session is adopted; those that a process brings with it, among its own.
 
 use core::ffi::c_void;
 
@@ -27,8 +27,8 @@ use aya_ebpf::{
 
 use crate::{
     iterator::IterMeta,
-    kernel::{KernelPtr, chained, constant, number, offset},
-    record,
+    kernel::{Cgroup, KernelPtr, chained, constant, number, offset},
+    record, session,
     socket::{self, Socket},
     tcp::{self, CLOSE, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, SYN_SENT, TIME_WAIT},
 };
@@ -47,15 +47,34 @@ pub(crate) static CONNECTIONS: HashMap<u64, Connection, { MAX_CONNECTIONS as usi
 #[btf_map]
 static CONNECTION_COUNTS: Array<u64, 1> = Array::new();
 
-/// Ports that sessions listen on; they tell on which side a connection is that was found open.
+/// Ports that sessions listen on, and under [`NO_SESSION`] others; they tell on which side a connection is that was found
+/// open.
 #[btf_map]
 static LISTEN_PORTS: LruHashMap<ListenPort, u8, { MAX_RECENT as usize }> = LruHashMap::new();
 
 /// Takes note of a listener.
 #[inline(always)]
 pub(crate) fn listens_on(slot: Slot, port: u32) {
-    if slot != NO_SESSION {
-        let _full = LISTEN_PORTS.insert(&ListenPort { slot, port }, &1, 0);
+    let _full = LISTEN_PORTS.insert(&ListenPort { slot, port }, &1, 0);
+}
+
+#[inline(always)]
+fn is_listened_on(slot: Slot, port: u32) -> bool {
+    // SAFETY: only whether there is one.
+    unsafe { LISTEN_PORTS.get(&ListenPort { slot, port }) }.is_some()
+}
+
+/// The session that an entered connection belongs to now: that of its cgroup, or the one that it was carried into, while
+/// that lasts.
+///
+/// # Safety
+/// The connection is a value of [`CONNECTIONS`].
+#[inline(always)]
+pub(crate) unsafe fn owner(socket: Socket, connection: *const Connection) -> Slot {
+    // SAFETY: by the contract; one member is read once.
+    match unsafe { (*connection).carried_into } {
+        0 => socket.slot(),
+        root => session::slot_of_root(root),
     }
 }
 
@@ -219,12 +238,15 @@ struct IterTaskFile {
 /// Enters the open connections of sessions that are not known yet; needs two runs, because the first may
 /// come to a connection before it comes to its listener. An entry that was made for another session is
 /// made anew, so that what it has carried until now is not the new one's.
+///
+/// One that was made outside all sessions belongs to the first whose process holds it: `sshd` accepts a connection and
+/// moves to the session of who logs in.
 #[unsafe(link_section = "iter/task_file")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
     // SAFETY: the kernel passes a valid context.
-    let file = unsafe { (*ctx).file };
-    if file.is_null() {
+    let (task, file) = unsafe { ((*ctx).task, (*ctx).file) };
+    if task.is_null() || file.is_null() {
         return 0;
     }
     let Some(inode) = chained::<KernelPtr>(file, offset!(file_inode)) else {
@@ -245,25 +267,36 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
     if matches!(state, 0 | CLOSE | TIME_WAIT | NEW_SYN_RECV) {
         return 0;
     }
-    let slot = socket.slot();
-    if slot == NO_SESSION {
-        return 0;
-    }
+    let own = socket.slot();
+    let carried_into = if own == NO_SESSION {
+        root_of_holder(task)
+    } else {
+        0
+    };
+    let slot = if carried_into == 0 {
+        own
+    } else {
+        session::slot_of_root(carried_into)
+    };
     let port = socket.local_port();
     if state == LISTEN {
         listens_on(slot, port);
         return 0;
     }
+    if slot == NO_SESSION {
+        return 0;
+    }
     let key = socket.0 as u64;
-    // SAFETY: only whether there is one.
-    let inbound = unsafe { LISTEN_PORTS.get(&ListenPort { slot, port }) }.is_some();
+    let inbound =
+        is_listened_on(slot, port) || (carried_into != 0 && is_listened_on(NO_SESSION, port));
     // One on its way out may have a port that is listened on as well.
     let inbound = inbound && state != SYN_SENT;
     let side = if inbound { INBOUND } else { OUTBOUND } as u16;
     if let Some(known) = CONNECTIONS.get_ptr_mut(&key) {
         // SAFETY: a map value; the file keeps the socket, and so the entry.
         unsafe {
-            if (*known).slot == slot {
+            let belongs_to = owner(socket, known);
+            if belongs_to != NO_SESSION && (*known).slot == belongs_to {
                 // Of one that was found open the first run could not know the side.
                 if (*known).began_ns == 0 {
                     (*known).side = side;
@@ -278,10 +311,19 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
         // SAFETY: takes no arguments.
         entered_ns: unsafe { bpf_ktime_get_boot_ns() },
         before: socket.traffic(),
+        carried_into,
         side,
         closed: 0,
         slot,
     };
     enter(key, &connection);
     0
+}
+
+/// The cgroup at which the session of the process begins that has a file open; 0 for one of no session.
+#[inline(always)]
+fn root_of_holder(task: KernelPtr) -> u64 {
+    let css_set = chained::<KernelPtr>(task, offset!(task_cgroups));
+    let cgroup = css_set.and_then(Cgroup::of_css_set);
+    cgroup.map_or(0, session::root_of_cgroup)
 }

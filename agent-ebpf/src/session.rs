@@ -54,6 +54,35 @@ pub(crate) fn slot_of_cgroup(cgroup: Cgroup) -> Slot {
     NO_SESSION
 }
 
+/// Id of the cgroup at which the session of a cgroup begins; 0 for one of no session.
+#[inline(never)]
+pub(crate) fn root_of_cgroup(cgroup: Cgroup) -> u64 {
+    let Some(level) = cgroup.level() else {
+        return 0;
+    };
+    let lowest = level.min(MAX_LEVEL);
+    for above in 0..=MAX_LEVEL {
+        if above > lowest {
+            break;
+        }
+        let Some(id) = cgroup.id_at(lowest - above) else {
+            break;
+        };
+        // SAFETY: the value is an integer that is read once.
+        if let Some(slot) = unsafe { CGROUP_SLOTS.get(&id) } {
+            return if *slot == NO_SESSION { 0 } else { id };
+        }
+    }
+    0
+}
+
+/// The session that begins at a cgroup; none once it is over.
+#[inline(always)]
+pub(crate) fn slot_of_root(id: u64) -> Slot {
+    // SAFETY: the value is an integer that is read once.
+    unsafe { CGROUP_SLOTS.get(&id) }.map_or(NO_SESSION, |slot| *slot)
+}
+
 #[inline(always)]
 fn look_up(css_set: KernelPtr) -> Slot {
     Cgroup::of_css_set(css_set).map_or(NO_SESSION, slot_of_cgroup)

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    connections::{CONNECTIONS, enter, listens_on},
+    connections::{CONNECTIONS, enter, listens_on, owner},
     kernel::KernelPtr,
     record,
     socket::{NET_STATS, Socket},
@@ -81,6 +81,7 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
                     established_ns: 0,
                     entered_ns: now_ns,
                     before: Traffic::default(),
+                    carried_into: 0,
                     side,
                     closed: 0,
                     slot,
@@ -164,14 +165,18 @@ fn established(socket: Socket, key: u64, old: i32, now_ns: u64) {
 /// Takes a closing connection's final values, once.
 #[inline(always)]
 pub(crate) fn closed(socket: Socket, old: i32) {
-    let slot = socket.slot();
+    let Some(connection) = CONNECTIONS.get_ptr_mut(&(socket.0 as u64)) else {
+        let slot = socket.slot();
+        if slot != NO_SESSION {
+            closed_unknown(socket, slot, old);
+        }
+        return;
+    };
+    // SAFETY: a map value.
+    let slot = unsafe { owner(socket, connection) };
     if slot == NO_SESSION {
         return;
     }
-    let Some(connection) = CONNECTIONS.get_ptr_mut(&(socket.0 as u64)) else {
-        closed_unknown(socket, slot, old);
-        return;
-    };
     // A whole value and not an `Option`: verifiers before 6.3 refuse a read of the part that `None` leaves unwritten.
     // SAFETY: a map value of a socket whose state changes under its lock.
     let Connection {
@@ -260,19 +265,20 @@ fn count_reset(socket: Socket) {
     if matches!(state, 0 | SYN_SENT | TIME_WAIT | LISTEN | NEW_SYN_RECV) {
         return;
     }
-    let slot = socket.slot();
-    if slot == NO_SESSION {
-        return;
-    }
     let Some(connection) = CONNECTIONS.get_ptr_mut(&(socket.0 as u64)) else {
-        if let Some(stats) = unknown_stats(slot) {
+        let slot = socket.slot();
+        if slot != NO_SESSION
+            && let Some(stats) = unknown_stats(slot)
+        {
             add!(stats, resets, 1);
         }
         return;
     };
     // SAFETY: a map value, of which two members are read once.
     let (side, entered_for) = unsafe { ((*connection).side, (*connection).slot) };
-    if entered_for != slot {
+    // SAFETY: as above.
+    let slot = unsafe { owner(socket, connection) };
+    if slot == NO_SESSION || entered_for != slot {
         return;
     }
     if let Some(stats) = tcp_stats(slot, side.into()) {

@@ -29,7 +29,7 @@ use crate::{
         users::Users,
     },
     error::Error,
-    gpu::{self, Monitor, model::Report},
+    gpu::{Monitor, model::Report},
     kernel::{
         self, Kernel,
         accounts::{CgroupAccounts, cpu_ns},
@@ -40,6 +40,7 @@ use crate::{
         programs::name,
         ring::{Event, Ring},
     },
+        sees_host_pids,
     serve::{self, AppState, listener},
     session::{
         budget::Resource,
@@ -160,7 +161,7 @@ impl Agent {
         let rules = Rules::new(&config.rules, config.sessions.builtin_rules);
         let registry = Registry::new(&config.sessions, config.metrics.max_templates);
         let gpus = Monitor::start(&config.gpu)?;
-        if config.gpu.enabled && !gpu::sees_host_pids() {
+        if config.gpu.enabled && !sees_host_pids() {
             tracing::warn!(
                 "not in the host's pid namespace: processes on GPUs cannot be told (hostPID)"
             );
@@ -471,7 +472,7 @@ impl Agent {
         let join = self.registry.gpu();
         GpuView {
             status,
-            host_pids: gpu::sees_host_pids(),
+            host_pids: sees_host_pids(),
             kernel_log_down: self.kernel_log.reason().map(str::to_owned),
             report: self.gpu_report.clone(),
             remainders: join.remainders().clone(),

@@ -143,10 +143,3 @@ impl Monitor {
         self.log.calls()
     }
 }
-
-/// Whether this process is in the host's pid namespace: elsewhere the driver translates pids and leaves
-/// out what has none there. The initial namespace has a fixed inode number (`PROC_PID_INIT_INO`,
-/// `include/linux/proc_ns.h`).
-pub fn sees_host_pids() -> bool {
-    std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
-}

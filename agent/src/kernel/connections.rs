@@ -4,17 +4,24 @@
 //! the cache.
 
 use std::{
+    io::{self, Read as _},
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
 
 use agent_common::{
-    NO_SESSION,
+    MAX_ENTERED, NO_SESSION, Slot,
     net::{CONNECTIONS_PER_RUN, Connection, ConnectionBatch, ConnectionRecord},
 };
 use aya::maps::{Array, Map, MapData};
 
-use super::{Kernel, maps::CONNECTIONS, pace::Reading, programs::name, syscall};
+use super::{
+    Kernel,
+    maps::{CONNECTIONS, ENTERED},
+    pace::Reading,
+    programs::name,
+    syscall,
+};
 
 /// What reading one costs.
 const A_CONNECTION: Duration = Duration::from_nanos(1_500);
@@ -38,6 +45,50 @@ impl Kernel {
         }
         self.files_pace.done(began.elapsed());
         true
+    }
+
+    /// Enters the connections that processes have brought into sessions since this was asked last, from the open files of
+    /// these alone. `false` where all are to be walked instead: the kernel cannot do it for one process (before 6.1), the
+    /// agent sees other pids than the kernel's, or there were too many.
+    pub fn find_carried_connections(&mut self) -> bool {
+        if !self.is_up(name::OPEN_SOCKETS) {
+            return true;
+        }
+        let entered: Vec<(u32, Slot)> = self.all_entries(ENTERED);
+        if entered.is_empty() {
+            return true;
+        }
+        // First, so that one which enters another meanwhile is looked at again.
+        self.remove(ENTERED, |process: &u32, _: &Slot| {
+            entered.iter().any(|(one, _)| one == process)
+        });
+        if !self.walks_one_process || entered.len() >= MAX_ENTERED as usize {
+            return false;
+        }
+        for (process, _) in entered {
+            match self.walk_files_of(process) {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::debug!(process, %error, "open files of all processes are walked");
+                    let ever = !matches!(error.raw_os_error(), Some(libc::E2BIG | libc::EINVAL));
+                    self.walks_one_process = ever;
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn walk_files_of(&self, process: u32) -> io::Result<()> {
+        let program = self.ebpf.program(name::OPEN_SOCKETS);
+        let program = program.ok_or(io::ErrorKind::NotFound)?;
+        let program = program.fd().map_err(io::Error::other)?;
+        // Twice, as for all.
+        for _ in 0..2 {
+            let mut files = syscall::iterator_of_process(program.as_fd(), process)?;
+            let _nothing_written = files.read_to_end(&mut Vec::new())?;
+        }
+        Ok(())
     }
 
     /// The sessions' live TCP connections, by slot; impossible without the programs.

@@ -1,7 +1,8 @@
 //! The hashes of the object: what each takes, and what of it goes with a session.
 
 use agent_common::{
-    MAX_CGROUPS, MAX_CONNECTIONS, MAX_PREEMPTION_PAIRS, MAX_RECENT, MAX_RECLAIMING, Slot,
+    MAX_CGROUPS, MAX_CONNECTIONS, MAX_ENTERED, MAX_PREEMPTION_PAIRS, MAX_RECENT, MAX_RECLAIMING,
+    Slot,
     cgroup::CgroupBirth,
     net::{Connection, ListenPort},
     process::ExitedProcess,
@@ -11,7 +12,7 @@ use aya::maps::HashMap;
 
 use super::{
     Kernel,
-    maps::{CONNECTIONS, EXITED_PROCESSES, LISTEN_PORTS, PREEMPTION_PAIRS},
+    maps::{CONNECTIONS, ENTERED, EXITED_PROCESSES, LISTEN_PORTS, PREEMPTION_PAIRS},
 };
 
 /// A hash, which is allocated whole whatever the number of slots.
@@ -39,7 +40,7 @@ use WithSlot::{Removed, Stay};
 
 /// THE list of hashes: what is accounted for, and cleared before a session gets a slot. A test compares it with the
 /// object.
-pub const HASHES: [Hash; 7] = [
+pub const HASHES: [Hash; 8] = [
     Hash::of::<u64, Slot>(
         "CGROUP_SLOTS",
         MAX_CGROUPS,
@@ -59,6 +60,11 @@ pub const HASHES: [Hash; 7] = [
         CONNECTIONS,
         MAX_CONNECTIONS,
         Stay("those that are older than the session are passed over (`cleared_ns`)"),
+    ),
+    Hash::of::<u32, Slot>(
+        ENTERED,
+        MAX_ENTERED,
+        Stay("all are taken out at each sample"),
     ),
     Hash::of::<u64, CgroupBirth>("CGROUP_BIRTHS", MAX_RECENT, Stay("it is of cgroups")),
     Hash::of::<ExitedProcess, Slot>(
@@ -108,7 +114,7 @@ impl Kernel {
     }
 
     /// Removes entries of a hash.
-    fn remove<K: aya::Pod + Default, V: aya::Pod + Default>(
+    pub(super) fn remove<K: aya::Pod + Default, V: aya::Pod + Default>(
         &mut self,
         map: &'static str,
         stale: impl Fn(&K, &V) -> bool,

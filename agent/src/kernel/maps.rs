@@ -72,6 +72,7 @@ impl PerSlot {
 /// programs.
 pub(super) const CONNECTIONS: &str = "CONNECTIONS";
 const CONNECTION_COUNTS: &str = "CONNECTION_COUNTS";
+pub(super) const ENTERED: &str = "ENTERED";
 pub(super) const PREEMPTION_PAIRS: &str = "PREEMPTION_PAIRS";
 pub(super) const LISTEN_PORTS: &str = "LISTEN_PORTS";
 pub(super) const EXITED_PROCESSES: &str = "EXITED_PROCESSES";

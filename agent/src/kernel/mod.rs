@@ -129,6 +129,8 @@ pub struct Kernel {
     /// When the open files of all processes were walked.
     files_pace: Pace,
     cpus: usize,
+    /// Those of one process can be walked.
+    walks_one_process: bool,
     /// Their numbers.
     possible_cpus: Vec<u32>,
     online_cpus: u32,
@@ -254,6 +256,7 @@ impl Kernel {
             connections_pace: Pace::default(),
             files_pace: Pace::default(),
             cpus,
+            walks_one_process: sees_host_pids(),
             possible_cpus,
             online_cpus: online.len() as u32,
             statistics,
@@ -560,6 +563,12 @@ impl Kernel {
 }
 
 /// Refuses a kernel with `PREEMPT_RT` before 6.12, where who waits for the lock of a ring buffer sleeps: the
+/// Whether this process is in the host's pid namespace, as the kernel programs are. The initial namespace has a fixed inode
+/// number (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
+pub fn sees_host_pids() -> bool {
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
+}
+
 /// programs send under locks that spin.
 fn require_spinning_ring(btf: &btf::Btf) -> Result<(), Error> {
     if btf.has_member("bpf_ringbuf", "spinlock.lock.waiters") {

@@ -1,8 +1,9 @@
 //! `bpf(2)` for what aya 0.14 has no call for.
 
 use std::{
+    fs::File,
     io,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 use aya::Pod;
@@ -13,6 +14,11 @@ const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_ITER_CREATE: libc::c_long = 33;
+
+/// Of `enum bpf_attach_type`.
+const BPF_TRACE_ITER: u32 = 28;
 
 /// Flag of `BPF_PROG_TEST_RUN`.
 const BPF_F_TEST_RUN_ON_CPU: u32 = 1;
@@ -210,6 +216,67 @@ pub(super) fn counts(program: BorrowedFd<'_>) -> io::Result<Counts> {
         missed: missed.map_or(0, u64::from_ne_bytes),
         verified_instructions: verified.map(u32::from_ne_bytes).filter(|&count| count > 0),
     })
+}
+
+/// `union bpf_attr` of `BPF_LINK_CREATE` for an iterator.
+#[repr(C)]
+struct LinkIterator {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    info: u64,
+    info_length: u32,
+}
+
+/// `union bpf_iter_link_info` of iterators over tasks.
+#[repr(C)]
+struct OfTasks {
+    thread: u32,
+    process: u32,
+    pid_descriptor: u32,
+}
+
+/// `union bpf_attr` of `BPF_ITER_CREATE`.
+#[repr(C)]
+struct CreateIterator {
+    link: u32,
+    flags: u32,
+}
+
+/// What an iterator over tasks, or what they have, writes of one process alone, which is named as this process sees it.
+/// Kernels before 6.1 cannot, and answer `E2BIG`: what it says to them is longer than they know.
+pub(super) fn iterator_of_process(program: BorrowedFd<'_>, process: u32) -> io::Result<File> {
+    let info = OfTasks {
+        thread: 0,
+        process,
+        pid_descriptor: 0,
+    };
+    let mut attributes = LinkIterator {
+        program: program.as_raw_fd() as u32,
+        target: 0,
+        attach_type: BPF_TRACE_ITER,
+        flags: 0,
+        info: (&raw const info) as u64,
+        info_length: size_of::<OfTasks>() as u32,
+    };
+    let link = descriptor(bpf(BPF_LINK_CREATE, &mut attributes)?);
+    let mut attributes = CreateIterator {
+        link: link.as_raw_fd() as u32,
+        flags: 0,
+    };
+    bpf(BPF_ITER_CREATE, &mut attributes).map(|number| descriptor(number).into())
+}
+
+fn descriptor(number: libc::c_long) -> OwnedFd {
+    // SAFETY: the kernel has just made it, and nobody else has it.
+    #[expect(
+        unsafe_code,
+        reason = "a descriptor comes as a number from a system call"
+    )]
+    unsafe {
+        OwnedFd::from_raw_fd(number as i32)
+    }
 }
 
 fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<libc::c_long> {

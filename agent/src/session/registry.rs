@@ -94,8 +94,9 @@ pub struct Registry {
     expiring: HashMap<u64, Instant>,
     /// A change that the kernel has not been told of.
     unpublished: bool,
-    /// A session has a cgroup since the last sample that may have had processes and connections already.
-    adopted: bool,
+    /// Open connections of sessions may be unknown: one has a cgroup since the last sample that may have had processes
+    /// already, or a process has come with some.
+    search_connections: bool,
     /// A cgroup belongs to another session, or to none, with those who are in it.
     recount: bool,
     /// Samples taken, to spread the reading of accounts over them.
@@ -142,7 +143,7 @@ impl Registry {
             overflowed_total: 0,
             expiring: HashMap::new(),
             unpublished: false,
-            adopted: false,
+            search_connections: false,
             recount: false,
             samples: 0,
             startup: BTreeMap::new(),
@@ -406,7 +407,7 @@ impl Registry {
         // Who is looked for is looked for among all that the node has.
         let seen = !root || table.birth(id).is_some();
         let all_are_known = table.nobody_before(id, if root { u64::MAX } else { since_ns });
-        self.adopted |= !all_are_known;
+        self.search_connections |= !all_are_known;
         self.recount |= !all_are_known;
         if let Some(session) = self.sessions.get_mut(&serial) {
             session.cgroups.insert(id);

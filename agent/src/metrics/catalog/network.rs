@@ -114,7 +114,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_clients",
-        help: "Established inbound connections: the session's clients",
+        help: "Established inbound connections, brought along by a process or not: the session's clients",
         kind: Gauge,
         unit: Unit::None,
         labels: &[],

@@ -19,8 +19,10 @@ const WORTH_A_LINE: f64 = 0.05;
 impl Registry {
     /// Reads every session's counts, gives slots back, forgets what has lingered.
     pub fn sample(&mut self, table: &mut impl SlotTable, now: Instant) {
-        if self.adopted && table.find_open_connections() {
-            self.adopted = false;
+        let all_found = table.find_carried_connections();
+        self.search_connections |= !all_found;
+        if self.search_connections && table.find_open_connections() {
+            self.search_connections = false;
         }
         if std::mem::take(&mut self.recount) {
             table.processes_moved();

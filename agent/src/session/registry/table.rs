@@ -27,6 +27,9 @@ pub trait SlotTable {
     /// Enters the connections that newly adopted sessions have already; says whether it is done, or is to be asked
     /// again.
     fn find_open_connections(&mut self) -> bool;
+    /// Enters the connections that processes have brought into sessions since this was asked last; `false` where
+    /// [`SlotTable::find_open_connections`] is to be asked for that.
+    fn find_carried_connections(&mut self) -> bool;
     /// Live TCP connections, by slot; not at each sample if there are many.
     fn connections(&mut self) -> Reading<Vec<ConnectionRecord>>;
     /// Brings the counts of threads that run now up to date.
@@ -70,6 +73,9 @@ impl SlotTable for Kernel {
     }
     fn find_open_connections(&mut self) -> bool {
         self.find_open_connections()
+    }
+    fn find_carried_connections(&mut self) -> bool {
+        self.find_carried_connections()
     }
     fn connections(&mut self) -> Reading<Vec<ConnectionRecord>> {
         self.connections()

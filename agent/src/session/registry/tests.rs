@@ -414,4 +414,9 @@ fn who_was_there_before_is_looked_for_once_and_only_if_there_can_be_somebody() {
     r.sample(&mut t, now);
     r.sample(&mut t, now);
     assert_eq!(t.searches, 1);
+    // A kernel that cannot look at the files of one process.
+    t.carried = true;
+    r.sample(&mut t, now);
+    r.sample(&mut t, now);
+    assert_eq!(t.searches, 2);
 }

@@ -26,6 +26,8 @@ pub(super) struct FakeTable {
     pub(super) empty: HashSet<u64>,
     /// How often open connections were looked for.
     pub(super) searches: u32,
+    /// Processes have come with connections that only that search finds.
+    pub(super) carried: bool,
     /// Refuses every cgroup more.
     pub(super) full: bool,
 }
@@ -86,6 +88,9 @@ impl SlotTable for FakeTable {
     fn find_open_connections(&mut self) -> bool {
         self.searches += 1;
         true
+    }
+    fn find_carried_connections(&mut self) -> bool {
+        !std::mem::take(&mut self.carried)
     }
     fn settle_running(&mut self) {}
     fn processes_moved(&mut self) {}
