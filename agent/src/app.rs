@@ -32,7 +32,7 @@ use crate::{
     gpu::{Monitor, model::Report},
     kernel::{
         self, Kernel,
-        accounts::{CgroupAccounts, cpu_ns},
+        accounts::CgroupAccounts,
         log::{Blame, KernelLog},
         object::TaskStore,
         pace::Pace,
@@ -56,6 +56,7 @@ use crate::{
 
 mod cgroups;
 
+mod compare;
 /// Runs the agent until SIGTERM or SIGINT. `inputs` is what `config` was made from, for SIGHUP.
 pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
     // Signals first: a SIGTERM during the load must not leave anything behind.
@@ -446,20 +447,6 @@ impl Agent {
         let (mount, hierarchy) = (&self.cgroup_root, &self.hierarchy);
         self.registry.read_accounts(every.round() as u64, |cgroup| {
             CgroupAccounts::read(mount, &hierarchy.directory(cgroup)?)
-        });
-    }
-
-    /// Compares a session's CPU time with the kernel's. Of one with another session within, or with more cgroups than
-    /// are known, the kernel has no figure.
-    fn compare(&mut self) {
-        let hierarchy = &self.hierarchy;
-        self.registry.compare(|session| {
-            let used = |root: &u64| {
-                let within = hierarchy.subtree(*root);
-                let is_whole = within.iter().all(|id| session.cgroups.contains(id));
-                is_whole.then(|| cpu_ns(&hierarchy.directory(*root)?))?
-            };
-            session.roots.iter().map(used).sum()
         });
     }
 

@@ -20,6 +20,7 @@ pub mod layout;
 pub mod log;
 mod maps;
 pub mod object;
+pub mod openings;
 pub mod pace;
 pub mod preflight;
 pub mod programs;
@@ -128,9 +129,9 @@ pub struct Kernel {
     connections_pace: Pace,
     /// When the open files of all processes were walked.
     files_pace: Pace,
-    cpus: usize,
     /// Those of one process can be walked.
     walks_one_process: bool,
+    cpus: usize,
     /// Their numbers.
     possible_cpus: Vec<u32>,
     online_cpus: u32,
@@ -255,8 +256,8 @@ impl Kernel {
             walks: Walks::default(),
             connections_pace: Pace::default(),
             files_pace: Pace::default(),
-            cpus,
             walks_one_process: sees_host_pids(),
+            cpus,
             possible_cpus,
             online_cpus: online.len() as u32,
             statistics,
@@ -562,13 +563,13 @@ impl Kernel {
     }
 }
 
-/// Refuses a kernel with `PREEMPT_RT` before 6.12, where who waits for the lock of a ring buffer sleeps: the
 /// Whether this process is in the host's pid namespace, as the kernel programs are. The initial namespace has a fixed inode
 /// number (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
 pub fn sees_host_pids() -> bool {
     fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
 }
 
+/// Refuses a kernel with `PREEMPT_RT` before 6.12, where who waits for the lock of a ring buffer sleeps: the
 /// programs send under locks that spin.
 fn require_spinning_ring(btf: &btf::Btf) -> Result<(), Error> {
     if btf.has_member("bpf_ringbuf", "spinlock.lock.waiters") {

@@ -1,49 +1,74 @@
 //! The agent's figures against the kernel's own, of one session each second, in turn.
 //!
-//! The kernel adds up the CPU time of a cgroup by itself (`usage_usec` of `cpu.stat`), with nothing of the agent's in
-//! between. What both have counted of a session between two looks must be the same. It is compared once the session has
-//! used so much CPU time that the moment between the two readings does not matter, and what is shown is the worst of the
-//! last comparisons of all sessions.
+//! The kernel adds up the CPU time of a cgroup by itself (`usage_usec` of `cpu.stat`), its memory by kind (`memory.stat`),
+//! and the connections of a network namespace, with nothing of the agent's in between. What both say of a session must be
+//! the same: of what is counted what came between two looks, of what is held what is there now. It is compared once there
+//! is so much of it that the moment between the two readings does not matter, and what is shown is the worst of the last
+//! comparisons of all sessions.
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::named::named;
-
-/// A session has used so much CPU time when it is compared, nanoseconds. Between the readings of both sides are a
-/// millisecond, and on an emulated machine twenty: less than half a percent of it.
-const ENOUGH_NS: u64 = 5_000_000_000;
 
 named! {
     /// What is compared.
     pub enum Account {
         /// CPU time, against `cpu.stat`.
         Cpu = "cpu",
+        /// Memory, against the sum of `memory.stat`.
+        Memory = "memory",
+        /// TCP connections opened, against the network namespace, if it is the session's alone.
+        Connections = "connections",
     }
 }
 
-/// CPU time of a session since it began to be counted by each side, nanoseconds.
+impl Account {
+    /// Whether it is what came between two looks that is compared.
+    fn is_counted(self) -> bool {
+        match self {
+            Self::Cpu | Self::Connections => true,
+            Self::Memory => false,
+        }
+    }
+}
+
+/// What both sides say of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CpuTime {
+pub struct Figures {
     /// The agent's figure.
-    pub agent_ns: u64,
+    pub agent: u64,
     /// The kernel's.
-    pub kernel_ns: u64,
+    pub kernel: u64,
+    /// How much of the kernel's makes the moment between the readings small.
+    pub enough: u64,
 }
 
-impl CpuTime {
-    /// By what part of the kernel's figure the agent's is off, of what came since; `None` while that is too little.
-    fn discrepancy_since(self, earlier: Self) -> Option<f64> {
-        let kernel = self.kernel_ns.checked_sub(earlier.kernel_ns)?;
-        let agent = self.agent_ns.checked_sub(earlier.agent_ns)?;
-        (kernel >= ENOUGH_NS).then(|| agent.abs_diff(kernel) as f64 / kernel as f64)
+impl Figures {
+    /// By what part of the kernel's figure the agent's is off; `None` while that is too little.
+    fn discrepancy(self) -> Option<f64> {
+        let Self {
+            agent,
+            kernel,
+            enough,
+        } = self;
+        (kernel >= enough.max(1)).then(|| agent.abs_diff(kernel) as f64 / kernel as f64)
+    }
+
+    /// What came since; `None` where a counter went back.
+    fn since(self, earlier: Self) -> Option<Self> {
+        Some(Self {
+            agent: self.agent.checked_sub(earlier.agent)?,
+            kernel: self.kernel.checked_sub(earlier.kernel)?,
+            enough: self.enough,
+        })
     }
 }
 
-/// What is known of one session.
+/// What is known of an account of one session.
 #[derive(Clone, Copy, Debug)]
 struct Looked {
     /// When it was compared last, or seen first.
-    base: CpuTime,
+    base: Figures,
     discrepancy: Option<f64>,
 }
 
@@ -51,7 +76,9 @@ struct Looked {
 #[derive(Debug, Default)]
 pub struct Audit {
     /// By the serial of the session.
-    looked: BTreeMap<u64, Looked>,
+    looked: BTreeMap<(u64, Account), Looked>,
+    /// The network namespaces in which sessions were seen, by the same.
+    namespaces: BTreeMap<u64, u64>,
     /// Whose turn it was.
     last: u64,
 }
@@ -60,21 +87,32 @@ impl Audit {
     /// Whose turn it is now, of the sessions that live; the others are forgotten.
     pub fn turn(&mut self, living: impl Iterator<Item = u64>) -> Option<u64> {
         let living: HashSet<u64> = living.collect();
-        self.looked.retain(|serial, _| living.contains(serial));
+        self.looked.retain(|(serial, _), _| living.contains(serial));
+        self.namespaces.retain(|serial, _| living.contains(serial));
         let after = living.iter().filter(|serial| **serial > self.last).min();
         let next = after.or(living.iter().min()).copied();
         self.last = next.unwrap_or_default();
         next
     }
 
-    /// Takes what both sides say of a session; the discrepancy, if there was enough to compare.
-    pub fn take(&mut self, serial: u64, now: CpuTime) -> Option<f64> {
+    /// Takes what both sides say of a session, `None` where it cannot be compared for now, so that the next time is a
+    /// first one; the discrepancy, if there was enough to compare.
+    pub fn take(&mut self, serial: u64, account: Account, now: Option<Figures>) -> Option<f64> {
+        let Some(now) = now else {
+            self.looked.remove(&(serial, account));
+            return None;
+        };
         let first = Looked {
             base: now,
             discrepancy: None,
         };
-        let looked = self.looked.entry(serial).or_insert(first);
-        let discrepancy = now.discrepancy_since(looked.base)?;
+        let looked = self.looked.entry((serial, account)).or_insert(first);
+        let compared = if account.is_counted() {
+            now.since(looked.base)?
+        } else {
+            now
+        };
+        let discrepancy = compared.discrepancy()?;
         *looked = Looked {
             base: now,
             discrepancy: Some(discrepancy),
@@ -82,16 +120,23 @@ impl Audit {
         Some(discrepancy)
     }
 
-    /// A session cannot be compared for now; the next time is a first one.
-    pub fn forget(&mut self, serial: u64) {
-        self.looked.remove(&serial);
+    /// Takes note of the network namespace that a session is in; whether no other is, as far as is known.
+    pub fn is_alone_in(&mut self, serial: u64, namespace: u64) -> bool {
+        self.namespaces.insert(serial, namespace);
+        let in_it = self.namespaces.values().filter(|one| **one == namespace);
+        in_it.count() == 1
     }
 
     /// The worst of the last comparisons; nothing before there was one.
     pub fn worst(&self) -> BTreeMap<Account, f64> {
-        let all = self.looked.values().filter_map(|looked| looked.discrepancy);
-        let worst = all.reduce(f64::max);
-        worst.map(|cpu| (Account::Cpu, cpu)).into_iter().collect()
+        let mut worst = BTreeMap::new();
+        for ((_, account), looked) in &self.looked {
+            if let Some(discrepancy) = looked.discrepancy {
+                let of_account = worst.entry(*account).or_insert(discrepancy);
+                *of_account = discrepancy.max(*of_account);
+            }
+        }
+        worst
     }
 }
 
@@ -99,35 +144,61 @@ impl Audit {
 mod tests {
     use super::*;
 
-    const ENOUGH: u64 = ENOUGH_NS;
+    const ENOUGH: u64 = 1_000_000;
 
-    fn time(agent_ns: u64, kernel_ns: u64) -> CpuTime {
-        CpuTime {
-            agent_ns,
-            kernel_ns,
-        }
+    fn look(
+        audit: &mut Audit,
+        serial: u64,
+        account: Account,
+        (agent, kernel): (u64, u64),
+    ) -> Option<f64> {
+        let enough = ENOUGH;
+        let figures = Figures {
+            agent,
+            kernel,
+            enough,
+        };
+        audit.take(serial, account, Some(figures))
     }
 
     #[test]
     fn an_error_of_five_percent_shows_at_the_second_look() {
+        for account in [Account::Cpu, Account::Connections] {
+            let mut audit = Audit::default();
+            // It was there before the agent: what the kernel has counted until then is not compared.
+            assert_eq!(look(&mut audit, 1, account, (0, 90 * ENOUGH)), None);
+            assert!(audit.worst().is_empty());
+            let found = look(&mut audit, 1, account, (105 * ENOUGH / 100, 91 * ENOUGH));
+            assert!((found.unwrap() - 0.05).abs() < 1e-9);
+            assert!((audit.worst()[&account] - 0.05).abs() < 1e-9);
+            // It is mended, and another session is right.
+            look(&mut audit, 1, account, (205 * ENOUGH / 100, 92 * ENOUGH));
+            look(&mut audit, 2, account, (0, 0));
+            look(&mut audit, 2, account, (2 * ENOUGH, 2 * ENOUGH));
+            assert!(audit.worst()[&account] < 1e-9);
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_compared_at_once_and_each_account_by_itself() {
         let mut audit = Audit::default();
-        // It was there before the agent: what the kernel has counted until then is not compared.
-        assert_eq!(audit.take(1, time(0, 90 * ENOUGH)), None);
-        assert!(audit.worst().is_empty());
-        let found = audit.take(1, time(105 * ENOUGH / 100, 91 * ENOUGH));
-        assert!((found.unwrap() - 0.05).abs() < 1e-9);
-        assert!((audit.worst()[&Account::Cpu] - 0.05).abs() < 1e-9);
-        // It is mended, and another session is right.
-        audit.take(1, time(205 * ENOUGH / 100, 92 * ENOUGH));
-        audit.take(2, time(0, 0));
-        audit.take(2, time(2 * ENOUGH, 2 * ENOUGH));
-        assert!(audit.worst()[&Account::Cpu] < 1e-9);
+        let off = look(&mut audit, 1, Account::Memory, (95 * ENOUGH, 100 * ENOUGH));
+        assert!((off.unwrap() - 0.05).abs() < 1e-9);
+        look(&mut audit, 1, Account::Cpu, (0, 0));
+        look(&mut audit, 1, Account::Cpu, (ENOUGH, ENOUGH));
+        let worst = audit.worst();
+        assert_eq!(worst.len(), 2);
+        assert!((worst[&Account::Memory] - 0.05).abs() < 1e-9);
+        assert!(worst[&Account::Cpu] < 1e-9);
+        // Too little to say anything leaves what was said.
+        assert_eq!(look(&mut audit, 1, Account::Memory, (0, ENOUGH - 1)), None);
+        assert_eq!(audit.worst().len(), 2);
     }
 
     #[test]
     fn what_is_too_little_is_added_up() {
         let mut audit = Audit::default();
-        let steps = (0..=10).map(|tenth| audit.take(1, time(0, tenth * ENOUGH / 10)));
+        let steps = (0..=10).map(|n| look(&mut audit, 1, Account::Cpu, (0, n * ENOUGH / 10)));
         let found: Vec<_> = steps.flatten().collect();
         assert_eq!(found, [1.0]);
     }
@@ -137,20 +208,23 @@ mod tests {
         let mut audit = Audit::default();
         let turns: Vec<_> = (0..4).map(|_| audit.turn([3, 1, 2].into_iter())).collect();
         assert_eq!(turns, [Some(1), Some(2), Some(3), Some(1)]);
-        audit.take(3, time(0, 0));
-        audit.take(3, time(0, ENOUGH));
+        look(&mut audit, 3, Account::Cpu, (0, 0));
+        look(&mut audit, 3, Account::Cpu, (0, ENOUGH));
+        assert!(audit.is_alone_in(3, 77));
+        assert!(!audit.is_alone_in(1, 77));
         assert_eq!(audit.worst().len(), 1);
         assert_eq!(audit.turn([1].into_iter()), Some(1));
         assert!(audit.worst().is_empty());
+        assert!(audit.is_alone_in(1, 77), "the other one has ended");
         assert_eq!(audit.turn([].into_iter()), None);
     }
 
     #[test]
     fn a_counter_that_went_back_is_not_compared() {
         let mut audit = Audit::default();
-        audit.take(1, time(5, 5 * ENOUGH));
-        assert_eq!(audit.take(1, time(9, ENOUGH)), None);
-        audit.forget(1);
-        assert_eq!(audit.take(1, time(0, ENOUGH)), None);
+        look(&mut audit, 1, Account::Cpu, (5, 5 * ENOUGH));
+        assert_eq!(look(&mut audit, 1, Account::Cpu, (9, ENOUGH)), None);
+        assert_eq!(audit.take(1, Account::Cpu, None), None);
+        assert_eq!(look(&mut audit, 1, Account::Cpu, (0, ENOUGH)), None);
     }
 }

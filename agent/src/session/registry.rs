@@ -41,6 +41,7 @@ use crate::{
 };
 
 mod admission;
+mod compare;
 mod ends;
 mod gpus;
 mod names;
@@ -48,6 +49,7 @@ mod sample;
 mod startup;
 mod table;
 
+pub use compare::KernelsAccounts;
 pub use table::SlotTable;
 
 /// namespace, template, milestone.

@@ -7,14 +7,8 @@ use agent_common::Slot;
 use super::{REST, Registry, SlotTable, startup};
 use crate::{
     kernel::{SlotCounts, accounts::CgroupAccounts},
-    session::{
-        audit::CpuTime,
-        model::{Milestone, OomKill, Session},
-    },
+    session::model::{Milestone, OomKill},
 };
-
-/// The log has a line for what is further off than this.
-const WORTH_A_LINE: f64 = 0.05;
 
 impl Registry {
     /// Reads every session's counts, gives slots back, forgets what has lingered.
@@ -108,34 +102,6 @@ impl Registry {
             if let Some(all) = accounts.reduce(CgroupAccounts::with) {
                 session.take_accounts(all);
             }
-        }
-    }
-
-    /// Compares the CPU time of the session whose turn it is with what `read` says that its cgroups have used,
-    /// nanoseconds; `None` where something in them is another session's.
-    pub fn compare(&mut self, read: impl Fn(&Session) -> Option<u64>) {
-        let living = self.sessions.iter().filter(|(_, s)| s.is_live());
-        let living: Vec<u64> = living.map(|(serial, _)| *serial).collect();
-        let Some(serial) = self.audit.turn(living.into_iter()) else {
-            return;
-        };
-        let session = &self.sessions[&serial];
-        let Some(kernel_ns) = read(session) else {
-            self.audit.forget(serial);
-            return;
-        };
-        let now = CpuTime {
-            agent_ns: session.counts.cpu_ns,
-            kernel_ns,
-        };
-        let found = self.audit.take(serial, now);
-        if let Some(discrepancy) = found.filter(|discrepancy| *discrepancy > WORTH_A_LINE) {
-            let session = &session.identity.session;
-            tracing::warn!(
-                session,
-                discrepancy,
-                "the CPU time of a session is not what the kernel has in cpu.stat"
-            );
         }
     }
 
