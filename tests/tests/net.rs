@@ -4,7 +4,9 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream, UdpSocket},
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    process::{Command, Stdio},
+    sync::mpsc::channel,
     thread,
     time::Duration,
 };
@@ -16,7 +18,8 @@ use integration_tests::{
     exposition::Exposition,
     netns::Namespace,
     sockets::{connect, inside, listen, serve},
-    workload::scaled,
+    wait::{self, patient},
+    workload::{Workload, scaled},
 };
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn, bind, getsockname, recv, setsockopt,
@@ -303,6 +306,99 @@ fn connections_of_another_network_namespace_are_measured_while_they_live() {
     let rtt = "vdi_session_tcp_rtt_seconds_count";
     assert!(of_side(&metrics, rtt, "client", "outbound") >= 1);
     assert!(of_side(&metrics, rtt, "server", "inbound") >= 1);
+}
+
+/// `sshd` accepts a connection, and its process is moved to the session of who logs in.
+#[test]
+fn a_connection_that_a_process_brings_with_it_is_its_sessions_from_then_on() {
+    let Some((tree, agent, server, _client)) = stage() else {
+        return;
+    };
+    // It came when nobody was in it; another is made with its process.
+    for (session, made) in [("server", Some(server)), ("late", None)] {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        near.write_all(&[b'q'; 5000]).unwrap();
+        let reader = Command::new("cat")
+            .stdin(OwnedFd::from(far))
+            .stdout(Stdio::null())
+            .spawn();
+        let mut reader = reader.expect("cat");
+        let session_cgroup = made.unwrap_or_else(|| tree.child(session));
+        session_cgroup.take(reader.id());
+        agent.wait_for(&[session]);
+        let clients = || {
+            let metrics = agent.fresh_metrics();
+            metrics.count_if_any("vdi_session_clients", &[("session", session)])
+        };
+        wait::until(
+            "the session has its client",
+            patient(Duration::from_secs(10)),
+            || (clients() == 1).then_some(()),
+        );
+        near.write_all(&[b'q'; 700]).unwrap();
+        near.shutdown(Shutdown::Write).unwrap();
+        reader.wait().expect("it reads to the end");
+        // The last to close is reset, or says nothing more: only that counts.
+        let _closed = near.read(&mut [0]);
+        drop(near);
+        let metrics = agent.fresh_metrics();
+        let [sent, received] = bytes(&metrics, session, "tcp");
+        assert_eq!((sent, received), (0, 700), "{session}");
+        assert_eq!(clients(), 0);
+        // It was not opened by the session, nor to it.
+        let opened = "vdi_session_tcp_connections_opened_total";
+        assert_eq!(
+            metrics.find(opened, &[("session", session), ("side", "outbound")]),
+            None
+        );
+        drop(session_cgroup);
+    }
+}
+
+/// The kernel counts the connections of a network namespace, and the agent compares itself with that.
+#[test]
+fn the_agent_finds_no_difference_to_what_a_network_namespace_counts() {
+    let Some((_tree, agent, server, client)) = stage() else {
+        return;
+    };
+    let namespace = Namespace::new().expect("root may make network namespaces");
+    let begin = |cgroup: &Cgroup| {
+        let work = ["connections", "--count", "600"];
+        Workload::start(env!("CARGO_BIN_EXE_workload"), cgroup, &work)
+    };
+    let said = |metrics: &Exposition| {
+        let connections = [("account", "connections")];
+        metrics.find("vdi_agent_audit_discrepancy_ratio", &connections)
+    };
+    // What is started ends with the thread that has started it.
+    let (started, within) = channel();
+    let (over, is_over) = channel::<()>();
+    let (namespace, begin, client) = (&namespace, &begin, &client);
+    thread::scope(|scope| {
+        let _until_then = over;
+        scope.spawn(move || {
+            namespace.inside(move || {
+                started.send(begin(client)).unwrap();
+                let _over = is_over.recv();
+            });
+        });
+        let mut within = within.recv().unwrap();
+        // Of one in the node's namespace nobody knows which of its connections are whose.
+        let mut elsewhere = begin(&server);
+        // Each of the two has its first look, in turn.
+        thread::sleep(patient(Duration::from_secs(4)));
+        elsewhere.go();
+        thread::sleep(patient(Duration::from_secs(4)));
+        assert_eq!(said(&agent.fresh_metrics()), None);
+        within.go();
+        let found = wait::until("a comparison", patient(Duration::from_secs(20)), || {
+            said(&agent.metrics())
+        });
+        eprintln!("{:+.4} % off the kernel's", found * 100.0);
+        assert!(found < 0.005, "{found}");
+    });
 }
 
 /// A service may open its connection long before the rule that makes it a session.
