@@ -2,7 +2,7 @@
 //!
 //! It is proprietary: Debian's archive has it in `non-free`, the repository never. Run by root it makes
 //! `/dev/nvidiactl` before it finds that there is no driver, so what loads it is started inside
-//! [`crate::private_dev`].
+//! [`crate::mount_namespace`].
 
 use std::{env, path::PathBuf};
 

@@ -15,8 +15,8 @@ use integration_tests::{
     agent::{Agent, Configuration},
     capability,
     cgroup::Tree,
+    mount_namespace,
     nvml_library::{self, SONAME},
-    private_dev,
     workload::{Workload, two_cpus},
 };
 use object::{
@@ -71,7 +71,7 @@ fn without_a_driver_it_says_so_and_leaves_no_device_node() {
     }
     let Some(library) = library() else { return };
     let before = device_nodes();
-    let (output, made) = private_dev::inside(|| {
+    let (output, made) = mount_namespace::with_own_dev(|| {
         assert_eq!(device_nodes(), BTreeSet::new());
         let output = Command::new(env!("CARGO_BIN_EXE_nvml-init"))
             .arg(&library)
@@ -104,7 +104,7 @@ fn an_agent_without_a_driver_measures_all_but_the_gpus() {
     let place = tempfile::tempdir().unwrap();
     let library = nvml_scenario::library::copy(&library, place.path()).unwrap();
     let named = Configuration::of(&tree).set("gpu.library", &format!("'{}'", library.display()));
-    let asked = private_dev::inside(|| Agent::start(&named));
+    let asked = mount_namespace::with_own_dev(|| Agent::start(&named));
     // One that is searched is not even loaded: as root it would make device nodes.
     let searched = Agent::start(&Configuration::of(&tree));
     for agent in [&asked, &searched] {

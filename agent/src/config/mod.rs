@@ -236,6 +236,8 @@ pub struct Gpu {
     pub health: Duration,
     /// Time between two measurements of PCI Express throughput.
     pub pcie: Duration,
+    /// Time without a process on any GPU after which the driver is let go, so that the kernel can suspend them.
+    pub release: Duration,
 }
 
 /// Where the programs keep their state of each thread.
@@ -356,6 +358,7 @@ impl Default for Config {
                 processes: Duration::from_secs(5),
                 health: Duration::from_secs(5),
                 pcie: Duration::ZERO,
+                release: Duration::from_mins(1),
             },
             kubernetes: Kubernetes {
                 watch: Watch::Auto,

@@ -142,6 +142,7 @@ mod tests {
                 processes: Duration::ZERO,
                 health: Duration::from_secs(4),
                 pcie: Duration::from_mins(1),
+                release: Duration::from_mins(2),
             },
             kubernetes: Kubernetes {
                 watch: Watch::On,

@@ -1,7 +1,7 @@
 //! The GPU side: samples the NVIDIA driver through NVML and reports what each device and each process did.
 //!
 //! It knows processes and not sessions: joining the two is the session's part. [`model`] is what it
-//! reports; `sampler` is the thread; `device` and `health` what is asked of one device, `rhythm` how often; `usage` the arithmetic of
+//! reports; `sampler` is the thread; `device` and `health` what is asked of one device, `rhythm` how often; `power` whether they sleep; `usage` the arithmetic of
 //! utilisation samples; `nvml` the border to the driver; `library` where that is found and whether it may be loaded; `calls` what it is
 //! doing now.
 
@@ -11,6 +11,7 @@ mod health;
 mod library;
 pub mod model;
 mod nvml;
+mod power;
 mod rhythm;
 mod sampler;
 mod usage;
@@ -27,6 +28,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use self::{
     calls::CallLog,
     model::{Calls, Report},
+    power::Idleness,
     sampler::{Message, Reason, Sampler},
 };
 use crate::{config::Gpu, error::Error};
@@ -79,6 +81,7 @@ impl Monitor {
                 messages: sender,
                 integrals: HashMap::new(),
                 known: Vec::new(),
+                idleness: Idleness::new(settings.release, Instant::now()),
             };
             // Never joined: it may be inside the driver for good.
             thread::Builder::new()

@@ -7,6 +7,7 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
+    path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -21,6 +22,7 @@ use super::{
     library,
     model::{Device, Identity, Report, XidEvent},
     nvml::{self, Driver, Failure, XidEvents},
+    power::{self, Idleness, Power},
     rhythm::Rhythm,
     usage::Integral,
 };
@@ -32,8 +34,9 @@ const RESCAN: Duration = Duration::from_secs(30);
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// After this long without a failure the next one is a first one again.
 const STEADY: Duration = Duration::from_mins(2);
-/// Kernel drivers list their devices here; a device that is added is not in the library's count.
-const BOUND_DEVICES: &str = "/sys/bus/pci/drivers/nvidia";
+/// Why there is no driver to ask while nobody uses a GPU.
+const SUSPENDED: &str = "every GPU is suspended and is not woken to be measured";
+const LET_GO: &str = "nobody uses a GPU, and the kernel may suspend it";
 
 /// What the sampler says.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ enum End {
     Failed(Reason),
     /// One device has failed; the others go on until it is time to look after it.
     DeviceFailed,
+    /// Nobody uses a GPU, and the kernel may suspend them all.
+    Idle,
     /// Nobody listens any more.
     Closed,
 }
@@ -68,6 +73,8 @@ pub(super) struct Sampler {
     pub(super) integrals: HashMap<String, Integral>,
     /// Devices as last seen, to name one that cannot even be opened.
     pub(super) known: Vec<Arc<Identity>>,
+    /// For how long nobody has used a GPU.
+    pub(super) idleness: Idleness,
 }
 
 /// How long until the next attempt.
@@ -104,12 +111,20 @@ impl Sampler {
         let mut device_back_off = BackOff::new();
         loop {
             let retry_devices = device_back_off.next;
+            if !self.wait_until_awake() {
+                return;
+            }
             let end = match self.initialise(&log) {
                 Ok(driver) => self.sample_until_it_ends(&driver, retry_devices),
                 Err(reason) => End::Failed(reason),
             };
             match end {
                 End::Changed => {}
+                End::Idle => {
+                    if !self.let_fall_asleep() {
+                        return;
+                    }
+                }
                 End::DeviceFailed => {
                     device_back_off.wait();
                 }
@@ -122,6 +137,43 @@ impl Sampler {
                 End::Closed => return,
             }
         }
+    }
+
+    /// Waits while every GPU is suspended; `false` when nobody listens any more.
+    fn wait_until_awake(&mut self) -> bool {
+        let mut waited = false;
+        while power_of_gpus() == Power::Suspended {
+            if self.messages.send(Message::Down(SUSPENDED.into())).is_err() {
+                return false;
+            }
+            waited = true;
+            thread::sleep(power::LOOK);
+        }
+        if waited {
+            tracing::info!("a GPU has been woken");
+            self.idleness.is_used(Instant::now());
+        }
+        true
+    }
+
+    /// Waits until every GPU is suspended, now that the library is closed, or somebody else is seen to hold one; `false` when
+    /// nobody listens any more.
+    fn let_fall_asleep(&mut self) -> bool {
+        tracing::info!("nobody uses a GPU: the NVIDIA driver is let go");
+        let until = Instant::now() + power::FALLS_ASLEEP;
+        while power_of_gpus() != Power::Suspended {
+            if self.messages.send(Message::Down(LET_GO.into())).is_err() {
+                return false;
+            }
+            let now = Instant::now();
+            if now >= until {
+                tracing::info!("the GPUs are not suspended: somebody else holds them");
+                self.idleness.is_held(now);
+                break;
+            }
+            thread::sleep(power::LOOK);
+        }
+        true
     }
 
     /// Loads the first library that can and may be loaded.
@@ -204,6 +256,9 @@ impl Sampler {
                 devices: in_order(&samplers, &missing),
                 xids: events.iter().flat_map(pending_xids).collect(),
             };
+            if report.devices.iter().any(power::is_used) {
+                self.idleness.is_used(now);
+            }
             let any_down = report.devices.iter().any(|d| d.down.is_some());
             self.known = report
                 .devices
@@ -219,6 +274,9 @@ impl Sampler {
             }
             if any_down && began.elapsed() >= retry {
                 break End::DeviceFailed;
+            }
+            if self.idleness.is_over(now) && power_of_gpus() == Power::Awake {
+                break End::Idle;
             }
             if rhythms.rescan.is_due(now)
                 && now > began
@@ -340,9 +398,11 @@ fn pending_xids(events: &XidEvents<'_>) -> Vec<XidEvent> {
 
 /// PCI functions that the kernel driver has; 0 where that cannot be seen.
 fn bound_devices() -> usize {
-    let entries = std::fs::read_dir(BOUND_DEVICES).into_iter().flatten();
-    let is_device = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().contains(':');
-    entries.flatten().filter(is_device).count()
+    power::devices(Path::new(power::BOUND_DEVICES)).count()
+}
+
+fn power_of_gpus() -> Power {
+    power::of_devices(Path::new(power::BOUND_DEVICES))
 }
 
 fn microseconds(time: SystemTime) -> u64 {

@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 37] = [
+const LANES: [(&str, Lane, &str); 38] = [
     ("budget", Beside, "waits for samples"),
     ("crowd", Beside, "memory is the agent's own"),
     (
@@ -42,6 +42,7 @@ const LANES: [(&str, Lane, &str); 37] = [
     ("gpu_lists", Beside, "waits for rounds of the GPUs"),
     ("kubernetes", Beside, "waits for its own API server"),
     ("gpu_hangs", Beside, "as gpu_faults"),
+    ("gpu_sleep", Beside, "waits for GPUs to sleep"),
     ("logind", Beside, "a bus and a logind of its own"),
     ("prometheus", Beside, "two accounts of the same waits"),
     ("gpu_churn", Beside, "exact by the driver's clock"),

@@ -359,6 +359,16 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        path: "gpu.release",
+        flag: None,
+        doc: "After how long without a process on any GPU the driver is let go, where the kernel may suspend all GPUs; 0s never.",
+        field: Field::Duration {
+            range: Duration::ZERO..=Duration::from_hours(24),
+            get: |config| config.gpu.release,
+            set: |config, value| config.gpu.release = value,
+        },
+    },
+    Key {
         path: "kubernetes.watch",
         flag: None,
         doc: "Ask the Kubernetes API for the pods of this node. auto: where there is a service account or a kubeconfig.",

@@ -1,4 +1,5 @@
-//! A `/dev` of its own, for programs that make device nodes: it vanishes with the last of them.
+//! Programs that see other files than the machine has: a `/dev` of their own, or a folder in another's place. It vanishes
+//! with the last of them.
 //!
 //! It is in a mount namespace, so that root keeps the capabilities that loading kernel programs needs.
 
@@ -13,20 +14,38 @@ use nix::{
 const NODES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
 /// Runs `work` in a thread that has a private `/dev`. Processes that it starts keep it.
-pub fn inside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub fn with_own_dev<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    inside(replace_dev, work)
+}
+
+/// Runs `work` in a thread, and what it starts, for which a folder is in the place of another.
+pub fn with_folder_at<T: Send>(folder: &Path, place: &Path, work: impl FnOnce() -> T + Send) -> T {
+    inside(|| attach(Some(folder), place, MsFlags::MS_BIND), work)
+}
+
+fn inside<T: Send>(
+    change: impl FnOnce() -> io::Result<()> + Send,
+    work: impl FnOnce() -> T + Send,
+) -> T {
     let entered = || {
-        replace_dev().expect("root may have a /dev of its own");
+        leave_the_machines()
+            .and_then(|()| change())
+            .expect("root may have mounts of its own");
         work()
     };
     let done = thread::scope(|scope| scope.spawn(entered).join());
     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Puts a new `/dev` in the place of the machine's, for this thread only.
-fn replace_dev() -> io::Result<()> {
+/// Gives this thread mounts of its own.
+fn leave_the_machines() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
-    // Otherwise the mounts below would be the machine's too.
-    attach(None, "/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
+    // Otherwise further mounts would be the machine's too.
+    attach(None, "/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)
+}
+
+/// Puts a new `/dev` in the place of the machine's.
+fn replace_dev() -> io::Result<()> {
     let folder = tempfile::tempdir()?;
     let new = folder.path();
     let none: Option<&str> = None;
