@@ -17,7 +17,7 @@ pub fn keep_little() {
         libc::mallopt(libc::M_ARENA_MAX, 1);
         // Stated, because otherwise it grows with what is freed.
         libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 128 << 10);
     }
 }
 

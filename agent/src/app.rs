@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use crate::{
+    allocator,
     config::{Config, Inputs, TaskState},
     discover::{
         cgroup::Hierarchy,
@@ -39,8 +40,8 @@ use crate::{
         preflight,
         programs::name,
         ring::{Event, Ring},
-    },
         sees_host_pids,
+    },
     serve::{self, AppState, listener},
     session::{
         budget::Resource,
@@ -55,8 +56,8 @@ use crate::{
 };
 
 mod cgroups;
-
 mod compare;
+
 /// Runs the agent until SIGTERM or SIGINT. `inputs` is what `config` was made from, for SIGHUP.
 pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
     // Signals first: a SIGTERM during the load must not leave anything behind.
@@ -110,6 +111,10 @@ fn listen_for(kind: SignalKind) -> Result<Signal, Error> {
 /// Events that are taken at once: some 10 ms of work. Sessions that fork and fail without end may make them
 /// faster than they are taken, and the samples and signals must have their turn.
 const EVENTS: usize = 4096;
+
+/// How often memory that is free goes back to the kernel. It takes half a millisecond, and with it an agent with five
+/// sessions has 3.3 MB of its own instead of 5.1: what lasts lies between what expositions took.
+const GIVE_BACK: Duration = Duration::from_secs(10);
 
 /// Messages of the sources that are taken at once; more wait.
 const MESSAGES: usize = 256;
@@ -256,6 +261,8 @@ impl Agent {
         rescan.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first scan has just been made.
         rescan.reset();
+        let mut give_back = interval(GIVE_BACK);
+        give_back.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut said = Vec::with_capacity(MESSAGES);
         loop {
             let walk_at = self.kernel.walk_wanted_at();
@@ -282,6 +289,7 @@ impl Agent {
                 () = sleep_until(walk_at.unwrap_or_else(Instant::now).into()), if walk_at.is_some() => {
                     self.kernel.walk_if_wanted();
                 }
+                _ = give_back.tick() => allocator::give_back(),
                 _ = hangup.recv() => self.reload(),
             }
         }
