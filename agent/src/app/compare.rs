@@ -2,66 +2,55 @@
 
 use std::path::Path;
 
+use agent_common::{Slot, net::INBOUND};
+
 use super::Agent;
 use crate::{
     discover::cgroup::Hierarchy,
     kernel::{
-        accounts::{CgroupAccounts, a_process, cpu_ns, memory_by_kind},
-        openings::Openings,
+        Kernel,
+        accepted::Accepted,
+        accounts::{cpu_ns, processes},
     },
     session::{model::Session, registry::KernelsAccounts},
 };
 
+/// So many processes of a session are asked for their network namespace.
+const PROCESSES: usize = 64;
+
 impl Agent {
     /// Compares a session's figures with the kernel's.
     pub(super) fn compare(&mut self) {
-        self.registry.compare(&CgroupFiles {
-            mount: &self.cgroup_root,
+        self.registry.compare(&Accounts {
             hierarchy: &self.hierarchy,
-            cpus: u64::from(self.kernel.online_cpus()),
+            kernel: &self.kernel,
         });
     }
 }
 
-/// The kernel's accounts of sessions, from the files of their cgroups.
-struct CgroupFiles<'a> {
-    mount: &'a Path,
+struct Accounts<'a> {
     hierarchy: &'a Hierarchy,
-    cpus: u64,
+    kernel: &'a Kernel,
 }
 
-impl CgroupFiles<'_> {
-    /// Of each of the cgroups at which a session begins; `None` if one is gone.
-    fn of_all<T>(&self, session: &Session, of: impl Fn(&Path) -> Option<T>) -> Option<Vec<T>> {
-        let of = |root: &u64| of(&self.hierarchy.directory(*root)?);
-        session.roots.iter().map(of).collect()
-    }
-}
-
-impl KernelsAccounts for CgroupFiles<'_> {
-    fn is_whole(&self, session: &Session) -> bool {
-        let within = session
-            .roots
-            .iter()
-            .map(|root| self.hierarchy.subtree(*root));
-        within.flatten().all(|id| session.cgroups.contains(&id))
-    }
-    fn accounts(&self, session: &Session) -> Option<CgroupAccounts> {
-        let all = self.of_all(session, |cgroup| CgroupAccounts::read(self.mount, cgroup));
-        all?.into_iter().reduce(CgroupAccounts::with)
-    }
+impl KernelsAccounts for Accounts<'_> {
     fn cpu_ns(&self, session: &Session) -> Option<u64> {
-        Some(self.of_all(session, cpu_ns)?.into_iter().sum())
+        let used = |root: &u64| {
+            let within = self.hierarchy.subtree(*root);
+            let is_whole = within.iter().all(|id| session.cgroups.contains(id));
+            is_whole.then(|| cpu_ns(&self.hierarchy.directory(*root)?))?
+        };
+        session.roots.iter().map(used).sum()
     }
-    fn memory_bytes(&self, session: &Session) -> Option<u64> {
-        Some(self.of_all(session, memory_by_kind)?.into_iter().sum())
+
+    fn accepted(&self, session: &Session) -> Option<Accepted> {
+        let cgroups = session.cgroups.iter();
+        let directories = cgroups.filter_map(|id| self.hierarchy.directory(*id));
+        let processes = directories.flat_map(|directory| processes(&directory));
+        Accepted::of_processes(Path::new("/proc"), processes.take(PROCESSES))
     }
-    fn openings(&self, session: &Session) -> Option<Openings> {
-        let processes = self.of_all(session, |cgroup| Some(a_process(cgroup)))?;
-        let process = processes.into_iter().flatten().next()?;
-        Openings::of_process(Path::new("/proc"), process)
-    }
-    fn cpus(&self) -> u64 {
-        self.cpus
+
+    fn counted(&self, slot: Slot) -> Option<u64> {
+        Some(self.kernel.counts(slot).net?.tcp[INBOUND].opened)
     }
 }

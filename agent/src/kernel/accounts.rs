@@ -182,22 +182,10 @@ pub fn cpu_ns(directory: &Path) -> Option<u64> {
     Some(field(&text(directory, "cpu.stat")?, "usage_usec")? * 1000)
 }
 
-/// Memory that is charged to a cgroup and all below it by kind, bytes, which is what `memory.current` is besides what CPUs
-/// hold ready for it; `None` before 5.18, which does not sum up the kernel's own
-/// (Documentation/admin-guide/cgroup-v2.rst).
-pub fn memory_by_kind(directory: &Path) -> Option<u64> {
-    let stat = text(directory, "memory.stat")?;
-    let kinds = ["anon", "file", "kernel", "sock"];
-    kinds.into_iter().map(|kind| field(&stat, kind)).sum()
-}
-
-/// A process of a cgroup.
-pub fn a_process(directory: &Path) -> Option<u32> {
-    text(directory, "cgroup.procs")?
-        .lines()
-        .next()?
-        .parse()
-        .ok()
+/// The processes of a cgroup, without those below it.
+pub fn processes(directory: &Path) -> Vec<u32> {
+    let text = text(directory, "cgroup.procs").unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
 fn throttled(directory: &Path) -> Option<u64> {
@@ -324,18 +312,6 @@ mod tests {
         );
         assert_eq!(io, None);
         assert!(accounts.has_io);
-    }
-
-    #[test]
-    fn memory_by_kind_is_known_where_the_kernels_own_is() {
-        let stat = "anon 1000\nfile 2000\nkernel 300\nkernel_stack 100\nsock 40\nshmem 7\n";
-        let root = tree(&[("pod/memory.stat", stat), ("pod/cgroup.procs", "12\n13\n")]);
-        let pod = root.path().join("pod");
-        assert_eq!(memory_by_kind(&pod), Some(3340));
-        assert_eq!(a_process(&pod), Some(12));
-        assert_eq!(a_process(&pod.join("container")), None);
-        fs::write(pod.join("memory.stat"), "anon 1000\nfile 2000\nsock 40\n").unwrap();
-        assert_eq!(memory_by_kind(&pod), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! those that are open, `pace` how often; [`accounts`] reads the kernel's own files of a cgroup; [`ring`] decodes the events; `xid`
 //! finds the NVIDIA driver's tracepoint, and [`log`] whom that driver blames; `syscall` is what aya lacks.
 
+pub mod accepted;
 pub mod accounts;
 pub mod allocation;
 pub mod btf;
@@ -20,7 +21,6 @@ pub mod layout;
 pub mod log;
 mod maps;
 pub mod object;
-pub mod openings;
 pub mod pace;
 pub mod preflight;
 pub mod programs;

@@ -1,10 +1,12 @@
 //! The agent's figures against the kernel's own, of one session each second, in turn.
 //!
-//! The kernel adds up the CPU time of a cgroup by itself (`usage_usec` of `cpu.stat`), its memory by kind (`memory.stat`),
-//! and the connections of a network namespace, with nothing of the agent's in between. What both say of a session must be
-//! the same: of what is counted what came between two looks, of what is held what is there now. It is compared once there
-//! is so much of it that the moment between the two readings does not matter, and what is shown is the worst of the last
-//! comparisons of all sessions.
+//! The kernel adds up the CPU time of a cgroup by itself (`usage_usec` of `cpu.stat`), and the connections that a network
+//! namespace accepts, with nothing of the agent's in between. What both have counted of a session between two looks must
+//! be the same. It is compared once there is so much of it that the moment between the two readings does not matter, and
+//! what is shown is the worst of the last comparisons of all sessions.
+//!
+//! Memory is not compared: what is shown of it is the kernel's own file, and no other of its figures is the same (swap
+//! cache is of two kinds, and pages of which a part is unmapped of none).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,20 +17,8 @@ named! {
     pub enum Account {
         /// CPU time, against `cpu.stat`.
         Cpu = "cpu",
-        /// Memory, against the sum of `memory.stat`.
-        Memory = "memory",
-        /// TCP connections opened, against the network namespace, if it is the session's alone.
+        /// TCP connections accepted, against the network namespace of its processes, where no other session is in it.
         Connections = "connections",
-    }
-}
-
-impl Account {
-    /// Whether it is what came between two looks that is compared.
-    fn is_counted(self) -> bool {
-        match self {
-            Self::Cpu | Self::Connections => true,
-            Self::Memory => false,
-        }
     }
 }
 
@@ -77,8 +67,10 @@ struct Looked {
 pub struct Audit {
     /// By the serial of the session.
     looked: BTreeMap<(u64, Account), Looked>,
-    /// The network namespaces in which sessions were seen, by the same.
-    namespaces: BTreeMap<u64, u64>,
+    /// The network namespaces in which sessions were seen, by the serial; `None` of one that has not one of its own.
+    namespaces: BTreeMap<u64, Option<u64>>,
+    /// How many sessions live.
+    living: usize,
     /// Whose turn it was.
     last: u64,
 }
@@ -89,6 +81,7 @@ impl Audit {
         let living: HashSet<u64> = living.collect();
         self.looked.retain(|(serial, _), _| living.contains(serial));
         self.namespaces.retain(|serial, _| living.contains(serial));
+        self.living = living.len();
         let after = living.iter().filter(|serial| **serial > self.last).min();
         let next = after.or(living.iter().min()).copied();
         self.last = next.unwrap_or_default();
@@ -107,12 +100,7 @@ impl Audit {
             discrepancy: None,
         };
         let looked = self.looked.entry((serial, account)).or_insert(first);
-        let compared = if account.is_counted() {
-            now.since(looked.base)?
-        } else {
-            now
-        };
-        let discrepancy = compared.discrepancy()?;
+        let discrepancy = now.since(looked.base)?.discrepancy()?;
         *looked = Looked {
             base: now,
             discrepancy: Some(discrepancy),
@@ -120,11 +108,15 @@ impl Audit {
         Some(discrepancy)
     }
 
-    /// Takes note of the network namespace that a session is in; whether no other is, as far as is known.
-    pub fn is_alone_in(&mut self, serial: u64, namespace: u64) -> bool {
-        self.namespaces.insert(serial, namespace);
+    /// Takes note of the network namespace that a session is in. Whether it is alone there, and was the last time: all
+    /// others that live have been looked at, and are elsewhere.
+    pub fn is_alone_in(&mut self, serial: u64, namespace: Option<u64>) -> bool {
+        let before = self.namespaces.insert(serial, namespace);
         let in_it = self.namespaces.values().filter(|one| **one == namespace);
-        in_it.count() == 1
+        namespace.is_some()
+            && before.is_none_or(|before| before == namespace)
+            && in_it.count() == 1
+            && self.namespaces.len() == self.living
     }
 
     /// The worst of the last comparisons; nothing before there was one.
@@ -180,19 +172,37 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_compared_at_once_and_each_account_by_itself() {
+    fn each_account_is_compared_by_itself() {
         let mut audit = Audit::default();
-        let off = look(&mut audit, 1, Account::Memory, (95 * ENOUGH, 100 * ENOUGH));
-        assert!((off.unwrap() - 0.05).abs() < 1e-9);
-        look(&mut audit, 1, Account::Cpu, (0, 0));
-        look(&mut audit, 1, Account::Cpu, (ENOUGH, ENOUGH));
+        for account in Account::ALL {
+            look(&mut audit, 1, account, (0, 0));
+        }
+        look(&mut audit, 1, Account::Cpu, (95 * ENOUGH, 100 * ENOUGH));
+        look(&mut audit, 1, Account::Connections, (ENOUGH, ENOUGH));
         let worst = audit.worst();
-        assert_eq!(worst.len(), 2);
-        assert!((worst[&Account::Memory] - 0.05).abs() < 1e-9);
-        assert!(worst[&Account::Cpu] < 1e-9);
+        assert!((worst[&Account::Cpu] - 0.05).abs() < 1e-9);
+        assert!(worst[&Account::Connections] < 1e-9);
         // Too little to say anything leaves what was said.
-        assert_eq!(look(&mut audit, 1, Account::Memory, (0, ENOUGH - 1)), None);
+        look(&mut audit, 1, Account::Cpu, (0, 101 * ENOUGH - 1));
         assert_eq!(audit.worst().len(), 2);
+    }
+
+    #[test]
+    fn a_session_is_alone_in_a_network_namespace_when_all_others_are_known_to_be_elsewhere() {
+        let mut audit = Audit::default();
+        let mut look = |serial, namespace| {
+            audit.turn([1, 2].into_iter());
+            audit.is_alone_in(serial, namespace)
+        };
+        assert!(!look(1, Some(77)), "nobody has looked at the other one");
+        assert!(!look(2, None));
+        assert!(look(1, Some(77)));
+        assert!(!look(1, Some(78)), "what was counted was of another");
+        assert!(look(1, Some(78)));
+        assert!(!look(2, Some(78)));
+        assert!(!look(1, Some(78)));
+        audit.turn([1].into_iter());
+        assert!(audit.is_alone_in(1, Some(78)), "the other one has ended");
     }
 
     #[test]
@@ -210,12 +220,9 @@ mod tests {
         assert_eq!(turns, [Some(1), Some(2), Some(3), Some(1)]);
         look(&mut audit, 3, Account::Cpu, (0, 0));
         look(&mut audit, 3, Account::Cpu, (0, ENOUGH));
-        assert!(audit.is_alone_in(3, 77));
-        assert!(!audit.is_alone_in(1, 77));
         assert_eq!(audit.worst().len(), 1);
         assert_eq!(audit.turn([1].into_iter()), Some(1));
         assert!(audit.worst().is_empty());
-        assert!(audit.is_alone_in(1, 77), "the other one has ended");
         assert_eq!(audit.turn([].into_iter()), None);
     }
 

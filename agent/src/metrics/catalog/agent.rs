@@ -161,7 +161,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_agent_audit_discrepancy",
-        help: "How far the agent's figures are from the kernel's own accounts of the sessions' cgroups, as a part of these: the worst of the last comparisons of all sessions, of which one has its turn each second; CPU time is compared with cpu.stat for each five seconds of it, memory with the kinds of memory.stat, opened TCP connections with the session's own network namespace for each 500",
+        help: "How far the agent's figures are from the kernel's own accounts of the sessions' cgroups, as a part of these: the worst of the last comparisons of all sessions, of which one has its turn each second; CPU time is compared with cpu.stat for each five seconds of it, accepted TCP connections with what the network namespace counts, for each 200, of sessions that have one to themselves",
         kind: Gauge,
         unit: Unit::Ratio,
         labels: &[ACCOUNT.label()],

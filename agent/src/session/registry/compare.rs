@@ -1,8 +1,10 @@
 //! The session whose turn it is, compared with the kernel's own accounts of it.
 
+use agent_common::Slot;
+
 use super::Registry;
 use crate::{
-    kernel::{accounts::CgroupAccounts, openings::Openings},
+    kernel::accepted::Accepted,
     session::{
         audit::{Account, Figures},
         model::Session,
@@ -12,21 +14,22 @@ use crate::{
 /// The log has a line for what is further off than this.
 const WORTH_A_LINE: f64 = 0.05;
 
+/// A session has used so much CPU time when it is compared, nanoseconds. Between the readings of both sides are a
+/// millisecond, and on an emulated machine twenty: less than half a percent of it.
+const ENOUGH_CPU_NS: u64 = 5_000_000_000;
+
+/// It has accepted so many connections. Both sides are read within a tenth of a millisecond.
+const ENOUGH_CONNECTIONS: u64 = 200;
+
 /// What the kernel itself says of a session.
 pub trait KernelsAccounts {
-    /// Whether all within its cgroups is the session's: of one with another session in it, or with more cgroups than are
-    /// known, the kernel has no figure.
-    fn is_whole(&self, session: &Session) -> bool;
-    /// The accounts that the session's own figures are taken from, as they are now.
-    fn accounts(&self, session: &Session) -> Option<CgroupAccounts>;
-    /// CPU time that its cgroups have used, nanoseconds.
+    /// CPU time that its cgroups have used, nanoseconds; `None` of one with another session in it, or with more cgroups
+    /// than are known.
     fn cpu_ns(&self, session: &Session) -> Option<u64>;
-    /// Memory that is charged to them, by its kinds, bytes.
-    fn memory_bytes(&self, session: &Session) -> Option<u64>;
-    /// TCP connections of the network namespace that it is in; `None` in the node's.
-    fn openings(&self, session: &Session) -> Option<Openings>;
-    /// CPUs of the node.
-    fn cpus(&self) -> u64;
+    /// What the network namespace has accepted that all its processes are in; `None` in the node's.
+    fn accepted(&self, session: &Session) -> Option<Accepted>;
+    /// The connections that have been accepted in a slot, as the agent counts them, up to now.
+    fn counted(&self, slot: Slot) -> Option<u64>;
 }
 
 impl Registry {
@@ -36,25 +39,28 @@ impl Registry {
         let living: Vec<u64> = living.map(|(serial, _)| *serial).collect();
         let turn = self.audit.turn(living.into_iter());
         let Some((serial, session)) =
-            turn.and_then(|serial| Some((serial, self.sessions.get_mut(&serial)?)))
+            turn.and_then(|serial| Some((serial, self.sessions.get(&serial)?)))
         else {
             return;
         };
-        let is_whole = kernel.is_whole(session);
-        // What is shown is some seconds old.
-        if let Some(accounts) = kernel.accounts(session) {
-            session.take_accounts(accounts);
-        }
-        let whole = |figures: Option<Figures>| figures.filter(|_| is_whole);
-        let openings = kernel
-            .openings(session)
-            .filter(|openings| self.audit.is_alone_in(serial, openings.namespace));
-        let figures = [
-            (Account::Cpu, whole(cpu(session, kernel))),
-            (Account::Memory, whole(memory(session, kernel))),
-            (Account::Connections, connections(session, openings)),
-        ];
-        for (account, figures) in figures {
+        let cpu = kernel.cpu_ns(session).map(|kernel_ns| Figures {
+            agent: session.counts.cpu_ns,
+            kernel: kernel_ns,
+            enough: ENOUGH_CPU_NS,
+        });
+        let accepted = kernel.accepted(session);
+        let counted = session.slot.and_then(|slot| kernel.counted(slot));
+        let namespace = accepted.map(|accepted| accepted.namespace);
+        let is_alone = self.audit.is_alone_in(serial, namespace);
+        let connections = accepted
+            .zip(counted)
+            .filter(|_| is_alone)
+            .map(|(accepted, counted)| Figures {
+                agent: counted,
+                kernel: accepted.connections,
+                enough: ENOUGH_CONNECTIONS,
+            });
+        for (account, figures) in [(Account::Cpu, cpu), (Account::Connections, connections)] {
             let found = self.audit.take(serial, account, figures);
             if let Some(discrepancy) = found.filter(|discrepancy| *discrepancy > WORTH_A_LINE) {
                 let session = &session.identity.session;
@@ -67,43 +73,4 @@ impl Registry {
             }
         }
     }
-}
-
-/// A session has used so much CPU time when it is compared, nanoseconds. Between the readings of both sides are a
-/// millisecond, and on an emulated machine twenty: less than half a percent of it.
-const ENOUGH_CPU_NS: u64 = 5_000_000_000;
-
-fn cpu(session: &Session, kernel: &impl KernelsAccounts) -> Option<Figures> {
-    Some(Figures {
-        agent: session.counts.cpu_ns,
-        kernel: kernel.cpu_ns(session)?,
-        enough: ENOUGH_CPU_NS,
-    })
-}
-
-/// Each CPU holds 64 pages ready for a cgroup, and tells its statistics of as many late (`MEMCG_CHARGE_BATCH`,
-/// include/linux/memcontrol.h, 6.12): half a mebibyte, a fiftieth of this.
-const ENOUGH_MEMORY_BYTES_A_CPU: u64 = 25 << 20;
-
-fn memory(session: &Session, kernel: &impl KernelsAccounts) -> Option<Figures> {
-    Some(Figures {
-        agent: session.counts.accounts?.memory?.current,
-        kernel: kernel.memory_bytes(session)?,
-        enough: ENOUGH_MEMORY_BYTES_A_CPU * kernel.cpus(),
-    })
-}
-
-/// Some are on their way, and counted by one side.
-const ENOUGH_CONNECTIONS: u64 = 500;
-
-fn connections(session: &Session, openings: Option<Openings>) -> Option<Figures> {
-    let sides = &session.counts.net.as_ref()?.tcp;
-    Some(Figures {
-        agent: sides
-            .iter()
-            .map(|side| side.opened + side.connect_failures)
-            .sum(),
-        kernel: openings?.count,
-        enough: ENOUGH_CONNECTIONS,
-    })
 }
