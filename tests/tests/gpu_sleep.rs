@@ -7,7 +7,8 @@ use integration_tests::{
     capability,
     cgroup::Tree,
     gpu::{Gpus, compute, device},
-    mount_namespace, wait,
+    mount_namespace,
+    wait::{self, patient},
 };
 use tempfile::TempDir;
 
@@ -24,13 +25,16 @@ impl Power {
         let folder = self.0.path().join("nvidia/0000:3b:00.0/power");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("control"), "auto\n").unwrap();
-        fs::write(folder.join("runtime_status"), format!("{status}\n")).unwrap();
+        // Never empty, whoever reads it meanwhile.
+        let new = folder.join("new");
+        fs::write(&new, format!("{status}\n")).unwrap();
+        fs::rename(new, folder.join("runtime_status")).unwrap();
     }
 }
 
 fn until(agent: &Agent, reason: &str) {
     let up = f64::from(u8::from(reason.is_empty()));
-    wait::until(&format!("the reason {reason:?}"), SOON, || {
+    wait::until(&format!("the reason {reason:?}"), patient(SOON), || {
         let metrics = agent.metrics();
         let found = metrics.find("vdi_agent_gpu_up", &[("reason", reason)]);
         (found == Some(up)).then_some(())

@@ -89,6 +89,11 @@ impl Idleness {
         self.used = now;
     }
 
+    /// They were let go, and have fallen asleep: nobody held them.
+    pub(super) fn has_come(&mut self) {
+        (self.held_until, self.held_for) = (None, HELD.0);
+    }
+
     /// They were let go and did not fall asleep.
     pub(super) fn is_held(&mut self, now: Instant) {
         self.held_until = Some(now + self.held_for);

@@ -143,6 +143,7 @@ impl Sampler {
     fn wait_until_awake(&mut self) -> bool {
         let mut waited = false;
         while power_of_gpus() == Power::Suspended {
+            self.idleness.has_come();
             if self.messages.send(Message::Down(SUSPENDED.into())).is_err() {
                 return false;
             }
