@@ -92,13 +92,12 @@ pub struct Connection {
     pub entered_ns: u64,
     /// What it had carried when it was found open: not the session's traffic since then.
     pub before: Traffic,
-    /// Id of the cgroup at which the session of the process begins that has brought it there, of one that was made
-    /// outside all sessions; 0 for one that was made in its session.
-    pub carried_into: u64,
     /// [`INBOUND`] or [`OUTBOUND`].
     pub side: u16,
     /// 1 once it has closed, and what it has carried is with the session's closed ones.
-    pub closed: u16,
+    pub closed: u8,
+    /// 1 for one that was made outside all sessions, and is that of the session whose process holds it.
+    pub carried: u8,
     /// Session that it was entered for.
     pub slot: Slot,
 }
@@ -200,7 +199,7 @@ impl Default for ConnectionBatch {
 
 const _: () = assert!(size_of::<TcpSideStats>() == 6 * 8 + 2 * size_of::<Histogram>());
 const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 13 * 8);
-const _: () = assert!(size_of::<Connection>() == 64);
+const _: () = assert!(size_of::<Connection>() == 56);
 const _: () = assert!(size_of::<ListenPort>() == 8);
 const _: () = assert!(size_of::<ConnectionRecord>() == 48);
 

@@ -108,9 +108,7 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
     if is_known && left == entered {
         return 0;
     }
-    if entered != NO_SESSION {
-        let _full = ENTERED.insert(&task.tgid(), &entered, 0);
-    }
+    has_entered(task, entered);
     if is_known && threads <= 1 {
         process::moved(left, entered);
     } else {
@@ -127,6 +125,14 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
         );
     }
     0
+}
+
+/// Notes that a process has come to its session from elsewhere, with the files that it has open.
+#[inline(always)]
+pub(crate) fn has_entered(task: Task, session: Slot) {
+    if session != NO_SESSION {
+        let _full = ENTERED.insert(&task.tgid(), &session, 0);
+    }
 }
 
 /// Notes that a process was born into its cgroup.

@@ -47,15 +47,23 @@ pub(crate) static CONNECTIONS: HashMap<u64, Connection, { MAX_CONNECTIONS as usi
 #[btf_map]
 static CONNECTION_COUNTS: Array<u64, 1> = Array::new();
 
-/// Ports that sessions listen on, and under [`NO_SESSION`] others; they tell on which side a connection is that was found
-/// open.
+/// Ports that sessions listen on; they tell on which side a connection is that was found open.
 #[btf_map]
 static LISTEN_PORTS: LruHashMap<ListenPort, u8, { MAX_RECENT as usize }> = LruHashMap::new();
+
+/// Ports that others listen on, in any network namespace, for connections that are carried into a session. By themselves,
+/// because whoever listens a lot must not push the sessions' out.
+#[btf_map]
+static OUTSIDE_PORTS: LruHashMap<u32, u8, { MAX_RECENT as usize }> = LruHashMap::new();
 
 /// Takes note of a listener.
 #[inline(always)]
 pub(crate) fn listens_on(slot: Slot, port: u32) {
-    let _full = LISTEN_PORTS.insert(&ListenPort { slot, port }, &1, 0);
+    if slot == NO_SESSION {
+        let _full = OUTSIDE_PORTS.insert(&port, &1, 0);
+    } else {
+        let _full = LISTEN_PORTS.insert(&ListenPort { slot, port }, &1, 0);
+    }
 }
 
 #[inline(always)]
@@ -65,16 +73,26 @@ fn is_listened_on(slot: Slot, port: u32) -> bool {
 }
 
 /// The session that an entered connection belongs to now: that of its cgroup, or the one that it was carried into, while
-/// that lasts.
+/// nobody else has its slot.
 ///
 /// # Safety
 /// The connection is a value of [`CONNECTIONS`].
 #[inline(always)]
 pub(crate) unsafe fn owner(socket: Socket, connection: *const Connection) -> Slot {
-    // SAFETY: by the contract; one member is read once.
-    match unsafe { (*connection).carried_into } {
-        0 => socket.slot(),
-        root => session::slot_of_root(root),
+    // SAFETY: by the contract; each member is read once.
+    let (carried, slot, entered_ns) = unsafe {
+        (
+            (*connection).carried,
+            (*connection).slot,
+            (*connection).entered_ns,
+        )
+    };
+    if carried == 0 {
+        socket.slot()
+    } else if session::had_slot(slot, entered_ns) {
+        slot
+    } else {
+        NO_SESSION
     }
 }
 
@@ -268,16 +286,12 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
         return 0;
     }
     let own = socket.slot();
-    let carried_into = if own == NO_SESSION {
-        root_of_holder(task)
+    let slot = if own == NO_SESSION {
+        slot_of_holder(task)
     } else {
-        0
-    };
-    let slot = if carried_into == 0 {
         own
-    } else {
-        session::slot_of_root(carried_into)
     };
+    let carried = slot != own;
     let port = socket.local_port();
     if state == LISTEN {
         listens_on(slot, port);
@@ -287,8 +301,9 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
         return 0;
     }
     let key = socket.0 as u64;
-    let inbound =
-        is_listened_on(slot, port) || (carried_into != 0 && is_listened_on(NO_SESSION, port));
+    // SAFETY: only whether there is one.
+    let outside = || unsafe { OUTSIDE_PORTS.get(&port) }.is_some();
+    let inbound = is_listened_on(slot, port) || (carried && outside());
     // One on its way out may have a port that is listened on as well.
     let inbound = inbound && state != SYN_SENT;
     let side = if inbound { INBOUND } else { OUTBOUND } as u16;
@@ -298,7 +313,7 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
             let belongs_to = owner(socket, known);
             if belongs_to != NO_SESSION && (*known).slot == belongs_to {
                 // Of one that was found open the first run could not know the side.
-                if (*known).began_ns == 0 {
+                if (*known).began_ns == 0 && belongs_to == slot {
                     (*known).side = side;
                 }
                 return 0;
@@ -311,19 +326,19 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
         // SAFETY: takes no arguments.
         entered_ns: unsafe { bpf_ktime_get_boot_ns() },
         before: socket.traffic(),
-        carried_into,
         side,
         closed: 0,
+        carried: carried.into(),
         slot,
     };
     enter(key, &connection);
     0
 }
 
-/// The cgroup at which the session of the process begins that has a file open; 0 for one of no session.
+/// The session of the process that has a file open.
 #[inline(always)]
-fn root_of_holder(task: KernelPtr) -> u64 {
+fn slot_of_holder(task: KernelPtr) -> Slot {
     let css_set = chained::<KernelPtr>(task, offset!(task_cgroups));
     let cgroup = css_set.and_then(Cgroup::of_css_set);
-    cgroup.map_or(0, session::root_of_cgroup)
+    cgroup.map_or(NO_SESSION, session::slot_of_cgroup)
 }

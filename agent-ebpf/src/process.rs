@@ -65,24 +65,28 @@ fn task_newtask(ctx: BtfTracePointContext) -> i32 {
     let child = Task(ctx.arg::<KernelPtr>(0));
     // The idle thread of a CPU that is plugged in is nobody's.
     if child.pid() != 0 {
-        stamp_if_born_elsewhere(child);
-        session::enrol(child);
+        let elsewhere = stamp_if_born_elsewhere(child);
+        let slot = session::enrol(child);
+        if elsewhere {
+            cgroup::has_entered(child, slot);
+        }
     }
     0
 }
 
 /// Stamps a cgroup that the child is born into without ever being moved there (`CLONE_INTO_CGROUP`, 5.7). Before its
 /// session is looked up: the agent puts a cgroup into the map first and looks at the stamp then, so that one of the
-/// two sees the other.
+/// two sees the other. Says whether it is such a child.
 #[inline(always)]
-fn stamp_if_born_elsewhere(child: Task) {
+fn stamp_if_born_elsewhere(child: Task) -> bool {
     // SAFETY: takes no arguments.
     let parent = unsafe { bpf_get_current_task() } as KernelPtr;
-    if child.pid() == child.tgid()
-        && chained(parent, offset!(task_cgroups)) != Some(child.css_set())
-    {
+    let elsewhere = child.pid() == child.tgid()
+        && chained(parent, offset!(task_cgroups)) != Some(child.css_set());
+    if elsewhere {
         cgroup::stamp_first_process_of(child);
     }
+    elsewhere
 }
 
 /// `sched_wakeup_new(task_struct *p)`, kernel/sched/core.c `wake_up_new_task`: under the run-queue lock, before

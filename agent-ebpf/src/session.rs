@@ -22,6 +22,10 @@ use crate::{
 #[btf_map]
 static CGROUP_SLOTS: HashMap<u64, Slot, { MAX_CGROUPS as usize }> = HashMap::new();
 
+/// Since when its session has each slot, nanoseconds since boot. Written by the agent when it clears the slot.
+#[btf_map]
+static SLOT_BEGAN: Array<u64, 1> = Array::new();
+
 /// Raised by the agent after each change of `CGROUP_SLOTS`.
 #[btf_map]
 static GENERATION: Array<u32, 1> = Array::new();
@@ -54,33 +58,12 @@ pub(crate) fn slot_of_cgroup(cgroup: Cgroup) -> Slot {
     NO_SESSION
 }
 
-/// Id of the cgroup at which the session of a cgroup begins; 0 for one of no session.
-#[inline(never)]
-pub(crate) fn root_of_cgroup(cgroup: Cgroup) -> u64 {
-    let Some(level) = cgroup.level() else {
-        return 0;
-    };
-    let lowest = level.min(MAX_LEVEL);
-    for above in 0..=MAX_LEVEL {
-        if above > lowest {
-            break;
-        }
-        let Some(id) = cgroup.id_at(lowest - above) else {
-            break;
-        };
-        // SAFETY: the value is an integer that is read once.
-        if let Some(slot) = unsafe { CGROUP_SLOTS.get(&id) } {
-            return if *slot == NO_SESSION { 0 } else { id };
-        }
-    }
-    0
-}
-
-/// The session that begins at a cgroup; none once it is over.
+/// Whether the session that has a slot now had it at a time, nanoseconds since boot.
 #[inline(always)]
-pub(crate) fn slot_of_root(id: u64) -> Slot {
-    // SAFETY: the value is an integer that is read once.
-    unsafe { CGROUP_SLOTS.get(&id) }.map_or(NO_SESSION, |slot| *slot)
+pub(crate) fn had_slot(slot: Slot, at_ns: u64) -> bool {
+    SLOT_BEGAN
+        .get(slot)
+        .is_some_and(|began_ns| *began_ns <= at_ns)
 }
 
 #[inline(always)]

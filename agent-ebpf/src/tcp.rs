@@ -81,9 +81,9 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
                     established_ns: 0,
                     entered_ns: now_ns,
                     before: Traffic::default(),
-                    carried_into: 0,
                     side,
                     closed: 0,
+                    carried: 0,
                     slot,
                 };
                 enter(key, &connection);
@@ -185,6 +185,7 @@ pub(crate) fn closed(socket: Socket, old: i32) {
         before,
         side,
         closed,
+        carried,
         slot: entered_for,
         ..
     } = unsafe { *connection };
@@ -199,7 +200,8 @@ pub(crate) fn closed(socket: Socket, old: i32) {
     };
     // It has not come to anything. `CLOSE` is what is left of one whose last change was passed over.
     let on_its_way = old == SYN_SENT || (matches!(old, SYN_RECV | CLOSE) && began_ns != 0);
-    if side == OUTBOUND as u16 && on_its_way && established_ns == 0 {
+    // One that is carried was not begun by the session.
+    if side == OUTBOUND as u16 && on_its_way && established_ns == 0 && carried == 0 {
         add!(stats, connect_failures, 1);
     }
     let traffic = socket.traffic().since(before);

@@ -12,7 +12,7 @@ use aya::maps::HashMap;
 
 use super::{
     Kernel,
-    maps::{CONNECTIONS, ENTERED, EXITED_PROCESSES, LISTEN_PORTS, PREEMPTION_PAIRS},
+    maps::{CONNECTIONS, ENTERED, EXITED_PROCESSES, LISTEN_PORTS, OUTSIDE_PORTS, PREEMPTION_PAIRS},
 };
 
 /// A hash, which is allocated whole whatever the number of slots.
@@ -40,7 +40,7 @@ use WithSlot::{Removed, Stay};
 
 /// THE list of hashes: what is accounted for, and cleared before a session gets a slot. A test compares it with the
 /// object.
-pub const HASHES: [Hash; 8] = [
+pub const HASHES: [Hash; 9] = [
     Hash::of::<u64, Slot>(
         "CGROUP_SLOTS",
         MAX_CGROUPS,
@@ -81,6 +81,7 @@ pub const HASHES: [Hash; 8] = [
             kernel.remove(LISTEN_PORTS, |port: &ListenPort, _: &u8| port.slot == slot);
         }),
     ),
+    Hash::of::<u32, u8>(OUTSIDE_PORTS, MAX_RECENT, Stay("it is of no session")),
 ];
 
 impl Hash {

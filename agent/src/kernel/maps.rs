@@ -39,7 +39,7 @@ pub(super) struct PerSlot {
 
 /// THE list of maps with a value for each slot: what is sized with the number of slots, cleared before a session
 /// gets a slot, and accounted for. A test compares it with the object.
-pub(super) const PER_SLOT: [PerSlot; 6] = [
+pub(super) const PER_SLOT: [PerSlot; 7] = [
     PerSlot::of::<SchedStats>("SCHED_STATS", true),
     PerSlot::of::<ProcessStats>(PROCESS_STATS, false),
     PerSlot::of::<NetStats>("NET_STATS", false),
@@ -48,6 +48,10 @@ pub(super) const PER_SLOT: [PerSlot; 6] = [
     PerSlot {
         is_cleared: false,
         ..PerSlot::of::<u64>(CONNECTION_COUNTS, false)
+    },
+    PerSlot {
+        is_cleared: false,
+        ..PerSlot::of::<u64>(SLOT_BEGAN, false)
     },
 ];
 
@@ -72,9 +76,11 @@ impl PerSlot {
 /// programs.
 pub(super) const CONNECTIONS: &str = "CONNECTIONS";
 const CONNECTION_COUNTS: &str = "CONNECTION_COUNTS";
+const SLOT_BEGAN: &str = "SLOT_BEGAN";
 pub(super) const ENTERED: &str = "ENTERED";
 pub(super) const PREEMPTION_PAIRS: &str = "PREEMPTION_PAIRS";
 pub(super) const LISTEN_PORTS: &str = "LISTEN_PORTS";
+pub(super) const OUTSIDE_PORTS: &str = "OUTSIDE_PORTS";
 pub(super) const EXITED_PROCESSES: &str = "EXITED_PROCESSES";
 /// Name of the map that is written when a driver is loaded, so that it stays with the programs.
 pub(super) const XID_FIELDS: &str = "XID_FIELDS";
@@ -91,6 +97,7 @@ pub(super) struct Maps {
     pub(super) memory_stats: Array<MapData, MemoryStats>,
     pub(super) connection_batch: Array<MapData, ConnectionBatch>,
     pub(super) connection_counts: Array<MapData, u64>,
+    pub(super) slot_began: Array<MapData, u64>,
     pub(super) cgroup_births: HashMap<MapData, u64, CgroupBirth>,
     pub(super) events_lost: Array<MapData, u64>,
     pub(super) unmeasured_switches: Array<MapData, u64>,
@@ -116,6 +123,7 @@ impl Maps {
             memory_stats: take(ebpf, "MEMORY_STATS")?,
             connection_batch: take(ebpf, "CONNECTION_BATCH")?,
             connection_counts: take(ebpf, CONNECTION_COUNTS)?,
+            slot_began: take(ebpf, SLOT_BEGAN)?,
             cgroup_births: take(ebpf, "CGROUP_BIRTHS")?,
             events_lost: take(ebpf, "EVENTS_LOST")?,
             unmeasured_switches: take(ebpf, "UNMEASURED_SWITCHES")?,

@@ -43,7 +43,7 @@ use agent_common::{
     cgroup::CgroupBirth,
     event,
     memory::MemoryStats,
-    net::NetStats,
+    net::{ConnectionRecord, NetStats},
     process::ProcessStats,
     sched::{PreemptionPair, SchedStats},
     task::TaskElement,
@@ -264,6 +264,8 @@ impl Kernel {
         };
         // The threads that are there already, this one among them, which the proof wants.
         kernel.census();
+        // So are the listeners outside of sessions, which tell the side of what is carried into one.
+        let _nothing_written: Option<Vec<ConnectionRecord>> = kernel.records(name::OPEN_SOCKETS);
         kernel.prove_layout(options)?;
         if options.debug_log {
             kernel.forward_debug_log();
@@ -415,6 +417,9 @@ impl Kernel {
         self.walks.clear(slot);
         if let Some(cleared_ns) = self.cleared_ns.get_mut(slot as usize) {
             *cleared_ns = clock::boot_ns();
+            if let Err(error) = self.maps.slot_began.set(slot, *cleared_ns, 0) {
+                tracing::error!(slot, %error, "what was carried into the slot before stays there");
+            }
         }
         let maps = PER_SLOT.iter().zip(&self.maps.per_slot);
         for (map, descriptor) in maps.filter(|(map, _)| map.is_cleared) {

@@ -227,6 +227,8 @@ struct LinkIterator {
     flags: u32,
     info: u64,
     info_length: u32,
+    /// What the compiler would leave there otherwise.
+    padding: u32,
 }
 
 /// `union bpf_iter_link_info` of iterators over tasks.
@@ -245,7 +247,7 @@ struct CreateIterator {
 }
 
 /// What an iterator over tasks, or what they have, writes of one process alone, which is named as this process sees it.
-/// Kernels before 6.1 cannot, and answer `E2BIG`: what it says to them is longer than they know.
+/// Kernels before 6.1 cannot, and answer `E2BIG`, because what it says to them is longer than they know, or `EINVAL`.
 pub(super) fn iterator_of_process(program: BorrowedFd<'_>, process: u32) -> io::Result<File> {
     let info = OfTasks {
         thread: 0,
@@ -259,6 +261,7 @@ pub(super) fn iterator_of_process(program: BorrowedFd<'_>, process: u32) -> io::
         flags: 0,
         info: (&raw const info) as u64,
         info_length: size_of::<OfTasks>() as u32,
+        padding: 0,
     };
     let link = descriptor(bpf(BPF_LINK_CREATE, &mut attributes)?);
     let mut attributes = CreateIterator {

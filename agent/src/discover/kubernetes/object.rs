@@ -1,7 +1,7 @@
 //! A pod as the API server has it, in the fields that the agent reads.
 //!
 //! The whole of it has hundreds of fields: volumes, probes, environment. What is not named here is passed over as it
-//! is read, takes no memory, and no code either, which was a fifth of the agent's.
+//! is read, and takes no code, which was a fifth of the agent's.
 
 use k8s_openapi::{
     Metadata, NamespaceResourceScope, Resource,
