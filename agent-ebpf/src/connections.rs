@@ -253,6 +253,11 @@ struct IterTaskFile {
     file: KernelPtr,
 }
 
+/// 1 while the agent walks the open files of processes that have come to a session: what was made in the session is known
+/// already, or was left out and counted as that.
+#[btf_map]
+static CARRIED_ONLY: Array<u32, 1> = Array::new();
+
 /// Enters the open connections of sessions that are not known yet; needs two runs, because the first may
 /// come to a connection before it comes to its listener. An entry that was made for another session is
 /// made anew, so that what it has carried until now is not the new one's.
@@ -286,6 +291,9 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
         return 0;
     }
     let own = socket.slot();
+    if own != NO_SESSION && CARRIED_ONLY.get(0).is_some_and(|only| *only != 0) {
+        return 0;
+    }
     let slot = if own == NO_SESSION {
         slot_of_holder(task)
     } else {
