@@ -161,7 +161,7 @@ fn a_switch_of_who_yields_is_no_preemption() {
     let metrics = agent.fresh_metrics();
     let (switches, waits) = polite.said(&truth, &metrics);
     assert!(truth.involuntary > 50 && truth.waited > 1.0);
-    // The thread reads its own accounts before and after each yield, and is preempted in the midst of that as often as
+    // The thread reads its own accounts before and after some yields, and is preempted in the midst of that as often as
     // between two such pairs: three standard deviations more at most.
     let between = (truth.involuntary - truth.yielded) as f64;
     let least = truth.yielded as f64 - (between + 3.0 * between.sqrt() + 3.0);

@@ -293,6 +293,10 @@ fn spin(cpu: usize, threads: usize, duration: Duration) {
     report(&json!({ "threads": threads }));
 }
 
+/// Yields between two readings of the thread's accounts. A reading takes longer than a yield, in an emulated machine ten
+/// times as long, and a thread that is preempted while it reads has not yielded.
+const YIELDS: usize = 4;
+
 fn burn(cpu: usize, duration: Duration, yielding: bool) {
     pin(cpu);
     let accounts = File::open("/proc/thread-self/schedstat").expect("the kernel's accounts");
@@ -302,7 +306,9 @@ fn burn(cpu: usize, duration: Duration, yielding: bool) {
     while began.elapsed() < duration {
         if yielding {
             let before = OwnAccounts::read(&accounts);
-            thread::yield_now();
+            for _ in 0..YIELDS {
+                thread::yield_now();
+            }
             yielded.add(OwnAccounts::read(&accounts).since(before));
         }
     }
