@@ -16,6 +16,8 @@ for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
 done
 # systemd's default (sysctl.d/50-pid-max.conf), so that of nearly every node.
 echo 4194304 >/proc/sys/kernel/pid_max
+# As above (`DefaultLimitNOFILE`); the kernel's own is 4,096.
+ulimit -Hn 524288
 ip link set lo up
 for module in /modules/*; do
     insmod "$module" || echo "@@ broken $module"
