@@ -63,6 +63,10 @@ pub const MAX_PREEMPTION_PAIRS: u32 = 16_384;
 /// when they open and close, but not timed and not measured while they live.
 pub const MAX_CONNECTIONS: u32 = 65_536;
 
+/// Capacity of the map of connections that were counted as over a session's budget. Of more than these, one that is found
+/// open again is counted again.
+pub const MAX_LEFT_OUT: u32 = 16_384;
+
 /// Capacity of the map of threads that are reclaiming memory at this moment. The stalls of further ones
 /// are not measured.
 pub const MAX_RECLAIMING: u32 = 8_192;

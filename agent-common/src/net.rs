@@ -159,6 +159,16 @@ pub struct ListenPort {
     pub port: u32,
 }
 
+/// A connection that its session has no place for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Address of the socket.
+    pub socket: u64,
+    /// A [`Slot`].
+    pub slot: u64,
+}
+
 /// A live TCP connection of a session at the moment of a sample.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,10 +12,10 @@
 use core::ffi::c_void;
 
 use agent_common::{
-    MAX_CONNECTIONS, MAX_RECENT, NO_SESSION, Slot,
+    MAX_CONNECTIONS, MAX_LEFT_OUT, MAX_RECENT, NO_SESSION, Slot,
     net::{
-        CONNECTIONS_PER_RUN, Connection, ConnectionBatch, ConnectionRecord, INBOUND, ListenPort,
-        OUTBOUND, Traffic,
+        CONNECTIONS_PER_RUN, Connection, ConnectionBatch, ConnectionRecord, INBOUND, LeftOut,
+        ListenPort, OUTBOUND, Traffic,
     },
 };
 use aya_ebpf::{
@@ -55,6 +55,11 @@ static LISTEN_PORTS: LruHashMap<ListenPort, u8, { MAX_RECENT as usize }> = LruHa
 /// because whoever listens a lot must not push the sessions' out.
 #[btf_map]
 static OUTSIDE_PORTS: LruHashMap<u32, u8, { MAX_RECENT as usize }> = LruHashMap::new();
+
+/// Connections that were counted as over the budget, and when, nanoseconds since boot: the walks over open files come to
+/// the same ones again and again.
+#[btf_map]
+static LEFT_OUT: LruHashMap<LeftOut, u64, { MAX_LEFT_OUT as usize }> = LruHashMap::new();
 
 /// Takes note of a listener.
 #[inline(always)]
@@ -124,12 +129,9 @@ fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
 pub(crate) fn enter(key: u64, connection: &Connection) {
     // SAFETY: one member is read once.
     let before = unsafe { CONNECTIONS.get(&key) }.map(|connection| connection.slot);
-    if before.is_none() && !has_place(connection.slot) {
-        socket::over_budget(connection.slot);
-        return;
-    }
-    if CONNECTIONS.insert(&key, connection, 0).is_err() {
-        socket::over_budget(connection.slot);
+    let has_place = before.is_some() || has_place(connection.slot);
+    if !has_place || CONNECTIONS.insert(&key, connection, 0).is_err() {
+        leave_out(key, connection);
         return;
     }
     match before {
@@ -138,6 +140,30 @@ pub(crate) fn enter(key: u64, connection: &Connection) {
         None => {}
     }
     count(connection.slot, 1);
+}
+
+/// Counts a connection that its session has no place for, once: one that is found open may have been counted when it was
+/// made, or when it was found before.
+#[inline(always)]
+fn leave_out(socket: u64, connection: &Connection) {
+    let Connection {
+        slot,
+        began_ns,
+        entered_ns: now_ns,
+        ..
+    } = *connection;
+    let one = LeftOut {
+        socket,
+        slot: slot.into(),
+    };
+    // SAFETY: an integer is read once.
+    let counted =
+        unsafe { LEFT_OUT.get(&one) }.is_some_and(|at_ns| session::had_slot(slot, *at_ns));
+    let is_new = began_ns != 0;
+    if is_new || !counted {
+        socket::over_budget(slot);
+    }
+    let _full = LEFT_OUT.insert(&one, &now_ns, 0);
 }
 
 /// What is added for an entry that is gone; the sum wraps.
@@ -253,11 +279,6 @@ struct IterTaskFile {
     file: KernelPtr,
 }
 
-/// 1 while the agent walks the open files of processes that have come to a session: what was made in the session is known
-/// already, or was left out and counted as that.
-#[btf_map]
-static CARRIED_ONLY: Array<u32, 1> = Array::new();
-
 /// Enters the open connections of sessions that are not known yet; needs two runs, because the first may
 /// come to a connection before it comes to its listener. An entry that was made for another session is
 /// made anew, so that what it has carried until now is not the new one's.
@@ -291,9 +312,6 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
         return 0;
     }
     let own = socket.slot();
-    if own != NO_SESSION && CARRIED_ONLY.get(0).is_some_and(|only| *only != 0) {
-        return 0;
-    }
     let slot = if own == NO_SESSION {
         slot_of_holder(task)
     } else {

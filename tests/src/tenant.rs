@@ -152,11 +152,17 @@ impl Worker {
             .expect("the workload starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         assert_eq!(lines.next().and_then(Result::ok).as_deref(), Some("ready"));
-        let procs = cgroup.join("cgroup.procs");
-        fs::write(procs, child.id().to_string()).expect("it is moved");
-        let stdin = child.stdin.as_mut().expect("a pipe");
+        let mut worker = Self { child, lines };
+        worker.move_to(cgroup);
+        let stdin = worker.child.stdin.as_mut().expect("a pipe");
         writeln!(stdin, "go").expect("it waits for that");
-        Self { child, lines }
+        worker
+    }
+
+    /// Lets it go on in another cgroup.
+    pub fn move_to(&self, cgroup: &Path) {
+        let procs = cgroup.join("cgroup.procs");
+        fs::write(procs, self.child.id().to_string()).expect("it is moved");
     }
 
     /// Waits until it has done its work.

@@ -70,8 +70,7 @@ fn no_object_has_a_program_that_is_not_in_the_table() {
 }
 
 /// Arrays that are the node's or the threads', and not the sessions'.
-const OTHERS: [&str; 11] = [
-    "CARRIED_ONLY",
+const OTHERS: [&str; 10] = [
     "CGROUP_EVENT",
     "CONNECTION_BATCH",
     "EVENTS_LOST",

@@ -244,6 +244,59 @@ fn abort_one(bytes: usize) {
     thread::sleep(Duration::from_millis(20));
 }
 
+/// As many pairs of connections at once as a process may have, both sides in the cgroup.
+fn connections(program: &Path, uid: u32, cgroup: &Path) -> Worker {
+    let pairs = PAIRS.to_string();
+    let arguments = ["connections", "--count", &pairs];
+    let mut worker = Worker::start(program, uid, cgroup, &arguments);
+    worker.wait();
+    worker
+}
+
+/// More of them than a user may have measured.
+fn crowd(program: &Path, user: &User) -> Vec<Worker> {
+    let workers = MOST as usize / (2 * PAIRS) + 2;
+    let init = user.manager.join("init.scope");
+    (0..workers)
+        .map(|_| connections(program, user.uid, &init))
+        .collect()
+}
+
+/// Connections of a session that the agent says it has left out.
+fn exceeded(metrics: &Exposition, session: &str) -> u64 {
+    let labels = [("session", session), ("resource", "connections")];
+    metrics.count_if_any("vdi_session_budget_exceeded_total", &labels)
+}
+
+#[test]
+fn a_connection_that_is_left_out_is_counted_once_however_often_it_is_found() {
+    if !capability::kernel() {
+        return;
+    }
+    let mut places = Places::new();
+    let user = User::log_in(&mut places);
+    let folder = tempfile::tempdir().expect("a folder");
+    let crowd = crowd(&for_everybody(WORKLOAD, folder.path()), &user);
+    let elsewhere = places.make("elsewhere");
+    let agent = Agent::start(&builtin());
+    let left_out = wait::until("they are found open", SHOW_LIMIT, || {
+        let metrics = agent.fresh_metrics();
+        (metrics.count_if_any("vdi_session_clients", &[("session", &user.name)]) != 0)
+            .then(|| exceeded(&metrics, &user.name))
+    });
+    let kept = (2 * PAIRS * crowd.len()) as u64 - left_out;
+    assert!((MOST..=MOST + 10).contains(&kept), "{kept}");
+    // A process comes with its connections, and its open files are walked.
+    for worker in [&crowd[0], &crowd[crowd.len() - 1]] {
+        worker.move_to(&elsewhere);
+        agent.fresh_metrics();
+        worker.move_to(&user.manager.join("init.scope"));
+        agent.fresh_metrics();
+    }
+    assert_eq!(exceeded(&agent.fresh_metrics(), &user.name), left_out);
+    drop(crowd);
+}
+
 #[test]
 fn a_user_with_connections_without_number_leaves_the_others_theirs() {
     if !capability::kernel() {
@@ -255,26 +308,11 @@ fn a_user_with_connections_without_number_leaves_the_others_theirs() {
     agent.wait_for(&[&user.name]);
     let folder = tempfile::tempdir().expect("a folder");
     let program = for_everybody(WORKLOAD, folder.path());
-    let connections = |uid: u32, cgroup: &Path, pairs: usize| {
-        let pairs = pairs.to_string();
-        let arguments = ["connections", "--count", &pairs];
-        let mut worker = Worker::start(&program, uid, cgroup, &arguments);
-        worker.wait();
-        worker
-    };
-    // Each has both its sides in the session.
-    let workers = MOST as usize / (2 * PAIRS) + 2;
     let init = user.manager.join("init.scope");
-    let crowd: Vec<Worker> = (0..workers)
-        .map(|_| connections(user.uid, &init, PAIRS))
-        .collect();
+    let crowd = crowd(&program, &user);
     let victim = places.make(&format!("system.slice/docker-{VICTIM}.scope"));
     agent.wait_for(&["6d1f0a7c25b3"]);
-    let honest = connections(0, &victim, PAIRS);
-    let exceeded = |metrics: &Exposition, name: &str| {
-        let labels = [("session", name), ("resource", "connections")];
-        metrics.count_if_any("vdi_session_budget_exceeded_total", &labels)
-    };
+    let honest = connections(&program, 0, &victim);
     let clients = |metrics: &Exposition, name: &str| {
         metrics.count_if_any("vdi_session_clients", &[("session", name)])
     };
@@ -286,7 +324,7 @@ fn a_user_with_connections_without_number_leaves_the_others_theirs() {
     };
     let both = read("6d1f0a7c25b3");
     assert_eq!(exceeded(&both, "6d1f0a7c25b3"), 0);
-    let sides = (2 * PAIRS * workers) as u64;
+    let sides = (2 * PAIRS * crowd.len()) as u64;
     let left_out = exceeded(&both, &user.name);
     let kept = sides - left_out;
     assert!((MOST..=MOST + 10).contains(&kept), "{kept}");
@@ -302,7 +340,7 @@ fn a_user_with_connections_without_number_leaves_the_others_theirs() {
     // What is free again is for whoever comes.
     drop(crowd);
     drop(honest);
-    let more = connections(user.uid, &init, PAIRS);
+    let more = connections(&program, user.uid, &init);
     let both_of_one = 2;
     assert_eq!(
         exceeded(&read(&user.name), &user.name),

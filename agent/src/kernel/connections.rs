@@ -65,22 +65,14 @@ impl Kernel {
         if !self.walks_one_process || entered.len() >= MAX_ENTERED as usize {
             return false;
         }
-        let walked = self.carried_only(true).and_then(|()| {
-            let mut processes = entered.iter();
-            processes.try_for_each(|(process, _)| self.walk_files_of(*process))
-        });
-        let walked = self.carried_only(false).and(walked);
+        let mut processes = entered.iter();
+        let walked = processes.try_for_each(|(process, _)| self.walk_files_of(*process));
         if let Err(error) = &walked {
             tracing::debug!(%error, "open files of all processes are walked");
             let ever = !matches!(error.raw_os_error(), Some(libc::E2BIG | libc::EINVAL));
             self.walks_one_process = ever;
         }
         walked.is_ok()
-    }
-
-    fn carried_only(&mut self, only: bool) -> io::Result<()> {
-        let set = self.maps.carried_only.set(0, u32::from(only), 0);
-        set.map_err(io::Error::other)
     }
 
     fn walk_files_of(&self, process: u32) -> io::Result<()> {

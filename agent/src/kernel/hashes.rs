@@ -1,10 +1,10 @@
 //! The hashes of the object: what each takes, and what of it goes with a session.
 
 use agent_common::{
-    MAX_CGROUPS, MAX_CONNECTIONS, MAX_ENTERED, MAX_PREEMPTION_PAIRS, MAX_RECENT, MAX_RECLAIMING,
-    Slot,
+    MAX_CGROUPS, MAX_CONNECTIONS, MAX_ENTERED, MAX_LEFT_OUT, MAX_PREEMPTION_PAIRS, MAX_RECENT,
+    MAX_RECLAIMING, Slot,
     cgroup::CgroupBirth,
-    net::{Connection, ListenPort},
+    net::{Connection, LeftOut, ListenPort},
     process::ExitedProcess,
     sched::PreemptionPair,
 };
@@ -40,7 +40,7 @@ use WithSlot::{Removed, Stay};
 
 /// THE list of hashes: what is accounted for, and cleared before a session gets a slot. A test compares it with the
 /// object.
-pub const HASHES: [Hash; 9] = [
+pub const HASHES: [Hash; 10] = [
     Hash::of::<u64, Slot>(
         "CGROUP_SLOTS",
         MAX_CGROUPS,
@@ -80,6 +80,11 @@ pub const HASHES: [Hash; 9] = [
         Removed(|kernel, slot| {
             kernel.remove(LISTEN_PORTS, |port: &ListenPort, _: &u8| port.slot == slot);
         }),
+    ),
+    Hash::of::<LeftOut, u64>(
+        "LEFT_OUT",
+        MAX_LEFT_OUT,
+        Stay("those that are older than the session are passed over (`SLOT_BEGAN`)"),
     ),
     Hash::of::<u32, u8>(OUTSIDE_PORTS, MAX_RECENT, Stay("it is of no session")),
 ];
