@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     allocator,
-    config::{Config, Inputs, TaskState},
+    config::{Config, Inputs},
     discover::{
         cgroup::Hierarchy,
         directory::Directory,
@@ -41,8 +41,9 @@ use crate::{
         programs::name,
         ring::{Event, Ring},
         sees_host_pids,
+        settings::TaskState,
     },
-    serve::{self, AppState, listener},
+    serve::{self, AppState, Service, listener},
     session::{
         budget::Resource,
         failures::{Failures, Kind},
@@ -57,6 +58,9 @@ use crate::{
 
 mod cgroups;
 mod compare;
+pub mod settings;
+
+pub use settings::Settings;
 
 /// Runs the agent until SIGTERM or SIGINT. `inputs` is what `config` was made from, for SIGHUP.
 pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
@@ -67,13 +71,13 @@ pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
 
     let facts = preflight::Facts::gather(&config.kernel);
     let cgroup2 = preflight::require(&facts)?;
-    let users = Users::new(&config.sessions)?;
+    let users = Users::new(&config.discover.users)?;
     // Before the programs: a port in use costs nothing to find out.
-    let listener = listener::bind(config.listen).await?;
+    let listener = listener::bind(config.serve.listen).await?;
     let kernel = Kernel::load(&kernel::Options {
         btf: config.kernel.btf.clone(),
         cgroup2: cgroup2.clone(),
-        slots: slots_for(config.sessions.max_sessions),
+        slots: slots_for(config.session.max_sessions),
         task_store: match config.kernel.task_state {
             TaskState::Auto => None,
             TaskState::TaskStorage => Some(TaskStore::TaskStorage),
@@ -84,8 +88,17 @@ pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
     })?;
 
     let (publish, snapshots) = watch::channel(None);
-    let state = AppState::new(snapshots, &config);
-    tracing::info!(address = %listener.local_addr().unwrap_or(config.listen), "listening");
+    let state = AppState::new(
+        snapshots,
+        &Service {
+            settings: &config.serve,
+            metrics: &config.metrics,
+            users: config.discover.users.policy,
+            period: config.sampling.period,
+            node: config.discover.kubernetes.node.as_deref(),
+        },
+    );
+    tracing::info!(address = %listener.local_addr().unwrap_or(config.serve.listen), "listening");
     // A task of its own: a long sample holds up no scrape.
     let server = tokio::spawn(listener::serve(
         listener,
@@ -164,8 +177,11 @@ impl Agent {
         // The programs are attached already, so a cgroup made during the scan is in the ring.
         let hierarchy = Hierarchy::scan(&cgroup2.path)
             .map_err(Error::io(format!("scan of {}", cgroup2.path.display())))?;
-        let rules = Rules::new(&config.rules, config.sessions.builtin_rules);
-        let registry = Registry::new(&config.sessions, config.metrics.max_templates);
+        let rules = Rules::new(
+            &config.discover.rules.configured,
+            config.discover.rules.builtin,
+        );
+        let registry = Registry::new(&config.session, config.metrics.max_templates);
         let gpus = Monitor::start(&config.gpu)?;
         if config.gpu.enabled && !sees_host_pids() {
             tracing::warn!(
@@ -181,9 +197,9 @@ impl Agent {
             tracing::info!(reason, "Xid errors are charged to no process");
         }
         let (speaker, messages) = mpsc::channel(MESSAGES);
-        sources::start(&config, &mut directory, &speaker);
+        sources::start(&config.discover, &mut directory, &speaker);
         let mut agent = Self {
-            state: StateFile::new(&config.sessions.state),
+            state: StateFile::new(&config.session.state),
             failures: Failures::default(),
             config,
             inputs,
@@ -214,7 +230,7 @@ impl Agent {
 
     /// Takes up what the agent knew before its restart.
     fn recall(&mut self) {
-        let path = &self.config.sessions.state;
+        let path = &self.config.session.state;
         match Remembered::read(path) {
             Ok(Some(before)) => {
                 let same_boot = before.is_of_this_boot(&Remembered::now(Vec::new(), Vec::new()));
@@ -514,7 +530,7 @@ impl Agent {
                 started: self.kernel.loaded(),
                 kernel_release: self.kernel_release.clone(),
                 task_store: self.kernel.store(),
-                max_sessions: self.config.sessions.max_sessions,
+                max_sessions: self.config.session.max_sessions,
                 live_sessions: self.registry.live(),
                 overflowed_total: self.registry.overflowed_total(),
                 templates_overflowed_total: self.registry.templates_overflowed_total(),
@@ -538,7 +554,7 @@ impl Agent {
         match Config::reload_rules(&self.inputs) {
             Ok(rules) => {
                 tracing::info!(rules = rules.len(), "rules read again");
-                self.rules = Rules::new(&rules, self.config.sessions.builtin_rules);
+                self.rules = Rules::new(&rules, self.config.discover.rules.builtin);
                 self.judge_all();
             }
             Err(error) => tracing::error!(%error, "rules not read again; the old ones stay"),

@@ -12,36 +12,39 @@ use crate::{
     config::Inputs,
 };
 
+/// Above what any subcommand takes, below its own options.
+const CONFIGURATION: &str = "Configuration";
+
 /// Per-session kernel and GPU telemetry for VDI and notebook nodes.
 #[derive(Debug, Clone, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
     /// Configuration file (TOML).
-    #[arg(long, global = true, value_name = "FILE", env = "SESSIONSCOPE_CONFIG")]
+    #[arg(long, global = true, help_heading = CONFIGURATION, value_name = "FILE", env = "SESSIONSCOPE_CONFIG")]
     pub config: Option<PathBuf>,
 
     /// Address and port to serve on [key: `listen`].
-    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    #[arg(long, global = true, help_heading = CONFIGURATION, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
 
     /// Form of the log, text or json [key: `log.format`].
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(long, global = true, help_heading = CONFIGURATION, value_name = "FORMAT")]
     pub log_format: Option<String>,
 
     /// Least level that is logged [key: `log.level`].
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, help_heading = CONFIGURATION, value_name = "LEVEL")]
     pub log_level: Option<String>,
 
     /// Most sessions measured at once [key: `sessions.max_sessions`].
-    #[arg(long, global = true, value_name = "COUNT")]
+    #[arg(long, global = true, help_heading = CONFIGURATION, value_name = "COUNT")]
     pub max_sessions: Option<String>,
 
     /// How long an ended session's series stay, for example 5m [key: `sessions.linger`].
-    #[arg(long, global = true, value_name = "DURATION")]
+    #[arg(long, global = true, help_heading = CONFIGURATION, value_name = "DURATION")]
     pub linger: Option<String>,
 
     /// Print the configuration in effect as a commented TOML file, and exit.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = CONFIGURATION)]
     pub print_config: bool,
 
     /// What to do; without it, `run`.
@@ -148,7 +151,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::config::{Config, KEYS, Key};
+    use crate::config::{Config, Key, keys};
 
     fn parse(arguments: &[&str]) -> Cli {
         Cli::try_parse_from([&["sessionscope"], arguments].concat()).unwrap()
@@ -163,16 +166,19 @@ mod tests {
     fn every_flag_of_a_key_exists_and_reaches_its_key() {
         let cli = parse(&[]);
         let overridden: Vec<&str> = cli.overrides().iter().map(|(path, _)| *path).collect();
-        let flagged: Vec<&Key> = KEYS.iter().filter(|key| key.flag.is_some()).collect();
+        let flagged: Vec<&Key> = keys().filter(|key| key.flag.is_some()).collect();
         assert_eq!(
             overridden,
-            flagged.iter().map(|key| key.path).collect::<Vec<_>>()
+            flagged
+                .iter()
+                .map(|key| key.path.as_str())
+                .collect::<Vec<_>>()
         );
         for key in flagged {
             let argument = key.value(&Config::default()).unwrap();
             let argument = argument.trim_matches('"');
             let inputs = parse(&[key.flag.unwrap(), argument]).inputs([]);
-            assert_eq!(inputs.flags, [(key.path, argument.to_owned())]);
+            assert_eq!(inputs.flags, [(key.path.as_str(), argument.to_owned())]);
             Config::load(&inputs).unwrap();
         }
     }

@@ -6,7 +6,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::config::ConfigError;
+use crate::setting::ConfigError;
 
 /// Everything went well, or the agent was asked to stop.
 pub const OK: u8 = 0;

@@ -32,4 +32,5 @@ pub mod metrics;
 pub mod named;
 pub mod serve;
 pub mod session;
+pub mod setting;
 pub mod snapshot;

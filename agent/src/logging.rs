@@ -1,17 +1,17 @@
 //! The log: text for a terminal and the journal, JSON for a collector, always to stderr, because
 //! stdout belongs to what a subcommand prints.
 
+pub mod settings;
+
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    config::{Log, LogFormat},
-    error::Error,
-};
+pub use self::settings::{LogFormat, Settings};
+use crate::error::Error;
 
 /// Starts the log. Called once, before the first task.
-pub fn init(log: &Log) -> Result<(), Error> {
+pub fn init(log: &Settings) -> Result<(), Error> {
     let filter = filter(&log.level).map_err(Error::Other)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

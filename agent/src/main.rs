@@ -47,8 +47,8 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
         return Ok(());
     }
     match cli.action() {
-        Command::Sessions(options) => return client::sessions(&options, config.listen),
-        Command::Explain(options) => return client::explain(&options, config.listen),
+        Command::Sessions(options) => return client::sessions(&options, config.serve.listen),
+        Command::Explain(options) => return client::explain(&options, config.serve.listen),
         _ => {}
     }
     if let Command::Check { format } = cli.action() {

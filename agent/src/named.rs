@@ -7,6 +7,9 @@ pub trait Named: Copy + 'static {
 
     /// The name of this one.
     fn name(self) -> &'static str;
+
+    /// The one of a name.
+    fn named(name: &str) -> Option<Self>;
 }
 
 /// Declares an enumeration with the name of each member: `Completed = "completed"`.
@@ -49,6 +52,10 @@ macro_rules! named {
             fn name(self) -> &'static str {
                 self.name()
             }
+
+            fn named(name: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|one| one.name() == name)
+            }
         }
     };
 }
@@ -73,5 +80,7 @@ mod tests {
         assert_eq!(Size::ALL.map(Size::name), ["small", "large"]);
         assert_eq!(Size::NAMES, ["small", "large"]);
         assert_eq!(Named::name(Size::Large), "large");
+        assert_eq!(Size::named("large"), Some(Size::Large));
+        assert_eq!(Size::named("Large"), None);
     }
 }

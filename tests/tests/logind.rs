@@ -13,14 +13,12 @@ use integration_tests::{
     wait,
 };
 use nix::sys::signal::Signal;
-use sessionscope::{
-    config,
-    discover::{
-        logind,
-        platform::{
-            ErrorType, Facts, Key, Message, Named, Outcome, PlatformPhase, Sender, Source, Update,
-        },
+use sessionscope::discover::{
+    logind,
+    platform::{
+        ErrorType, Facts, Key, Message, Named, Outcome, PlatformPhase, Sender, Source, Update,
     },
+    settings::Watch,
 };
 use tokio::{runtime::Runtime, sync::mpsc};
 use zbus::{ObjectPath, Variant};
@@ -51,8 +49,8 @@ impl Heard {
     fn of(bus: String) -> Self {
         let (messages, updates) = mpsc::channel(16);
         let runtime = Runtime::new().expect("a runtime can be made");
-        let settings = config::Logind {
-            watch: config::Watch::On,
+        let settings = logind::Settings {
+            watch: Watch::On,
             bus: Some(bus),
         };
         runtime.spawn(logind::run(settings, Sender::new(Source::Logind, messages)));

@@ -16,12 +16,10 @@ use integration_tests::{
     wait,
 };
 use nix::sys::signal::Signal;
-use sessionscope::{
-    config,
-    discover::{
-        containers,
-        platform::{EndReason, Facts, Key, Message, Sender, Source, Update},
-    },
+use sessionscope::discover::{
+    containers,
+    platform::{EndReason, Facts, Key, Message, Sender, Source, Update},
+    settings::Watch,
 };
 use tokio::{runtime::Runtime, sync::mpsc};
 
@@ -141,8 +139,8 @@ impl Heard {
     fn of(engine: &Engine) -> Self {
         let (messages, updates) = mpsc::channel(1024);
         let runtime = Runtime::new().expect("a runtime can be made");
-        let settings = config::Containers {
-            watch: config::Watch::On,
+        let settings = containers::Settings {
+            watch: Watch::On,
             sockets: vec![engine.socket()],
             bundles: Vec::new(),
         };

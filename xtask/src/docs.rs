@@ -41,3 +41,50 @@ pub(crate) fn generate(check: bool, agent: &Path) -> Result<()> {
     }
     generated::write_or_compare(&pages, check, "cargo xtask docs")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Stdio;
+
+    use super::*;
+
+    /// How CONTRIBUTING adds a key, applied to a copy of the files that it names.
+    #[test]
+    fn a_key_is_added_to_two_files_as_contributing_shows() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let page = fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+        let (_, rest) = page.split_once("```diff\n").unwrap();
+        let (diff, _) = rest.split_once("```\n").unwrap();
+        let names = diff.lines().filter_map(|line| line.strip_prefix("+++ b/"));
+        let names: Vec<&str> = names.collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        let copy = tempfile::tempdir().unwrap();
+        for name in &names {
+            let to = copy.path().join(name);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(root.join(name), to).unwrap();
+        }
+        fs::write(copy.path().join("diff"), diff).unwrap();
+        let apply = Command::new("git")
+            .args(["apply", "--unidiff-zero", "diff"])
+            .current_dir(copy.path())
+            .stdout(Stdio::null())
+            .status();
+        assert!(
+            apply.unwrap().success(),
+            "the diff does not apply: make it anew"
+        );
+        for name in &names {
+            let path = copy.path().join(name);
+            assert_ne!(fs::read(&path).unwrap(), fs::read(root.join(name)).unwrap());
+            // It is the language still, and formatted.
+            let format = Command::new("rustfmt")
+                .args(["--check", "--edition", "2024"])
+                .arg(&path)
+                .stdout(Stdio::null())
+                .status();
+            assert!(format.unwrap().success(), "{name}");
+        }
+    }
+}

@@ -10,12 +10,14 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{
-    Config, ConfigError, KEYS, Key, Origin, RULE_KEYS, RuleKey,
-    error::hint,
-    keys::{RuleField, Scalar},
+use super::{Config, Key, keys};
+use crate::{
+    discover::rules::{
+        Rule, RuleDefinition,
+        settings::{RULE_KEYS, RuleField, RuleKey},
+    },
+    setting::{ConfigError, Origin, Scalar, hint},
 };
-use crate::discover::rules::{Rule, RuleDefinition};
 
 const RULES: &str = "rules";
 
@@ -79,8 +81,8 @@ impl File<'_> {
                 let set = scalar.and_then(|scalar| key.set(config, &scalar));
                 set.map_err(|reason| self.invalid(value.span().start, &path, reason))?;
             } else if path == RULES {
-                config.rules = self.rules(value)?;
-            } else if prefix.is_empty() && KEYS.iter().any(|key| key.table_and_name().0 == name) {
+                config.discover.rules.configured = self.rules(value)?;
+            } else if prefix.is_empty() && keys().any(|key| key.table == name) {
                 let DeValue::Table(inner) = value.get_ref() else {
                     let reason = format!("expected a table, found {}", kind(value.get_ref()));
                     return Err(self.invalid(at, &path, reason));
@@ -192,9 +194,9 @@ fn set(key: &RuleKey, rule: &mut RuleDefinition, value: &DeValue<'_>) -> Result<
 /// What may stand in a table: its keys, and at the top level the tables themselves.
 fn known(table: &str) -> Vec<&'static str> {
     let mut known: Vec<&str> = Vec::new();
-    for key in KEYS {
-        let (of, name) = key.table_and_name();
-        let candidate = if of == table { name } else { of };
+    for key in keys() {
+        let of = key.table;
+        let candidate = if of == table { key.name } else { of };
         if (of == table || table.is_empty()) && !known.contains(&candidate) {
             known.push(candidate);
         }
@@ -241,7 +243,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::TaskState;
+    use crate::kernel::settings::TaskState;
 
     fn parse(text: &str) -> Result<Config, String> {
         let mut config = Config::default();
@@ -268,8 +270,8 @@ mod tests {
             config.kernel.cgroup_root.as_deref(),
             Some(Path::new("/host/cgroup"))
         );
-        assert_eq!(config.rules.len(), 2);
-        assert!(config.rules[1].definition().ignore);
+        assert_eq!(config.discover.rules.configured.len(), 2);
+        assert!(config.discover.rules.configured[1].definition().ignore);
     }
 
     #[test]

@@ -1,402 +1,56 @@
 //! The configuration: defaults, then one TOML file, then the environment, then flags.
 //!
 //! Everything is validated here, once, before anything is opened: the rest of the agent sees plain
-//! types that cannot be wrong. `keys.rs` is the list that all four sources, the reference and
-//! `--print-config` derive from; a file is therefore not deserialised into a second set of types that
-//! would have to agree with it, but walked along the list, which also gives every error its line.
+//! types that cannot be wrong. Each module has its keys beside its settings (`settings.rs`); `tables.rs` puts them
+//! together, and all four sources, the reference and `--print-config` derive from that. A file is therefore not
+//! deserialised into a second set of types that would have to agree with it, but walked along the keys, which also
+//! gives every error its line.
 
-mod duration;
-mod error;
 mod file;
-mod keys;
-mod operators;
 mod print;
 mod reference;
-pub(crate) mod regular;
+mod tables;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
+use std::path::PathBuf;
+
+pub use reference::reference_markdown;
+pub use tables::{Key, PARTS, PREFIX, Part, keys};
+
+use crate::{
+    app::settings as app,
+    discover::{rules::Rule, settings as discover},
+    gpu::settings as gpu,
+    kernel::settings as kernel,
+    logging::settings as logging,
+    metrics::settings as metrics,
+    serve::settings as serve,
+    session::settings as session,
+    setting::{self, ConfigError, Origin, regular},
 };
 
-pub use error::{ConfigError, Origin};
-pub use keys::{KEYS, Key, PREFIX, RULE_KEYS, RuleKey};
-pub use reference::reference_markdown;
+/// Environment variables that are no keys: the path of the file, and the binary that the end-to-end
+/// tests run.
+const OTHER_VARIABLES: &[&str] = &["SESSIONSCOPE_CONFIG", "SESSIONSCOPE_BIN"];
 
-use crate::discover::{rules::Rule, selector::Selector};
-
-/// The agent's configuration.
-#[derive(Debug, Clone, PartialEq)]
+/// The agent's configuration: the settings of each module.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Config {
-    /// Where to serve.
-    pub listen: SocketAddr,
+    /// The HTTP side.
+    pub serve: serve::Settings,
     /// The log.
-    pub log: Log,
-    /// What counts as a session, and for how long.
-    pub sessions: Sessions,
+    pub log: logging::Settings,
+    /// How many sessions there may be, and for how long.
+    pub session: session::Settings,
     /// Rhythms.
-    pub sampling: Sampling,
+    pub sampling: app::Settings,
     /// The exposition.
-    pub metrics: Metrics,
-    /// What tells of sessions over HTTP.
-    pub api: Api,
+    pub metrics: metrics::Settings,
     /// The kernel border.
-    pub kernel: Kernel,
+    pub kernel: kernel::Settings,
     /// The GPUs.
-    pub gpu: Gpu,
-    /// The Kubernetes API.
-    pub kubernetes: Kubernetes,
-    /// Logins.
-    pub logind: Logind,
-    /// Virtual machines.
-    pub libvirt: Libvirt,
-    /// Containers without Kubernetes.
-    pub containers: Containers,
-    /// Configured rules, in the order in which they are asked.
-    pub rules: Vec<Rule>,
-}
-
-/// The log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// Its form.
-    pub format: LogFormat,
-    /// A filter that [`crate::logging::filter`] accepts.
-    pub level: String,
-}
-
-/// Form of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One readable line a record.
-    Text,
-    /// One JSON object a record.
-    Json,
-}
-
-/// What counts as a session, and for how long.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sessions {
-    /// Most sessions measured at once, 1 to 4096.
-    pub max_sessions: u32,
-    /// How long an ended session's series stay.
-    pub linger: Duration,
-    /// Not used for this long, a session is idle.
-    pub idle_after: Duration,
-    /// Where the living sessions are kept for a restart.
-    pub state: PathBuf,
-    /// Whether the built-in rules follow the configured ones.
-    pub builtin_rules: bool,
-    /// What is told of who uses them.
-    pub user: UserPolicy,
-    /// The file with the key of [`UserPolicy::Hashed`].
-    pub user_key: Option<PathBuf>,
-}
-
-/// What is told of who uses a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UserPolicy {
-    /// Nothing.
-    Off,
-    /// A keyed hash of the name.
-    Hashed,
-    /// The name.
-    Plain,
-}
-
-/// Whether a platform is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watch {
-    /// Where there are signs of it.
-    Auto,
-    /// Even where there are none yet.
-    On,
-    /// Never.
-    Off,
-}
-
-/// The Kubernetes API.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Kubernetes {
-    /// Whether it is asked.
-    pub watch: Watch,
-    /// How to reach it from outside; `None` uses the pod's service account.
-    pub kubeconfig: Option<PathBuf>,
-    /// Folder of the service account.
-    pub service_account: PathBuf,
-    /// Name of the node; `None` asks the environment.
-    pub node: Option<String>,
-    /// Which pods are sessions: one of these; empty for all.
-    pub sessions: Vec<Selector>,
-    /// Annotations and labels with a session's name.
-    pub names: Vec<String>,
-    /// Those with its template.
-    pub templates: Vec<String>,
-    /// Those with its user.
-    pub users: Vec<String>,
-}
-
-/// Logins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Logind {
-    /// Whether logind is asked.
-    pub watch: Watch,
-    /// Address of the system bus; `None` for the usual places.
-    pub bus: Option<String>,
-}
-
-/// Virtual machines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Libvirt {
-    /// Whether libvirt's files are read.
-    pub watch: Watch,
-    /// Where they are.
-    pub state: PathBuf,
-}
-
-/// Containers without Kubernetes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Containers {
-    /// Whether runtimes are asked.
-    pub watch: Watch,
-    /// Sockets with Docker's API.
-    pub sockets: Vec<PathBuf>,
-    /// Folders with OCI bundles.
-    pub bundles: Vec<PathBuf>,
-}
-
-/// Rhythms.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sampling {
-    /// Time between two samples.
-    pub period: Duration,
-    /// Time between two walks of the cgroup tree.
-    pub rescan: Duration,
-    /// Time between two readings of a session's cgroup files.
-    pub accounts: Duration,
-}
-
-/// The exposition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Metrics {
-    /// How many classic buckets the histograms of sessions have.
-    pub classic_buckets: ClassicBuckets,
-    /// The most series of an exposition.
-    pub max_series: u32,
-    /// The most different templates, each with its namespace, that labels tell apart.
-    pub max_templates: u32,
-}
-
-/// What tells of sessions over HTTP.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Api {
-    /// Names to which it answers besides addresses, `localhost` and the node's own.
-    pub hosts: Vec<String>,
-}
-
-/// How many classic buckets the histograms of sessions have. Native histograms have all of them always.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClassicBuckets {
-    /// Those at the bounds that matter to each family.
-    Few,
-    /// These, and one at each power of four.
-    Full,
-}
-
-/// The kernel border.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kernel {
-    /// The kernel's type information.
-    pub btf: PathBuf,
-    /// The mount point of cgroup v2; `None` looks for it.
-    pub cgroup_root: Option<PathBuf>,
-    /// Where per-thread state lives.
-    pub task_state: TaskState,
-    /// Whether log records of the programs are forwarded.
-    pub debug_log: bool,
-    /// Whether the kernel's BPF statistics are on while the agent runs.
-    pub statistics: bool,
-}
-
-/// The GPUs. A period of zero is never.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gpu {
-    /// Whether they are measured.
-    pub enabled: bool,
-    /// The driver's library; `None` looks for it.
-    pub library: Option<PathBuf>,
-    /// Time between two rounds: utilisation and memory.
-    pub period: Duration,
-    /// Time between two readings of the encoder and capture sessions.
-    pub streams: Duration,
-    /// Time between two readings of the lists of processes and of the MIG instances.
-    pub processes: Duration,
-    /// Time between two readings of temperature, power, clocks and errors.
-    pub health: Duration,
-    /// Time between two measurements of PCI Express throughput.
-    pub pcie: Duration,
-    /// Time without a process on any GPU after which the driver is let go, so that the kernel can suspend them.
-    pub release: Duration,
-}
-
-/// Where the programs keep their state of each thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TaskState {
-    /// What the kernel allows.
-    Auto,
-    /// BPF task storage.
-    TaskStorage,
-    /// An array indexed by pid.
-    PidArray,
-}
-
-impl LogFormat {
-    pub(super) const ALL: [Self; 2] = [Self::Text, Self::Json];
-
-    /// The name in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Json => "json",
-        }
-    }
-}
-
-impl ClassicBuckets {
-    pub(super) const ALL: [Self; 2] = [Self::Few, Self::Full];
-
-    /// The name in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Few => "few",
-            Self::Full => "full",
-        }
-    }
-}
-
-impl UserPolicy {
-    pub(super) const ALL: [Self; 3] = [Self::Off, Self::Hashed, Self::Plain];
-
-    /// The name in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Hashed => "hashed",
-            Self::Plain => "plain",
-        }
-    }
-}
-
-impl Watch {
-    pub(super) const ALL: [Self; 3] = [Self::Auto, Self::On, Self::Off];
-
-    /// The name in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::On => "on",
-            Self::Off => "off",
-        }
-    }
-}
-
-impl TaskState {
-    pub(super) const ALL: [Self; 3] = [Self::Auto, Self::TaskStorage, Self::PidArray];
-
-    /// The name in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::TaskStorage => "task-storage",
-            Self::PidArray => "pid-array",
-        }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            // Loopback: what a session is called can be personal, so who may scrape is a decision.
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9709)),
-            log: Log {
-                format: LogFormat::Text,
-                level: "info".to_owned(),
-            },
-            sessions: Sessions {
-                max_sessions: 256,
-                linger: Duration::from_mins(5),
-                idle_after: Duration::from_mins(15),
-                state: PathBuf::from("/run/sessionscope/sessions.json"),
-                builtin_rules: true,
-                user: UserPolicy::Off,
-                user_key: None,
-            },
-            sampling: Sampling {
-                period: Duration::from_secs(1),
-                rescan: Duration::from_secs(30),
-                accounts: Duration::from_secs(5),
-            },
-            metrics: Metrics {
-                classic_buckets: ClassicBuckets::Few,
-                max_series: 50_000,
-                max_templates: 200,
-            },
-            api: Api { hosts: Vec::new() },
-            kernel: Kernel {
-                btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
-                cgroup_root: None,
-                task_state: TaskState::Auto,
-                debug_log: false,
-                statistics: false,
-            },
-            gpu: Gpu {
-                enabled: true,
-                library: None,
-                period: Duration::from_secs(1),
-                streams: Duration::from_secs(1),
-                processes: Duration::from_secs(5),
-                health: Duration::from_secs(5),
-                pcie: Duration::ZERO,
-                release: Duration::from_mins(1),
-            },
-            kubernetes: Kubernetes {
-                watch: Watch::Auto,
-                kubeconfig: None,
-                service_account: PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount"),
-                node: None,
-                sessions: operators::selectors(),
-                names: texts(operators::NAMES),
-                templates: texts(operators::TEMPLATES),
-                users: texts(operators::USERS),
-            },
-            logind: Logind {
-                watch: Watch::Auto,
-                bus: None,
-            },
-            libvirt: Libvirt {
-                watch: Watch::Auto,
-                state: PathBuf::from("/run/libvirt/qemu"),
-            },
-            containers: Containers {
-                watch: Watch::Auto,
-                sockets: ["/run/docker.sock", "/run/podman/podman.sock"]
-                    .map(PathBuf::from)
-                    .into(),
-                bundles: [
-                    "/run/containerd/io.containerd.runtime.v2.task",
-                    "/run/containers/storage/overlay-containers",
-                ]
-                .map(PathBuf::from)
-                .into(),
-            },
-            rules: Vec::new(),
-        }
-    }
-}
-
-fn texts(names: &[&str]) -> Vec<String> {
-    names.iter().map(ToString::to_string).collect()
+    pub gpu: gpu::Settings,
+    /// Where sessions are looked for, and who is asked what they are.
+    pub discover: discover::Settings,
 }
 
 /// What a configuration is made from. It is kept, so that a reload sees the same environment and
@@ -429,20 +83,18 @@ impl Config {
             let key = Key::at(path).expect("a test compares the flags with the keys");
             key.set_text(&mut config, value)
                 .map_err(|reason| ConfigError::Invalid {
-                    origin: Origin::Flag(key.flag.unwrap_or(key.path)),
-                    key: key.path.to_owned(),
+                    origin: Origin::Flag(key.flag.unwrap_or(&key.path)),
+                    key: key.path.clone(),
                     reason,
                 })?;
         }
-        if config.sessions.user == UserPolicy::Hashed && config.sessions.user_key.is_none() {
-            return Err(ConfigError::no_user_key());
-        }
+        config.discover.users.check()?;
         Ok(config)
     }
 
     /// Reads everything again, of which the rules can change while the agent runs.
     pub fn reload_rules(inputs: &Inputs) -> Result<Vec<Rule>, ConfigError> {
-        Self::load(inputs).map(|config| config.rules)
+        Self::load(inputs).map(|config| config.discover.rules.configured)
     }
 
     /// The configuration as a commented file that parses back to the same.
@@ -452,15 +104,13 @@ impl Config {
 }
 
 fn apply_variable(config: &mut Config, name: &str, value: &str) -> Result<(), ConfigError> {
-    if !name.starts_with(PREFIX)
-        || keys::OTHER_VARIABLES.contains(&name)
-        || is_service_link(name, value)
+    if !name.starts_with(PREFIX) || OTHER_VARIABLES.contains(&name) || is_service_link(name, value)
     {
         return Ok(());
     }
-    let Some(key) = KEYS.iter().find(|key| key.variable() == name) else {
-        let variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
-        let hint = error::hint(name, variables.iter().map(String::as_str));
+    let Some(key) = keys().find(|key| key.variable() == name) else {
+        let variables: Vec<String> = keys().map(Key::variable).collect();
+        let hint = setting::hint(name, variables.iter().map(String::as_str));
         return Err(ConfigError::UnknownVariable {
             name: name.to_owned(),
             hint,
@@ -469,7 +119,7 @@ fn apply_variable(config: &mut Config, name: &str, value: &str) -> Result<(), Co
     key.set_text(config, value)
         .map_err(|reason| ConfigError::Invalid {
             origin: Origin::Environment(name.to_owned()),
-            key: key.path.to_owned(),
+            key: key.path.clone(),
             reason,
         })
 }
@@ -486,6 +136,8 @@ fn is_service_link(name: &str, value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Inputs {
@@ -524,9 +176,9 @@ mod tests {
         inputs.file = Some(file);
         inputs.flags = vec![("listen", "127.0.0.1:3".to_owned())];
         let config = Config::load(&inputs).unwrap();
-        assert_eq!(config.listen.port(), 3);
-        assert_eq!(config.sessions.max_sessions, 3);
-        assert_eq!(config.sessions.linger, Duration::from_secs(9));
+        assert_eq!(config.serve.listen.port(), 3);
+        assert_eq!(config.session.max_sessions, 3);
+        assert_eq!(config.session.linger, Duration::from_secs(9));
     }
 
     #[test]
@@ -607,7 +259,7 @@ mod tests {
 
     #[test]
     fn no_key_looks_like_a_service_link() {
-        for key in KEYS {
+        for key in keys() {
             assert!(!is_service_link(&key.variable(), "x"), "{}", key.path);
         }
     }

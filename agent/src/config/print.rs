@@ -5,11 +5,14 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    Config, KEYS, RULE_KEYS,
-    keys::{RuleField, toml_string},
+use super::{Config, keys};
+use crate::{
+    discover::rules::{
+        RuleDefinition,
+        settings::{RULE_KEYS, RuleField},
+    },
+    setting::toml_string,
 };
-use crate::discover::rules::RuleDefinition;
 
 const WIDTH: usize = 98;
 
@@ -17,8 +20,8 @@ const WIDTH: usize = 98;
 pub(super) fn to_toml(config: &Config) -> String {
     let mut text = String::new();
     let mut current = "";
-    for key in KEYS {
-        let (table, name) = key.table_and_name();
+    for key in keys() {
+        let (table, name) = (key.table, key.name);
         if table != current {
             let _ = writeln!(text, "\n[{table}]");
             current = table;
@@ -35,7 +38,7 @@ pub(super) fn to_toml(config: &Config) -> String {
             (None, _) => writeln!(text, "# {name} is not set"),
         };
     }
-    for rule in &config.rules {
+    for rule in &config.discover.rules.configured {
         text.push_str("\n[[rules]]\n");
         let mut definition = rule.definition().clone();
         for key in RULE_KEYS {
@@ -73,13 +76,10 @@ fn comment(text: &mut String, words: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, time::Duration};
+    use std::path::Path;
 
     use super::*;
-    use crate::config::{
-        Api, ClassicBuckets, Containers, Gpu, Kernel, Kubernetes, Libvirt, Log, LogFormat, Logind,
-        Metrics, Sampling, Sessions, TaskState, UserPolicy, Watch, file,
-    };
+    use crate::config::{Key, file};
 
     fn parse(text: &str) -> Config {
         let mut config = Config::default();
@@ -92,100 +92,67 @@ mod tests {
         assert_eq!(parse(&to_toml(&Config::default())), Config::default());
     }
 
+    /// Values of all forms that keys have, none of which is a default.
+    const VALUES: [&str; 16] = [
+        "false",
+        "true",
+        "7",
+        "7000",
+        "1s 200ms",
+        "1h 30m",
+        "[::]:1",
+        "/x/\"y\"",
+        "json",
+        "plain",
+        "off",
+        "full",
+        "pid-array",
+        "unix:path=/x",
+        "desks.example; d'sks",
+        "warn,a::b=trace",
+    ];
+
+    /// Sets a key to something that it has not by default.
+    fn change(key: &Key, config: &mut Config) {
+        let default = key.value(&Config::default());
+        let mut values = VALUES.iter();
+        let changed = values.any(|value| {
+            let mut other = config.clone();
+            let accepted = key.set_text(&mut other, value).is_ok() && key.value(&other) != default;
+            if accepted {
+                *config = other;
+            }
+            accepted
+        });
+        assert!(
+            changed,
+            "no value of the list is one of {}: add one",
+            key.path
+        );
+    }
+
     #[test]
     fn a_configuration_without_any_default_parses_back_to_itself() {
-        let rules = "[[rules]]\nname = \"k'\\\"asm\"\npattern = '^/kasm/(?<u>\\d+)\\x2d'\nsession = \"$u\"\n\
-                     [[rules]]\nname = \"none\"\npattern = \"x\"\nignore = true\n\
-                     trust = true\ndecode = \"systemd\"\n";
-        // Literals without `..`: a new field must be given here, and then fails without its row in
-        // the list of keys.
-        let config = Config {
-            listen: "[::]:1".parse().unwrap(),
-            log: Log {
-                format: LogFormat::Json,
-                level: "warn,a::b=trace".to_owned(),
-            },
-            sessions: Sessions {
-                max_sessions: 7,
-                linger: Duration::from_millis(90_500),
-                idle_after: Duration::from_hours(1),
-                state: "/x/state".into(),
-                builtin_rules: false,
-                user: UserPolicy::Plain,
-                user_key: Some("/x/key".into()),
-            },
-            sampling: Sampling {
-                period: Duration::from_millis(1200),
-                rescan: Duration::from_secs(3),
-                accounts: Duration::from_secs(4),
-            },
-            metrics: Metrics {
-                classic_buckets: ClassicBuckets::Full,
-                max_series: 7_000,
-                max_templates: 9,
-            },
-            api: Api {
-                hosts: vec!["desks.example".to_owned()],
-            },
-            kernel: Kernel {
-                btf: "/x/\"btf\"".into(),
-                cgroup_root: Some("/host/cgroup".into()),
-                task_state: TaskState::PidArray,
-                debug_log: true,
-                statistics: true,
-            },
-            gpu: Gpu {
-                enabled: false,
-                library: Some("/x/libnvidia-ml.so.1".into()),
-                period: Duration::from_secs(2),
-                streams: Duration::from_secs(3),
-                processes: Duration::ZERO,
-                health: Duration::from_secs(4),
-                pcie: Duration::from_mins(1),
-                release: Duration::from_mins(2),
-            },
-            kubernetes: Kubernetes {
-                watch: Watch::On,
-                kubeconfig: Some("/x/kubeconfig".into()),
-                service_account: "/x/account".into(),
-                node: Some("node-1".to_owned()),
-                sessions: vec!["a=b,c in (d, e),!f".parse().unwrap()],
-                names: vec!["x/name".to_owned(), "y".to_owned()],
-                templates: Vec::new(),
-                users: vec!["x/user".to_owned()],
-            },
-            logind: Logind {
-                watch: Watch::Off,
-                bus: Some("unix:path=/x".to_owned()),
-            },
-            libvirt: Libvirt {
-                watch: Watch::On,
-                state: "/x/libvirt".into(),
-            },
-            containers: Containers {
-                watch: Watch::Off,
-                sockets: vec!["/x.sock".into()],
-                bundles: Vec::new(),
-            },
-            rules: parse(rules).rules,
-        };
+        let mut config = parse(
+            "[[rules]]\nname = \"k'\\\"asm\"\npattern = '^/kasm/(?<u>\\d+)\\x2d'\nsession = \"$u\"\n\
+             [[rules]]\nname = \"none\"\npattern = \"x\"\nignore = true\n\
+             trust = true\ndecode = \"systemd\"\n",
+        );
+        for key in keys() {
+            change(key, &mut config);
+        }
         assert_eq!(parse(&to_toml(&config)), config);
         let default = Config::default();
-        for key in KEYS {
-            assert_ne!(
-                key.value(&config),
-                key.value(&default),
-                "{} is not covered",
-                key.path
-            );
+        for key in keys() {
+            assert_ne!(key.value(&config), key.value(&default), "{}", key.path);
         }
     }
 
     #[test]
     fn every_key_is_printed_below_its_documentation() {
         let text = to_toml(&Config::default());
-        for key in KEYS {
-            let (_, name) = key.table_and_name();
+        for key in keys() {
+            let name = key.name;
             assert!(text.contains(&format!("\n{name} ")) || text.contains(&format!("# {name} ")));
             assert!(text.contains(&key.variable()), "{}", key.path);
         }

@@ -16,6 +16,7 @@
 //! Each of the attributes may be left out.
 
 mod domain;
+pub mod settings;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,18 +28,19 @@ use std::{
 };
 
 use self::domain::Domain;
+pub use self::settings::Settings;
 use super::{
     file,
     platform::{Facts, Key, Sender},
     poll::{self, Folder},
 };
-use crate::{clock, config::Libvirt};
+use crate::clock;
 
 /// What the clocks of a process's start and of a file may differ by: the first counts in hundredths.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 
 /// Tells of libvirt's machines until nobody listens any more.
-pub async fn run(settings: Libvirt, sender: Sender) {
+pub async fn run(settings: Settings, sender: Sender) {
     // Its only end is that nobody listens.
     let _closed = poll::run(State::new(settings.state), settings.watch, &sender).await;
 }

@@ -21,6 +21,7 @@ pub mod platform;
 pub mod recognised;
 pub mod rules;
 pub mod selector;
+pub mod settings;
 pub mod sources;
 pub mod users;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::platform::{ErrorType, Outcome, Update};
-use crate::config::Watch;
+use super::settings::Watch;
 
 /// Between two looks for a program that this node may not have.
 const ABSENT: Duration = Duration::from_mins(1);

@@ -12,11 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::settings::Watch;
 use super::{
     peer::{Failure, Peer, Setback},
     platform::{Closed, ErrorType, Facts, Key, Outcome, Sender, Update},
 };
-use crate::config::Watch;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(500);

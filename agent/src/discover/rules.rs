@@ -15,6 +15,7 @@ mod builtin;
 mod ground;
 #[cfg(any(test, fuzzing))]
 mod properties;
+pub mod settings;
 mod template;
 mod text;
 

@@ -2,77 +2,77 @@
 
 use tokio::sync::mpsc;
 
+use super::settings::{Settings, Watch};
 use super::{
     containers,
     directory::Directory,
     kubernetes, libvirt, logind,
     platform::{Message, Sender, Source},
 };
-use crate::config::{Config, Watch};
 
 /// How a source is turned on and run.
 pub struct SourceSpec {
     /// Which.
     pub source: Source,
-    /// The key that turns it on and off.
-    pub setting: &'static str,
+    /// Its table in the configuration, of which the key `watch` turns it on and off.
+    pub table: &'static str,
     /// What that key says.
-    pub watch: fn(&Config) -> Watch,
+    pub watch: fn(&Settings) -> Watch,
     /// Why it is not asked here at all, where it is on.
-    pub absent: fn(&Config) -> Option<String>,
+    pub absent: fn(&Settings) -> Option<String>,
     /// Starts it; it runs until nobody listens any more.
-    pub start: fn(&Config, Sender),
+    pub start: fn(&Settings, Sender),
 }
 
 /// Every source.
 pub const SOURCES: [SourceSpec; 4] = [
     SourceSpec {
         source: Source::Kubernetes,
-        setting: "kubernetes.watch",
-        watch: |config| config.kubernetes.watch,
-        absent: |config| kubernetes::absent(&config.kubernetes),
-        start: |config, to| {
-            tokio::spawn(kubernetes::run(config.kubernetes.clone(), to));
+        table: kubernetes::settings::TABLE.name,
+        watch: |settings| settings.kubernetes.watch,
+        absent: |settings| kubernetes::absent(&settings.kubernetes),
+        start: |settings, to| {
+            tokio::spawn(kubernetes::run(settings.kubernetes.clone(), to));
         },
     },
     SourceSpec {
         source: Source::Logind,
-        setting: "logind.watch",
-        watch: |config| config.logind.watch,
+        table: logind::settings::TABLE.name,
+        watch: |settings| settings.logind.watch,
         absent: |_| None,
-        start: |config, to| {
-            tokio::spawn(logind::run(config.logind.clone(), to));
+        start: |settings, to| {
+            tokio::spawn(logind::run(settings.logind.clone(), to));
         },
     },
     SourceSpec {
         source: Source::Libvirt,
-        setting: "libvirt.watch",
-        watch: |config| config.libvirt.watch,
+        table: libvirt::settings::TABLE.name,
+        watch: |settings| settings.libvirt.watch,
         absent: |_| None,
-        start: |config, to| {
-            tokio::spawn(libvirt::run(config.libvirt.clone(), to));
+        start: |settings, to| {
+            tokio::spawn(libvirt::run(settings.libvirt.clone(), to));
         },
     },
     SourceSpec {
         source: Source::Containers,
-        setting: "containers.watch",
-        watch: |config| config.containers.watch,
+        table: containers::settings::TABLE.name,
+        watch: |settings| settings.containers.watch,
         absent: |_| None,
-        start: |config, to| {
-            tokio::spawn(containers::run(config.containers.clone(), to));
+        start: |settings, to| {
+            tokio::spawn(containers::run(settings.containers.clone(), to));
         },
     },
 ];
 
 /// Starts those that are to be asked, and tells the directory of all.
-pub fn start(config: &Config, directory: &mut Directory, to: &mpsc::Sender<Message>) {
+pub fn start(settings: &Settings, directory: &mut Directory, to: &mpsc::Sender<Message>) {
     for spec in SOURCES {
-        let off = match (spec.watch)(config) {
-            Watch::Off => Some(format!("{} is \"off\"", spec.setting)),
-            Watch::Auto | Watch::On => (spec.absent)(config),
+        let off = match (spec.watch)(settings) {
+            Watch::Off => Some(format!("{}.watch is \"off\"", spec.table)),
+            Watch::Auto | Watch::On => (spec.absent)(settings),
         };
         if off.is_none() {
-            (spec.start)(config, Sender::new(spec.source, to.clone()));
+            (spec.start)(settings, Sender::new(spec.source, to.clone()));
         }
         directory.add(spec.source, off);
     }
@@ -81,7 +81,11 @@ pub fn start(config: &Config, directory: &mut Directory, to: &mpsc::Sender<Messa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::KEYS, discover::platform::Key};
+    use crate::{discover::platform::Key, setting::Table};
+
+    fn has_watch<S>(table: &Table<S>) -> bool {
+        table.keys.iter().any(|key| key.name == "watch")
+    }
 
     #[test]
     fn every_source_has_a_row_and_every_row_a_setting() {
@@ -96,9 +100,9 @@ mod tests {
             assert_eq!(SOURCES.iter().filter(of_key).count(), 1, "{key:?}");
         }
         assert_eq!(SOURCES.len(), Source::ALL.len());
-        for spec in SOURCES {
-            let is_setting = KEYS.iter().any(|key| key.path == spec.setting);
-            assert!(is_setting, "{}", spec.setting);
-        }
+        assert!(has_watch(&kubernetes::settings::TABLE));
+        assert!(has_watch(&logind::settings::TABLE));
+        assert!(has_watch(&libvirt::settings::TABLE));
+        assert!(has_watch(&containers::settings::TABLE));
     }
 }

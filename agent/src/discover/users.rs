@@ -1,14 +1,14 @@
 //! What is told of who uses a session: nothing, a keyed hash, or the name.
 
+pub mod settings;
+
 use std::{fmt, fmt::Write as _, path::Path};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::{
-    config::{ConfigError, Sessions, UserPolicy, regular},
-    error::Error,
-};
+pub use self::settings::{Settings, UserPolicy};
+use crate::{error::Error, setting::regular};
 
 /// The least length of a key, bytes: names are few, so only the key keeps a hash from being guessed.
 const LEAST: usize = 16;
@@ -39,12 +39,12 @@ impl fmt::Debug for Users {
 
 impl Users {
     /// The policy of the configuration; reads the key.
-    pub fn new(settings: &Sessions) -> Result<Self, Error> {
-        match (settings.user, &settings.user_key) {
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        match (settings.policy, &settings.key) {
             (UserPolicy::Off, _) => Ok(Self::Off),
             (UserPolicy::Plain, _) => Ok(Self::Plain),
             (UserPolicy::Hashed, Some(path)) => Ok(Self::Hashed(key(path)?)),
-            (UserPolicy::Hashed, None) => Err(ConfigError::no_user_key().into()),
+            (UserPolicy::Hashed, None) => Err(settings::no_key().into()),
         }
     }
 

@@ -14,6 +14,7 @@ mod nvml;
 mod power;
 mod rhythm;
 mod sampler;
+pub mod settings;
 mod usage;
 
 use std::{
@@ -25,13 +26,14 @@ use std::{
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+pub use self::settings::Settings;
 use self::{
     calls::CallLog,
     model::{Calls, Report},
     power::Idleness,
     sampler::{Message, Reason, Sampler},
 };
-use crate::{config::Gpu, error::Error};
+use crate::error::Error;
 
 /// Rounds without an answer after which the GPU side is down, and the least time.
 const STALE: (u32, Duration) = (3, Duration::from_secs(3));
@@ -63,7 +65,7 @@ pub struct Monitor {
 
 impl Monitor {
     /// Starts the thread, unless the configuration says that there is to be none.
-    pub fn start(settings: &Gpu) -> Result<Self, Error> {
+    pub fn start(settings: &Settings) -> Result<Self, Error> {
         let log = Arc::new(CallLog::default());
         let (stale_rounds, stale_least) = STALE;
         let mut monitor = Self {

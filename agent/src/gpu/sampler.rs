@@ -17,6 +17,7 @@ use nvml_wrapper::error::NvmlError;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    Settings,
     calls::CallLog,
     device::{self, DeviceSampler, Due},
     library,
@@ -26,7 +27,6 @@ use super::{
     rhythm::Rhythm,
     usage::Integral,
 };
-use crate::config::Gpu;
 
 /// How often it is looked whether there are other devices than before.
 const RESCAN: Duration = Duration::from_secs(30);
@@ -66,7 +66,7 @@ enum End {
 
 /// See the module.
 pub(super) struct Sampler {
-    pub(super) settings: Gpu,
+    pub(super) settings: Settings,
     pub(super) log: Arc<CallLog>,
     pub(super) messages: UnboundedSender<Message>,
     /// What has been measured of each device, by UUID, across initialisations.
@@ -353,7 +353,7 @@ struct Rhythms {
 }
 
 impl Rhythms {
-    fn new(settings: &Gpu, now: Instant) -> Self {
+    fn new(settings: &Settings, now: Instant) -> Self {
         Self {
             period: settings.period,
             next: now,

@@ -25,6 +25,7 @@ pub mod pace;
 pub mod preflight;
 pub mod programs;
 pub mod ring;
+pub mod settings;
 mod syscall;
 mod threads;
 pub(crate) mod xid;
@@ -71,6 +72,7 @@ pub use census::Census;
 pub use constants::tracepoints_may_be_preemptible;
 pub use hashes::{HASHES, Hash};
 pub use pace::Reading;
+pub use settings::Settings;
 
 /// What the kernel side needs to know.
 #[derive(Clone, Debug)]

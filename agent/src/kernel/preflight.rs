@@ -13,8 +13,8 @@ use std::{
 
 use serde::Serialize;
 
+use super::Settings;
 use super::log;
-use crate::config;
 
 mod finding;
 mod findings;
@@ -110,12 +110,12 @@ pub struct Facts {
 
 impl Facts {
     /// Reads them from the running system.
-    pub fn gather(kernel: &config::Kernel) -> Self {
+    pub fn gather(kernel: &Settings) -> Self {
         Self::gather_below(Path::new("/"), kernel)
     }
 
     /// Reads them from a tree that looks like the system's root.
-    pub fn gather_below(root: &Path, kernel: &config::Kernel) -> Self {
+    pub fn gather_below(root: &Path, kernel: &Settings) -> Self {
         let read = |path: &str| fs::read_to_string(below(root, Path::new(path))).ok();
         let number = |path: &str| read(path).and_then(|text| text.trim().parse().ok());
         let namespace = |kind: &str| {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn gather(root: &Path) -> Facts {
-        Facts::gather_below(root, &config::Config::default().kernel)
+        Facts::gather_below(root, &Settings::default())
     }
 
     #[test]

@@ -28,6 +28,7 @@ use prometheus_client::{
     registry::{Registry, Unit as ClientUnit},
 };
 
+use super::settings::ClassicBuckets;
 use super::{
     budget::{Cut, Size},
     catalog::families,
@@ -37,7 +38,7 @@ use super::{
     node::Node,
     process::OwnProcess,
 };
-use crate::{config::ClassicBuckets, snapshot::Snapshot};
+use crate::snapshot::Snapshot;
 
 /// An exposition format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

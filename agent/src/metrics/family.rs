@@ -9,8 +9,8 @@ use super::{
     process::OwnProcess,
 };
 use crate::{
-    config::ClassicBuckets,
     kernel::programs,
+    metrics::settings::ClassicBuckets,
     snapshot::{SessionView, Snapshot},
 };
 

@@ -11,3 +11,6 @@ pub mod label;
 pub mod node;
 pub mod process;
 pub mod reference;
+pub mod settings;
+
+pub use settings::Settings;

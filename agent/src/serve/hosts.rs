@@ -14,28 +14,21 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::config::Config;
-
 /// The names, in lower case.
 #[derive(Debug)]
 pub(super) struct Hosts(BTreeSet<String>);
 
 impl Hosts {
     /// Those of the node, as its files have them, and those of the configuration.
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(configured: Option<&str>, listed: &[String]) -> Self {
         // What cannot be read names nothing.
         let text = |path| fs::read_to_string(path).unwrap_or_default();
         let kernel = text("/proc/sys/kernel/hostname");
         // In a pod the kernel has the pod's name.
         let node = env::var("NODE_NAME").ok();
-        let own = [Some(kernel), node, config.kubernetes.node.clone()];
+        let own = [Some(kernel), node, configured.map(str::to_owned)];
         let own: Vec<String> = own.into_iter().flatten().collect();
-        Self::of(
-            &own,
-            &text("/etc/hosts"),
-            &text("/etc/resolv.conf"),
-            &config.api.hosts,
-        )
+        Self::of(&own, &text("/etc/hosts"), &text("/etc/resolv.conf"), listed)
     }
 
     /// The node's own names, with the domains that its resolver adds to them and the other names of their lines in

@@ -17,15 +17,17 @@ use super::{
     rendering::{Wanted, What},
 };
 use crate::{
-    config::Metrics,
-    metrics::encode::{Format, Request, Told, encode},
+    metrics::{
+        Settings,
+        encode::{Format, Request, Told, encode},
+    },
     snapshot::Snapshot,
 };
 
 /// The expositions that there have been, and how they are to be.
 #[derive(Debug)]
 pub(super) struct Expositions {
-    settings: Metrics,
+    settings: Settings,
     /// How long scrapes took.
     scrapes: Mutex<Histogram>,
     /// What they have told so far.
@@ -34,7 +36,7 @@ pub(super) struct Expositions {
 
 impl Expositions {
     /// None yet.
-    pub(super) fn new(settings: Metrics) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         Self {
             settings,
             scrapes: Mutex::default(),

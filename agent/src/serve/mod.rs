@@ -27,6 +27,7 @@ pub(crate) mod negotiate;
 mod places;
 mod rendering;
 mod sessions;
+pub mod settings;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
@@ -38,13 +39,14 @@ use axum::{
 };
 use tokio::sync::watch;
 
+pub use self::settings::Settings;
 use self::{
     client::with_place,
     hosts::Hosts,
     metrics::Expositions,
     rendering::{Renderings, What},
 };
-use crate::{config::Config, snapshot::Snapshot};
+use crate::{discover::users::UserPolicy, snapshot::Snapshot};
 
 /// What the endpoints read.
 #[derive(Clone, Debug)]
@@ -58,12 +60,27 @@ pub struct AppState {
     hosts: Arc<Hosts>,
 }
 
+/// What is served, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Service<'a> {
+    /// The HTTP side's own settings.
+    pub settings: &'a Settings,
+    /// Those of the exposition.
+    pub metrics: &'a crate::metrics::Settings,
+    /// How much is told of users.
+    pub users: UserPolicy,
+    /// Sampling period.
+    pub period: Duration,
+    /// Name of the node, where it is configured.
+    pub node: Option<&'a str>,
+}
+
 impl AppState {
     /// State around the receiving end of the snapshots.
-    pub fn new(snapshots: watch::Receiver<Option<Arc<Snapshot>>>, config: &Config) -> Self {
-        let expositions = Arc::new(Expositions::new(config.metrics.clone()));
+    pub fn new(snapshots: watch::Receiver<Option<Arc<Snapshot>>>, service: &Service<'_>) -> Self {
+        let expositions = Arc::new(Expositions::new(service.metrics.clone()));
         let written = Arc::clone(&expositions);
-        let users = config.sessions.user;
+        let users = service.users;
         let write = move |snapshot: Arc<Snapshot>, what| match what {
             What::Metrics(format) => written.write(snapshot, format),
             What::Sessions => sessions::write(&snapshot, users),
@@ -71,9 +88,9 @@ impl AppState {
         Self {
             renderings: Arc::new(Renderings::new(snapshots.clone(), write)),
             snapshots,
-            period: config.sampling.period,
+            period: service.period,
             expositions,
-            hosts: Arc::new(Hosts::new(config)),
+            hosts: Arc::new(Hosts::new(service.node, &service.settings.hosts)),
         }
     }
 

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     api,
-    config::UserPolicy,
+    discover::users::UserPolicy,
     discover::{
         directory::{Peer, Status},
         platform::Source,

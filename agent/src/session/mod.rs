@@ -18,6 +18,9 @@ pub mod phase;
 pub mod recent;
 pub mod registry;
 pub mod remembered;
+pub mod settings;
 pub mod slots;
 pub mod templates;
 pub mod utilization;
+
+pub use settings::Settings;

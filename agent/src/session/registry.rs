@@ -22,6 +22,7 @@ use std::{
 use agent_common::{NO_SESSION, Slot, histogram::Histogram};
 
 use super::{
+    Settings,
     audit::Audit,
     budget::Resource,
     ended::AllEnded,
@@ -33,7 +34,6 @@ use super::{
 };
 use crate::{
     clock,
-    config::Sessions,
     discover::{
         cgroup::Found,
         rules::{Identity, Verdict},
@@ -127,7 +127,7 @@ pub struct Registry {
 
 impl Registry {
     /// No session yet.
-    pub fn new(settings: &Sessions, max_templates: u32) -> Self {
+    pub fn new(settings: &Settings, max_templates: u32) -> Self {
         Self {
             max_sessions: settings.max_sessions as usize,
             linger: settings.linger,

@@ -12,15 +12,25 @@ use anyhow::Result;
 use super::sources;
 
 /// A top-level module and what it may use besides itself and [`EVERYWHERE`].
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("allocator", &[]),
     ("limits", &[]),
     ("error", &[]),
-    // Rules, selectors and log filters are compiled where the configuration is checked, so that a bad one is
-    // refused with its line; none knows the configuration.
+    ("setting", &[]),
+    // It composes the modules' settings, and knows nothing else of them; nothing but the top knows it.
     (
         "config",
-        &["discover::rules", "discover::selector", "logging"],
+        &[
+            "app::settings",
+            "discover::rules",
+            "discover::settings",
+            "gpu::settings",
+            "kernel::settings",
+            "logging::settings",
+            "metrics::settings",
+            "serve::settings",
+            "session::settings",
+        ],
     ),
     ("logging", &[]),
     ("clock", &[]),
@@ -48,6 +58,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "api",
             "discover::directory",
             "discover::platform",
+            "discover::users",
             "gpu",
             "kernel::accounts",
             "kernel::programs",
@@ -67,7 +78,7 @@ const UNRESTRICTED: [&str; 5] = ["app", "cli", "fuzz_targets", "main", "lib"];
 /// What any module may use: plain data, what the system says to anybody, and what tests share.
 const EVERYWHERE: &[&str] = &[
     "error",
-    "config",
+    "setting",
     "clock",
     "metrics::catalog",
     "fuzz",
@@ -221,7 +232,7 @@ mod tests {
     #[test]
     fn a_layer_may_use_itself_its_neighbours_and_what_is_open_to_all() {
         let text = "use crate::kernel::Loader;\nuse crate::session::Id;\nuse crate::error::Error;\n\
-                    use crate::{config, metrics::catalog::WAIT};\n";
+                    use crate::{setting, metrics::catalog::WAIT};\n";
         assert_eq!(findings("session/table.rs", text), Vec::<String>::new());
     }
 
@@ -237,7 +248,7 @@ mod tests {
     #[test]
     fn members_of_a_group_are_looked_at_one_by_one() {
         let text =
-            "use crate::{\n    config::{Config, Rule},\n    kernel,\n    metrics::{self},\n};\n";
+            "use crate::{\n    setting::{Key, Table},\n    kernel,\n    metrics::{self},\n};\n";
         assert_eq!(
             findings("serve.rs", text),
             ["serve.rs:1: `serve` may not use `crate::kernel`"]

@@ -35,7 +35,7 @@ use self::{
 };
 use super::names;
 use crate::{
-    config::Watch,
+    discover::settings::Watch,
     discover::{
         bounded::bounded,
         peer::{self, Peer, Setback},

@@ -13,29 +13,30 @@
 pub(crate) mod bundles;
 pub(crate) mod docker;
 mod names;
+pub mod settings;
 
 use std::{collections::BTreeMap, time::SystemTime};
 
 use tokio::{sync::mpsc, task::JoinSet};
 
 use self::bundles::Bundles;
+pub use self::settings::Settings;
 use super::{
     platform::{Closed, Facts, Key, Sender, Update},
     poll::{self, Listener},
 };
-use crate::config::Containers;
 
 /// Updates of the peers that wait to be taken.
 const QUEUE: usize = 64;
 
 /// Tells of all runtimes' containers until nobody listens any more.
-pub async fn run(settings: Containers, sender: Sender) {
+pub async fn run(settings: Settings, sender: Sender) {
     // It can only fail because nobody listens, which ends it.
     let _closed = unite(settings, &sender).await;
 }
 
-async fn unite(settings: Containers, sender: &Sender) -> Result<(), Closed> {
-    let Containers {
+async fn unite(settings: Settings, sender: &Sender) -> Result<(), Closed> {
+    let Settings {
         watch,
         sockets,
         bundles,

@@ -10,13 +10,14 @@ use kube::{
     },
 };
 
-use crate::config::{Kubernetes, Watch};
+use super::Settings;
+use crate::discover::settings::Watch;
 
 /// What everything is called in the kubeconfig of a service account.
 const NAME: &str = "sessionscope";
 
 /// Why there is no API to ask; `None` where there is one, or is to be.
-pub fn absent(settings: &Kubernetes) -> Option<String> {
+pub fn absent(settings: &Settings) -> Option<String> {
     let signs = settings.kubeconfig.is_some() || token(&settings.service_account).is_file();
     (settings.watch == Watch::Auto && !signs).then(|| {
         format!(
@@ -27,7 +28,7 @@ pub fn absent(settings: &Kubernetes) -> Option<String> {
 }
 
 /// The name of this node, as Kubernetes knows it.
-pub(super) fn node(settings: &Kubernetes) -> Result<String, String> {
+pub(super) fn node(settings: &Settings) -> Result<String, String> {
     let set = settings.node.clone();
     let environment = || env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
     let host = || fs::read_to_string("/proc/sys/kernel/hostname").ok();
@@ -39,7 +40,7 @@ pub(super) fn node(settings: &Kubernetes) -> Result<String, String> {
 }
 
 /// A client, which reads the token anew as it is renewed.
-pub(super) async fn client(settings: &Kubernetes) -> Result<Client, String> {
+pub(super) async fn client(settings: &Settings) -> Result<Client, String> {
     let kubeconfig = match &settings.kubeconfig {
         Some(path) => Kubeconfig::read_from(path)
             .map_err(|error| format!("kubernetes.kubeconfig {}: {error}", path.display()))?,
@@ -111,8 +112,10 @@ mod tests {
 
     #[test]
     fn without_signs_of_a_cluster_there_is_a_reason_unless_it_is_told_to_be_there() {
-        let mut settings = crate::config::Config::default().kubernetes;
-        settings.service_account = "/nonexistent".into();
+        let mut settings = Settings {
+            service_account: "/nonexistent".into(),
+            ..Settings::default()
+        };
         let reason = absent(&settings).unwrap();
         assert!(
             reason.starts_with("no service account in /nonexistent"),

@@ -5,8 +5,11 @@
 
 mod connect;
 mod object;
+mod operators;
 pub(crate) mod pod;
+pub mod settings;
 mod watch;
 
 pub use connect::absent;
+pub use settings::Settings;
 pub use watch::run;

@@ -7,13 +7,13 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::object::{Container, ContainerStatus, Pod, PodCondition, Terminated};
-use crate::{
-    config::Kubernetes,
-    discover::{
-        bounded::bounded,
-        platform::{EndReason, Facts, Key, Named, PlatformPhase},
-    },
+use super::{
+    Settings,
+    object::{Container, ContainerStatus, Pod, PodCondition, Terminated},
+};
+use crate::discover::{
+    bounded::bounded,
+    platform::{EndReason, Facts, Key, Named, PlatformPhase},
 };
 
 /// Says which container is the one that people mean.
@@ -46,7 +46,7 @@ const SIGKILL: i32 = 9;
 const SIGNALS: i32 = 64;
 
 /// What joins the pod with its cgroup, and what is known of it; `None` for one without a uid.
-pub(super) fn facts(pod: &Pod, settings: &Kubernetes) -> Option<(Key, Facts)> {
+pub(super) fn facts(pod: &Pod, settings: &Settings) -> Option<(Key, Facts)> {
     let view = View::of(pod);
     let annotation = |name: &str| view.annotations.get(name);
     let uid = annotation(MIRROR_OF).or(pod.metadata.uid.as_ref())?;
@@ -79,7 +79,7 @@ pub(super) fn facts(pod: &Pod, settings: &Kubernetes) -> Option<(Key, Facts)> {
 }
 
 /// The same of one that is gone. Deleted as somebody wished, it has ended well, unless something else is known.
-pub(super) fn facts_of_deleted(pod: &Pod, settings: &Kubernetes) -> Option<(Key, Facts)> {
+pub(super) fn facts_of_deleted(pod: &Pod, settings: &Settings) -> Option<(Key, Facts)> {
     let (key, mut facts) = facts(pod, settings)?;
     if View::of(pod).is_being_deleted() {
         facts.end = facts.end.or(Some(EndReason::Completed));
@@ -313,7 +313,7 @@ fn short_image(image: &str) -> &str {
 /// What an API server says of a pod is an error or in proportion.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn must_hold(text: &str) {
-    let settings = crate::config::Config::default().kubernetes;
+    let settings = Settings::default();
     if let Ok(pod) = serde_json::from_str::<Pod>(text) {
         let said = [facts(&pod, &settings), facts_of_deleted(&pod, &settings)];
         let is = crate::fuzz::in_proportion(&said, text.len());

@@ -17,13 +17,10 @@ use kube::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::{connect, object::Pod, pod};
-use crate::{
-    config::Kubernetes,
-    discover::{
-        peer::{Failure, Peer, Setback},
-        platform::{Closed, ErrorType, Facts, Key, Outcome, Sender, Update},
-    },
+use super::{Settings, connect, object::Pod, pod};
+use crate::discover::{
+    peer::{Failure, Peer, Setback},
+    platform::{Closed, ErrorType, Facts, Key, Outcome, Sender, Update},
 };
 
 /// A watch that lasted so long was a good one: the next failure is a first one again.
@@ -44,7 +41,7 @@ impl From<Closed> for End {
 }
 
 /// Runs until nobody listens any more.
-pub async fn run(settings: Kubernetes, sender: Sender) {
+pub async fn run(settings: Settings, sender: Sender) {
     let mut peer = Peer::afar(settings.watch);
     loop {
         let began = Instant::now();
@@ -79,7 +76,7 @@ fn jittered(wait: Duration) -> Duration {
     wait / 2 + (wait / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
-async fn follow(settings: &Kubernetes, sender: &Sender, peer: &mut Peer, listed: &mut bool) -> End {
+async fn follow(settings: &Settings, sender: &Sender, peer: &mut Peer, listed: &mut bool) -> End {
     match Box::pin(try_follow(settings, sender, peer, listed)).await {
         Ok(()) => End::Failed(Failure::new(ErrorType::Unavailable, "the watch ended")),
         Err(end) => end,
@@ -87,7 +84,7 @@ async fn follow(settings: &Kubernetes, sender: &Sender, peer: &mut Peer, listed:
 }
 
 async fn try_follow(
-    settings: &Kubernetes,
+    settings: &Settings,
     sender: &Sender,
     peer: &mut Peer,
     listed: &mut bool,

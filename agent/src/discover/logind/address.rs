@@ -2,10 +2,8 @@
 
 use std::{env, path::Path};
 
-use crate::{
-    config::{Logind, Watch},
-    discover::platform::host_path,
-};
+use super::Settings;
+use crate::discover::{platform::host_path, settings::Watch};
 
 /// What every D-Bus client looks at first.
 const VARIABLE: &str = "DBUS_SYSTEM_BUS_ADDRESS";
@@ -18,7 +16,7 @@ const UNIX: &str = "unix:path=";
 
 /// The address to connect to; an error says why there is no sense in trying, which
 /// [`Watch::On`] does all the same.
-pub(super) fn find(settings: &Logind) -> Result<String, String> {
+pub(super) fn find(settings: &Settings) -> Result<String, String> {
     let variable = env::var(VARIABLE).ok().filter(|text| !text.is_empty());
     let address = settings.bus.clone().or(variable);
     let always = settings.watch != Watch::Auto;
@@ -66,8 +64,8 @@ fn usual(sockets: &[&str]) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn settings(watch: Watch, bus: &str) -> Logind {
-        Logind {
+    fn settings(watch: Watch, bus: &str) -> Settings {
+        Settings {
             watch,
             bus: Some(bus.to_owned()),
         }

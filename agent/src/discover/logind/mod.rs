@@ -18,6 +18,7 @@
 mod address;
 mod bus;
 mod login;
+pub mod settings;
 
 use std::{
     collections::BTreeMap,
@@ -31,15 +32,16 @@ use tokio::{
 };
 use tracing::debug;
 
+pub use self::settings::Settings;
 use self::{
     bus::{Bus, Trouble},
     login::Login,
 };
+use super::settings::Watch;
 use super::{
     peer::{Failure, Peer, Setback},
     platform::{Closed, ErrorType, Facts, Key, Outcome, Sender, Update},
 };
-use crate::config::{Logind, Watch};
 
 /// Between two comparisons: a terminal counts as idle after five minutes, and what is left of a session
 /// that has been closed may stay for days.
@@ -48,7 +50,7 @@ const COMPARISON: Duration = Duration::from_secs(30);
 const OPENING: Duration = Duration::from_secs(1);
 
 /// Runs until nobody listens any more. (`settings.watch` is not `Off`.)
-pub async fn run(settings: Logind, sender: Sender) {
+pub async fn run(settings: Settings, sender: Sender) {
     let mut account = Account::new(sender.clone(), settings.watch);
     select! {
         () = sender.closed() => {}
@@ -74,7 +76,7 @@ impl From<Trouble> for Stop {
     }
 }
 
-async fn attempts(settings: &Logind, account: &mut Account) -> Result<Infallible, Closed> {
+async fn attempts(settings: &Settings, account: &mut Account) -> Result<Infallible, Closed> {
     loop {
         let pause = match address::find(settings) {
             Ok(address) => match attend(&address, account).await {
@@ -303,8 +305,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::Watch,
         discover::platform::{Message, Source},
+        discover::settings::Watch,
     };
 
     fn unit(name: &str) -> Key {
@@ -342,7 +344,10 @@ mod tests {
     async fn listen(watch: Watch, bus: String, times: usize) -> Vec<Update> {
         let (messages, mut receiver) = mpsc::channel::<Message>(16);
         let bus = Some(bus);
-        let source = run(Logind { watch, bus }, Sender::new(Source::Logind, messages));
+        let source = run(
+            Settings { watch, bus },
+            Sender::new(Source::Logind, messages),
+        );
         let source = tokio::spawn(source);
         let mut updates = Vec::new();
         while updates.len() < times {

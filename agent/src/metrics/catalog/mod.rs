@@ -75,12 +75,12 @@ mod tests {
 
     use super::{Family, families};
     use crate::{
-        config::ClassicBuckets,
         kernel::programs::PROGRAMS,
         metrics::family::{
             Kind::{BoundedHistogram, Counter, Gauge, Histogram},
             Since, Source, Unit,
         },
+        metrics::settings::ClassicBuckets,
     };
 
     #[test]

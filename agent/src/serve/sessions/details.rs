@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{config::UserPolicy, discover::platform::Facts};
+use crate::discover::{platform::Facts, users::UserPolicy};
 
 /// Those that name who uses a session, or where they come from.
 const PERSONAL: [&str; 2] = ["remote host", "remote user"];

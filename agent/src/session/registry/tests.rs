@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    config::Config,
     discover::{
         directory::WithoutCgroup,
         platform::{EndReason, Facts, Key as PlatformKey, PlatformPhase, Source},
@@ -25,12 +24,12 @@ mod labels;
 use fake_table::FakeTable;
 
 fn registry(max_sessions: u32) -> Registry {
-    let sessions = Sessions {
+    let settings = Settings {
         max_sessions,
         linger: MINUTE,
-        ..Config::default().sessions
+        ..Settings::default()
     };
-    Registry::new(&sessions, 200)
+    Registry::new(&settings, 200)
 }
 
 fn found(id: u64, parent: u64, path: &str) -> Found {

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    config::Config,
     discover::rules::LONGEST,
     fuzz::{self, text_like},
 };
@@ -60,7 +59,7 @@ fn terminated(code: i32, reason: &str) -> Value {
 }
 
 fn read(change: impl FnOnce(&mut Value)) -> Facts {
-    let settings = Config::default().kubernetes;
+    let settings = Settings::default();
     let (key, read) = facts(&notebook(change), &settings).unwrap();
     assert_eq!(key, Key::Pod(UID.to_owned()));
     read
@@ -237,13 +236,13 @@ fn what_a_process_does_when_it_is_told_to_end_is_an_end_as_it_was_meant() {
         state["terminated"]["finishedAt"] = Value::Null;
         main_is(pod, &state);
     });
-    let (_, facts) = facts_of_deleted(&cancelled, &Config::default().kubernetes).unwrap();
+    let (_, facts) = facts_of_deleted(&cancelled, &Settings::default()).unwrap();
     assert_eq!(facts.end, Some(EndReason::Completed));
     // Deleted by force, nobody reports how it ended.
     let forced = notebook(|pod| {
         pod["metadata"]["deletionTimestamp"] = json!("2026-11-25T10:30:00Z");
     });
-    let settings = Config::default().kubernetes;
+    let settings = Settings::default();
     let (_, facts) = facts_of_deleted(&forced, &settings).unwrap();
     assert_eq!(facts.end, Some(EndReason::Completed));
 }
@@ -293,7 +292,7 @@ fn restarts_are_told_and_a_static_pod_is_known_by_the_hash_of_its_file() {
         restarted.details["last restart"],
         "OOMKilled, exit code 137"
     );
-    let settings = Config::default().kubernetes;
+    let settings = Settings::default();
     let pod = notebook(|pod| {
         pod["metadata"]["annotations"] = json!({MIRROR_OF: "abc"});
     });
@@ -303,7 +302,7 @@ fn restarts_are_told_and_a_static_pod_is_known_by_the_hash_of_its_file() {
 
 #[test]
 fn a_pod_of_which_little_is_known_is_no_error() {
-    let settings = Config::default().kubernetes;
+    let settings = Settings::default();
     assert_eq!(facts(&Pod::default(), &settings), None);
     let bare: Pod = serde_json::from_value(json!({"metadata": {"uid": "u"}})).unwrap();
     let (_, bare) = facts(&bare, &settings).unwrap();

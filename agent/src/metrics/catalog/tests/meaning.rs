@@ -8,7 +8,7 @@ use std::{
 
 use super::{expected::EXPECTED, families, snapshot};
 use crate::{
-    config::ClassicBuckets,
+    metrics::settings::ClassicBuckets,
     metrics::{
         encode::{Format, Request, Told, encode},
         family::{

@@ -266,7 +266,7 @@ fn an_end_is_counted_when_the_platform_has_said_why_or_has_had_the_time() {
 
 #[test]
 fn sessions_without_a_cgroup_are_awaited_or_have_ended_and_their_templates_are_bounded() {
-    let settings = Config::default().sessions;
+    let settings = Settings::default();
     let mut r = Registry::new(&settings, 2);
     let one = |template: &str, end| WithoutCgroup {
         namespace: "n".to_owned(),

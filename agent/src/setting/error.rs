@@ -32,12 +32,20 @@ impl fmt::Display for Origin {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}; check --config or SESSIONSCOPE_CONFIG", path.display())]
+    #[error("cannot read the configuration {}: {source}; check --config, SESSIONSCOPE_CONFIG, or the key that names it", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
+    },
+    /// What is in a file is not what it must be.
+    #[error("{}: {reason}", path.display())]
+    Contents {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
     },
     /// The file is no TOML.
     #[error("{origin}: {reason}")]
@@ -99,19 +107,8 @@ pub enum ConfigError {
     },
 }
 
-impl ConfigError {
-    /// `sessions.user` is to be hashed, and there is no key.
-    pub(crate) fn no_user_key() -> Self {
-        Self::Incomplete {
-            key: "sessions.user",
-            reason: "\"hashed\" needs sessions.user_key, a file with 16 random bytes or more \
-                     (head -c 32 /dev/urandom)",
-        }
-    }
-}
-
 /// "did you mean …" if one candidate is close to `word`, else all of them.
-pub(super) fn hint<'c>(word: &str, candidates: impl Iterator<Item = &'c str> + Clone) -> String {
+pub(crate) fn hint<'c>(word: &str, candidates: impl Iterator<Item = &'c str> + Clone) -> String {
     let closest = candidates
         .clone()
         .map(|candidate| (distance(word, candidate), candidate))

@@ -1,0 +1,74 @@
+//! What can be set of the HTTP side.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::setting::{Field, Key, Table};
+
+/// The HTTP side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where to serve.
+    pub listen: SocketAddr,
+    /// Names to which what is told of sessions answers besides addresses, `localhost` and the node's own.
+    pub hosts: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            // Loopback: what a session is called can be personal, so who may scrape is a decision.
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9709)),
+            hosts: Vec::new(),
+        }
+    }
+}
+
+fn is_host_name(text: &str) -> bool {
+    let is_named = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_named)
+}
+
+/// The keys.
+pub const ABOVE: Table<Settings> = Table {
+    name: "",
+    about: "Where the agent is reached.",
+    keys: &[Key {
+        name: "listen",
+        flag: Some("--listen"),
+        doc: "Address and port on which /metrics, the status page and the health checks are served.",
+        field: Field::Text {
+            form: "address:port",
+            get: |settings| Some(settings.listen.to_string()),
+            set: |settings, text| {
+                settings.listen = text.parse::<SocketAddr>().map_err(|_| {
+                        format!("expected address:port such as \"127.0.0.1:9709\" or \"[::]:9709\", found \"{text}\"")
+                    })?;
+                Ok(())
+            },
+        },
+    }],
+};
+
+/// The table `api`.
+pub const API: Table<Settings> = Table {
+    name: "api",
+    about: "What tells of sessions over HTTP.",
+    keys: &[Key {
+        name: "hosts",
+        flag: None,
+        doc: "Names by which the sessions may be asked for over HTTP (/api and the page /) besides addresses, localhost and the node's own name: of a proxy, say. A request for another name is refused, so that no web page has its own name point here and reads them. /metrics and the health checks answer to every name.",
+        field: Field::List {
+            form: "host names",
+            get: |settings| settings.hosts.clone(),
+            set: |settings, hosts| {
+                if let Some(wrong) = hosts.iter().find(|host| !is_host_name(host)) {
+                    return Err(format!(
+                        "expected a host name without a port such as \"desks.example\", found \"{wrong}\""
+                    ));
+                }
+                settings.hosts = hosts;
+                Ok(())
+            },
+        },
+    }],
+};
