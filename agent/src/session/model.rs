@@ -267,12 +267,17 @@ impl Session {
         started.or(created)
     }
 
-    /// The time of day of that. Of one that was taken on before this boot, from where on lengths are counted, it is what
-    /// its platform says.
+    /// The time of day of that. Of one that was taken on before this boot it is what its platform says.
     pub fn began(&self) -> Option<SystemTime> {
+        self.before_boot()
+            .or_else(|| self.began_ns().and_then(clock::wall_of_boot))
+    }
+
+    /// When its platform took it on, if that was before this boot.
+    fn before_boot(&self) -> Option<SystemTime> {
         match self.created {
             Some((created, 0)) => Some(created),
-            _ => self.began_ns().and_then(clock::wall_of_boot),
+            _ => None,
         }
     }
 
@@ -283,8 +288,12 @@ impl Session {
 
     /// How long it had lasted at a moment in nanoseconds since boot.
     pub fn lasted(&self, at_ns: u64) -> Option<Duration> {
-        let lasted_ns = at_ns.checked_sub(self.began_ns()?)?;
-        Some(Duration::from_nanos(lasted_ns))
+        let since_boot_ns = at_ns.checked_sub(self.began_ns()?)?;
+        let until_boot = self.before_boot().and_then(|created| {
+            let boot = clock::wall_of_boot(0)?;
+            boot.duration_since(created).ok()
+        });
+        Some(until_boot.unwrap_or_default() + Duration::from_nanos(since_boot_ns))
     }
 
     /// From its beginning to each milestone that it has reached.
