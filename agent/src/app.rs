@@ -53,7 +53,7 @@ use crate::{
         remembered::{Remembered, StateFile},
         slots::slots_for,
     },
-    snapshot::{AgentView, GpuView, SessionView, Snapshot},
+    snapshot::{AgentView, GpuView, Reloads, SessionView, Snapshot},
 };
 
 mod cgroups;
@@ -97,12 +97,17 @@ pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
             period: config.sampling.period,
             node: config.discover.kubernetes.node.as_deref(),
         },
-    );
+    )?;
     tracing::info!(address = %listener.local_addr().unwrap_or(config.serve.listen), "listening");
     // A task of its own: a long sample holds up no scrape.
+    let door = state.door();
+    tokio::spawn(async move { door.watch().await });
+    let (door, traffic) = (state.door(), state.traffic());
     let server = tokio::spawn(listener::serve(
         listener,
         serve::app(state),
+        door,
+        traffic,
         listener::Limits::default(),
     ));
     let directory = Directory::new(users);
@@ -135,7 +140,11 @@ const MESSAGES: usize = 256;
 /// Everything that the sampling task owns.
 struct Agent {
     config: Config,
+    /// Its hash.
+    config_hash: String,
     inputs: Inputs,
+    /// The files that are read again, by path.
+    reloads: BTreeMap<String, Reloads>,
     kernel_release: String,
     kernel: Kernel,
     /// Where the hierarchy is mounted.
@@ -201,7 +210,13 @@ impl Agent {
         let mut agent = Self {
             state: StateFile::new(&config.session.state),
             failures: Failures::default(),
+            config_hash: config.hash(),
             config,
+            reloads: {
+                let files = inputs.file.iter();
+                let files = files.map(|path| (path.display().to_string(), Reloads::first()));
+                files.collect()
+            },
             inputs,
             kernel_release,
             kernel,
@@ -530,6 +545,8 @@ impl Agent {
                 started: self.kernel.loaded(),
                 kernel_release: self.kernel_release.clone(),
                 task_store: self.kernel.store(),
+                config_hash: self.config_hash.clone(),
+                reloads: self.reloads.clone(),
                 max_sessions: self.config.session.max_sessions,
                 live_sessions: self.registry.live(),
                 overflowed_total: self.registry.overflowed_total(),
@@ -551,10 +568,22 @@ impl Agent {
 
     /// SIGHUP: the rules are read again; what is wrong with them is logged, and the old ones stay.
     fn reload(&mut self) {
-        match Config::reload_rules(&self.inputs) {
-            Ok(rules) => {
-                tracing::info!(rules = rules.len(), "rules read again");
-                self.rules = Rules::new(&rules, self.config.discover.rules.builtin);
+        let read = Config::load(&self.inputs);
+        for reloads in self.reloads.values_mut() {
+            reloads.add(read.is_ok());
+        }
+        match read {
+            Ok(config) => {
+                self.config.discover.rules = config.discover.rules.clone();
+                let settings = &self.config.discover.rules;
+                tracing::info!(rules = settings.configured.len(), "rules read again");
+                let differing = config.differing(&self.config);
+                if !differing.is_empty() {
+                    let keys = differing.join(", ");
+                    tracing::warn!(keys, "what else has changed takes a restart");
+                }
+                self.rules = Rules::new(&settings.configured, settings.builtin);
+                self.config_hash = self.config.hash();
                 self.judge_all();
             }
             Err(error) => tracing::error!(%error, "rules not read again; the old ones stay"),

@@ -43,6 +43,10 @@ pub struct Cli {
     #[arg(long, global = true, help_heading = CONFIGURATION, value_name = "DURATION")]
     pub linger: Option<String>,
 
+    /// Web configuration file, of the format of Prometheus's exporters [key: `web.config_file`].
+    #[arg(long = "web.config.file", global = true, help_heading = CONFIGURATION, value_name = "FILE")]
+    pub web_config_file: Option<String>,
+
     /// Print the configuration in effect as a commented TOML file, and exit.
     #[arg(long, global = true, help_heading = CONFIGURATION)]
     pub print_config: bool,
@@ -125,13 +129,14 @@ impl Cli {
 
     /// The flags that override a key, by the key's path. The pattern has no `..`, so that a new flag
     /// is not forgotten here.
-    fn overrides(&self) -> [(&'static str, Option<String>); 5] {
+    fn overrides(&self) -> [(&'static str, Option<String>); 6] {
         let Self {
             listen,
             log_format,
             log_level,
             max_sessions,
             linger,
+            web_config_file,
             config: _,
             print_config: _,
             command: _,
@@ -142,6 +147,7 @@ impl Cli {
             ("log.level", log_level),
             ("sessions.max_sessions", max_sessions),
             ("sessions.linger", linger),
+            ("web.config_file", web_config_file),
         ]
     }
 }
@@ -175,7 +181,9 @@ mod tests {
                 .collect::<Vec<_>>()
         );
         for key in flagged {
-            let argument = key.value(&Config::default()).unwrap();
+            // The other is a path.
+            let argument = key.value(&Config::default());
+            let argument = argument.unwrap_or_else(|| "/x".to_owned());
             let argument = argument.trim_matches('"');
             let inputs = parse(&[key.flag.unwrap(), argument]).inputs([]);
             assert_eq!(inputs.flags, [(key.path.as_str(), argument.to_owned())]);

@@ -137,6 +137,10 @@ pub struct AgentView {
     pub kernel_release: String,
     /// Where the per-thread state is kept.
     pub task_store: TaskStore,
+    /// A hash of the configuration in effect.
+    pub config_hash: String,
+    /// The files that are read again while the agent runs, by path.
+    pub reloads: BTreeMap<String, Reloads>,
     /// Cap on sessions.
     pub max_sessions: u32,
     /// Live sessions.
@@ -167,4 +171,36 @@ pub struct AgentView {
     pub awaited: Vec<Template>,
     /// Templates that sessions have had.
     pub templates: BTreeSet<Template>,
+}
+
+/// Readings of a file after the first.
+#[derive(Clone, Debug)]
+pub struct Reloads {
+    /// After which the file was in effect.
+    pub success: u64,
+    /// After which what was in effect before still was.
+    pub errors: u64,
+    /// When it was read last without an error, the first time included.
+    pub last_success: SystemTime,
+}
+
+impl Reloads {
+    /// Of a file that has just been read for the first time.
+    pub fn first() -> Self {
+        Self {
+            success: 0,
+            errors: 0,
+            last_success: SystemTime::now(),
+        }
+    }
+
+    /// Counts one.
+    pub fn add(&mut self, is_in_effect: bool) {
+        if is_in_effect {
+            self.success += 1;
+            self.last_success = SystemTime::now();
+        } else {
+            self.errors += 1;
+        }
+    }
 }

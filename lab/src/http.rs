@@ -61,6 +61,16 @@ pub fn ask(
 ) -> io::Result<Response> {
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
+    exchange(&mut stream, host, path, headers)
+}
+
+/// The same through anything that carries bytes, whose end is the answer's.
+pub fn exchange(
+    stream: &mut (impl Read + Write),
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Response> {
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n")?;
     for (name, value) in headers {
         write!(stream, "{name}: {value}\r\n")?;

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::Write,
+    io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -234,6 +234,96 @@ fn what_is_left_out_is_counted_once_for_each_exposition_however_many_scrape() {
     // Expositions in two formats are two, and the later one has left out more.
     let common: Vec<_> = text.intersection(&open_metrics).collect();
     assert!(common.is_empty(), "two with the same count: {common:?}");
+}
+
+/// Sends text on a connection of its own, and reads until the agent closes it.
+fn send(agent: SocketAddr, text: &[u8]) -> String {
+    let mut stream = TcpStream::connect(agent).expect("a connection");
+    // The agent may have heard enough before it is all sent.
+    let _enough = stream.write_all(text);
+    let mut answer = Vec::new();
+    let _reset = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn what_is_asked_is_counted_by_route_and_status_and_not_as_a_client_calls_it() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    agent.fresh_metrics();
+    let requests = |metrics: &Exposition, method: &str, path: &str, status: &str| {
+        let labels = [("method", method), ("path", path), ("status", status)];
+        metrics.count_if_any("vdi_agent_http_requests_total", &labels)
+    };
+    let before = agent.fresh_metrics();
+    assert_eq!(requests(&before, "GET", "/api/v1/sessions", "200"), 0);
+    let line = |line: &str| {
+        send(
+            agent.address(),
+            format!("{line}\r\nHost: a\r\n\r\n").as_bytes(),
+        )
+    };
+    for path in [
+        "/healthz",
+        "/healthz?a=b",
+        "/metrics/../etc",
+        "/../../x",
+        "/Metrics",
+    ] {
+        line(&format!("GET {path} HTTP/1.0"));
+    }
+    line("HEAD /metrics HTTP/1.0");
+    line("POST /metrics HTTP/1.0");
+    line("BREW /coffee HTTP/1.0");
+    assert!(line("no request").starts_with("HTTP/1.1 400"));
+    let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(10 << 20));
+    send(agent.address(), long.as_bytes());
+    let held = TcpStream::connect(agent.address()).expect("a connection");
+    let metrics = agent.fresh_metrics();
+    let counted = [
+        ("GET", "/healthz", "200", 2),
+        ("GET", "other", "404", 3),
+        ("HEAD", "/metrics", "200", 1),
+        ("other", "/metrics", "405", 1),
+        ("other", "other", "404", 1),
+        ("other", "other", "400", 1),
+        ("other", "other", "431", 1),
+    ];
+    for (method, path, status, count) in counted {
+        let more =
+            requests(&metrics, method, path, status) - requests(&before, method, path, status);
+        assert_eq!(more, count, "{method} {path} {status}");
+    }
+    // Nothing that they sent is in a label.
+    let all = metrics.matching("vdi_agent_http_requests_total", &[]);
+    let paths: BTreeSet<_> = all.map(|one| one.labels["path"].clone()).collect();
+    let known = [
+        "/",
+        "/api/v1/sessions",
+        "/healthz",
+        "/metrics",
+        "/readyz",
+        "other",
+    ];
+    assert_eq!(paths, known.map(str::to_owned).into());
+    // The one that is held, and that of this scrape.
+    assert!(metrics.count("vdi_agent_http_connections", &[]) >= 2);
+    let scrapes = [("method", "GET"), ("path", "/metrics")];
+    let of_scrapes = |metrics: &Exposition, family: &str| {
+        let family = format!("vdi_agent_http_{family}");
+        metrics.find(&family, &scrapes).expect("it was scraped")
+    };
+    let size = |metrics: &Exposition| of_scrapes(metrics, "response_size_bytes_sum");
+    assert!(size(&metrics) - size(&before) > 1000.0);
+    let count = of_scrapes(&metrics, "request_duration_seconds_count");
+    let answered = requests(&metrics, "GET", "/metrics", "200");
+    assert_eq!(count as u64, answered);
+    let sizes = of_scrapes(&metrics, "request_size_bytes_count");
+    assert_eq!(sizes as u64, answered);
+    drop(held);
 }
 
 #[test]

@@ -208,15 +208,34 @@ fn sighup_reads_the_rules_again_and_keeps_the_old_ones_when_they_are_wrong() {
             .collect::<Vec<_>>()
     };
     assert_eq!(live(), ["tests"]);
+    // How often the file was in effect when it was read again, how often it was not, and what is in effect.
+    let reloads = || {
+        let metrics = agent.fresh_metrics();
+        let file = agent.configuration_file().display().to_string();
+        let count = |result| {
+            let labels = [("file", file.as_str()), ("result", result)];
+            metrics.count("vdi_agent_reloads_total", &labels)
+        };
+        let hash = metrics.matching("vdi_agent_config_info", &[]).next();
+        let hash = hash.expect("its hash").labels["hash"].clone();
+        ([count("success"), count("error")], hash)
+    };
+    let (counts, first) = reloads();
+    assert_eq!(counts, [0, 0]);
 
-    let after = before
-        .text()
-        .replace("namespace = 'tests'", "namespace = 'renamed'");
+    let after = before.set("sampling.rescan", "\"29s\"").text();
+    let after = after.replace("namespace = 'tests'", "namespace = 'renamed'");
     fs::write(agent.configuration_file(), &after).unwrap();
     agent.signal(Signal::SIGHUP);
     wait::until("the new rule is in effect", SHOW_LIMIT, || {
         (live() == ["renamed"]).then_some(())
     });
+    let (counts, second) = reloads();
+    assert_eq!(counts, [1, 0]);
+    assert_ne!(second, first);
+    let log = agent.log();
+    let told = |line: &str| line.contains("sampling.rescan") && line.contains("takes a restart");
+    assert!(log.lines().any(told), "{log}");
 
     fs::write(agent.configuration_file(), after.replace(")$'", "$'")).unwrap();
     agent.signal(Signal::SIGHUP);
@@ -226,7 +245,7 @@ fn sighup_reads_the_rules_again_and_keeps_the_old_ones_when_they_are_wrong() {
             .find(|line| line.contains("ERROR") && line.contains("rules[0]"))
             .map(drop)
     });
-    agent.fresh_metrics();
+    assert_eq!(reloads(), ([1, 1], second));
     assert_eq!(live(), ["renamed"]);
 }
 

@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(
             refused("[graphics]\nx = 1\n"),
             "config.toml:1: unknown key \"graphics\"; expected one of listen, log, sessions, sampling, \
-             metrics, api, kernel, gpu, kubernetes, logind, libvirt, containers, rules"
+             metrics, api, web, kernel, gpu, kubernetes, logind, libvirt, containers, rules"
         );
     }
 

@@ -11,14 +11,15 @@ mod print;
 mod reference;
 mod tables;
 
-use std::path::PathBuf;
+use std::{fmt::Write as _, path::PathBuf};
 
 pub use reference::reference_markdown;
+use sha2::{Digest as _, Sha256};
 pub use tables::{Key, PARTS, PREFIX, Part, keys};
 
 use crate::{
     app::settings as app,
-    discover::{rules::Rule, settings as discover},
+    discover::settings as discover,
     gpu::settings as gpu,
     kernel::settings as kernel,
     logging::settings as logging,
@@ -92,9 +93,21 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads everything again, of which the rules can change while the agent runs.
-    pub fn reload_rules(inputs: &Inputs) -> Result<Vec<Rule>, ConfigError> {
-        Self::load(inputs).map(|config| config.discover.rules.configured)
+    /// The keys that another configuration has otherwise, by path.
+    pub fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let differing = keys().filter(|key| key.value(self) != key.value(other));
+        differing.map(|key| key.path.as_str()).collect()
+    }
+
+    /// 16 hexadecimal digits of the SHA-256 of [`Config::to_toml`].
+    pub fn hash(&self) -> String {
+        let digest = Sha256::digest(self.to_toml());
+        let mut text = String::with_capacity(16);
+        for byte in &digest[..8] {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
     }
 
     /// The configuration as a commented file that parses back to the same.
@@ -179,6 +192,18 @@ mod tests {
         assert_eq!(config.serve.listen.port(), 3);
         assert_eq!(config.session.max_sessions, 3);
         assert_eq!(config.session.linger, Duration::from_secs(9));
+    }
+
+    #[test]
+    fn keys_that_differ_are_named_and_the_hash_differs() {
+        let default = Config::default();
+        let inputs = environment(&[("SESSIONSCOPE_GPU_PERIOD", "2s")]);
+        let other = Config::load(&inputs).unwrap();
+        assert_eq!(other.differing(&default), ["gpu.period"]);
+        assert_eq!(default.differing(&default), Vec::<&str>::new());
+        assert_ne!(other.hash(), default.hash());
+        assert_eq!(default.hash(), Config::default().hash());
+        assert_eq!(default.hash().len(), 16);
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub static PARTS: LazyLock<Vec<Part>> = LazyLock::new(|| {
         app::TABLE: sampling,
         metrics::TABLE: metrics,
         serve::API: serve,
+        serve::WEB: serve,
         kernel::TABLE: kernel,
         gpu::TABLE: gpu,
         kubernetes::TABLE: discover.kubernetes,

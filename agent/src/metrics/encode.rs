@@ -34,6 +34,7 @@ use super::{
     catalog::families,
     created::Created,
     family::{Dropped, Family, Kind, Out, Samples, Since, State, Unit},
+    http::Http,
     label::Pair,
     node::Node,
     process::OwnProcess,
@@ -71,6 +72,8 @@ pub struct Request {
     pub snapshot: Arc<Snapshot>,
     /// How long scrapes took.
     pub scrapes: Histogram,
+    /// What the agent has been asked over HTTP.
+    pub http: Arc<Http>,
     /// How it is written.
     pub format: Format,
     /// How many classic buckets the sessions' histograms have.
@@ -133,6 +136,7 @@ fn sizes(request: &Request) -> Vec<Size> {
         process: process.as_ref(),
         node: node.as_ref(),
         scrapes: &request.scrapes,
+        http: &request.http,
         series: 0,
         dropped: &Dropped::new(),
     };
@@ -351,6 +355,7 @@ impl Exposition {
                     process: self.process.as_ref(),
                     node: self.node.as_ref(),
                     scrapes: &self.request.scrapes,
+                    http: &self.request.http,
                     series,
                     dropped: &self.dropped,
                 },

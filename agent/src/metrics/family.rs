@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use agent_common::histogram::{Histogram, MAX_OCTAVE, MIN_OCTAVE};
 
 use super::{
+    http::Http,
     label::{Label, Pair},
     process::OwnProcess,
 };
@@ -224,6 +225,8 @@ pub struct State<'a> {
     pub node: Option<&'a super::node::Node>,
     /// How long scrapes took.
     pub scrapes: &'a Histogram,
+    /// What the agent has been asked over HTTP.
+    pub http: &'a Http,
     /// Series written so far in this exposition.
     pub series: u64,
     /// Series that the budget has left out so far.

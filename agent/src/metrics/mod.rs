@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod created;
 pub mod encode;
 pub mod family;
+pub mod http;
 pub mod label;
 pub mod node;
 pub mod process;

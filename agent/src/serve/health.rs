@@ -62,6 +62,10 @@ pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, String
         .collect();
     if down.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())
+    } else if state.door.is_shut() {
+        // To whom it is not known.
+        let text = "not ready: the log says why\n";
+        (StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,

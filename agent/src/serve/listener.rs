@@ -26,8 +26,10 @@ use super::{
     activity::AtEnd,
     client::Client,
     connections::{Connections, Stay},
+    door::{Door, handshake::handshake},
     places::Places,
-    wire::{Answer, Socket},
+    traffic::Traffic,
+    wire::{Answer, Socket, Stream},
 };
 use crate::error::Error;
 
@@ -80,7 +82,13 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
 }
 
 /// Serves `app` for as long as it is polled.
-pub async fn serve(listener: TcpListener, app: Router, limits: Limits) {
+pub async fn serve(
+    listener: TcpListener,
+    app: Router,
+    door: Arc<Door>,
+    traffic: Arc<Traffic>,
+    limits: Limits,
+) {
     let places = Arc::new(Places::new(limits.answers, limits.share));
     let mut connections = Connections::new(limits.connections, limits.share);
     loop {
@@ -95,7 +103,18 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits) {
         if let Some(stay) = connections.make_room(peer) {
             let client = Client::new(peer, &places);
             let activity = Arc::clone(client.activity());
-            let task = tokio::spawn(answer(stream, app.clone(), client, stay, limits));
+            let open = traffic.connection();
+            let (app, door, traffic) = (app.clone(), Arc::clone(&door), Arc::clone(&traffic));
+            let task = tokio::spawn(async move {
+                let _open = open;
+                set_limit(&stream, limits);
+                let Some(stream) = handshake(stream, &door, &traffic).await else {
+                    return;
+                };
+                if let Some(status) = answer(stream, app, client, stay, limits).await {
+                    traffic.refused(status);
+                }
+            });
             connections.add(peer, activity, task.abort_handle());
         }
         // Those that have come are heard before the next one comes, which may close one that is silent.
@@ -108,12 +127,22 @@ fn peer(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
 }
 
-/// Answers the requests of one connection.
-async fn answer(stream: TcpStream, app: Router, client: Client, stay: Stay, limits: Limits) {
+/// What is sent and not taken does not keep a connection for ever.
+fn set_limit(stream: &TcpStream, limits: Limits) {
     // It also ends a connection whose window stays closed (tcp_probe_timer, net/ipv4/tcp_timer.c, 5.10).
-    if let Err(error) = set_tcp_user_timeout(&stream, limits.unread.as_millis() as u32) {
+    if let Err(error) = set_tcp_user_timeout(stream, limits.unread.as_millis() as u32) {
         tracing::debug!(%error, "TCP_USER_TIMEOUT not set");
     }
+}
+
+/// Answers the requests of one connection. The status with which hyper has answered what was no request, if any.
+async fn answer(
+    stream: Box<dyn Stream>,
+    app: Router,
+    client: Client,
+    stay: Stay,
+    limits: Limits,
+) -> Option<u16> {
     let activity = Arc::clone(client.activity());
     let _at_end = AtEnd(Arc::clone(&activity));
     let socket = Socket::new(stream, Arc::clone(&activity));
@@ -140,13 +169,24 @@ async fn answer(stream: TcpStream, app: Router, client: Client, stay: Stay, limi
         .serve_connection(socket, service);
     tokio::select! {
         served = connection => {
-            if let Err(error) = served {
+            served.err().and_then(|error| {
                 tracing::debug!(%error, "connection ended");
-            }
+                status_of(&error)
+            })
         }
         () = activity.overdue(limits.answer) => {
             tracing::debug!("connection ended: its answer has not been taken in time");
+            None
         }
+    }
+}
+
+/// What hyper answers by itself (`on_error`, src/proto/h1/role.rs, 1.12).
+fn status_of(error: &hyper::Error) -> Option<u16> {
+    if error.is_parse_too_large() {
+        Some(431)
+    } else {
+        error.is_parse().then_some(400)
     }
 }
 

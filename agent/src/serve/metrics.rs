@@ -15,6 +15,7 @@ use axum::{
 use super::{
     AppState, negotiate,
     rendering::{Wanted, What},
+    traffic::Traffic,
 };
 use crate::{
     metrics::{
@@ -28,6 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Expositions {
     settings: Settings,
+    traffic: Arc<Traffic>,
     /// How long scrapes took.
     scrapes: Mutex<Histogram>,
     /// What they have told so far.
@@ -36,9 +38,10 @@ pub(super) struct Expositions {
 
 impl Expositions {
     /// None yet.
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, traffic: Arc<Traffic>) -> Self {
         Self {
             settings,
+            traffic,
             scrapes: Mutex::default(),
             told: Told::default(),
         }
@@ -50,6 +53,7 @@ impl Expositions {
         let request = Request {
             snapshot,
             scrapes,
+            http: Arc::new(self.traffic.now()),
             format,
             classic: self.settings.classic_buckets,
             max_series: self.settings.max_series.into(),

@@ -9,8 +9,8 @@
 //! | `GET /` | where to look |
 //!
 //! ```text
-//!  listener ─► connections ─► hosts ─► places ─► renderings ─► wire
-//!  accepts     which stay     names    how many  made once     until it has been taken
+//!  listener ─► connections ─► door ─► hosts ─► places ─► renderings ─► wire
+//!  accepts     which stay     who     names    how many  made once     until it has been taken
 //! ```
 //!
 //! What health checks ask for is answered at once, whatever else is going on: it takes no place and no rendering.
@@ -19,6 +19,7 @@ mod activity;
 mod client;
 mod compress;
 mod connections;
+mod door;
 mod health;
 mod hosts;
 pub mod listener;
@@ -28,6 +29,7 @@ mod places;
 mod rendering;
 mod sessions;
 pub mod settings;
+mod traffic;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
@@ -42,11 +44,13 @@ use tokio::sync::watch;
 pub use self::settings::Settings;
 use self::{
     client::with_place,
+    door::{Area, Door},
     hosts::Hosts,
     metrics::Expositions,
     rendering::{Renderings, What},
+    traffic::Traffic,
 };
-use crate::{discover::users::UserPolicy, snapshot::Snapshot};
+use crate::{discover::users::UserPolicy, setting::ConfigError, snapshot::Snapshot};
 
 /// What the endpoints read.
 #[derive(Clone, Debug)]
@@ -58,6 +62,8 @@ pub struct AppState {
     expositions: Arc<Expositions>,
     renderings: Arc<Renderings<Snapshot>>,
     hosts: Arc<Hosts>,
+    traffic: Arc<Traffic>,
+    door: Arc<Door>,
 }
 
 /// What is served, and how.
@@ -77,21 +83,40 @@ pub struct Service<'a> {
 
 impl AppState {
     /// State around the receiving end of the snapshots.
-    pub fn new(snapshots: watch::Receiver<Option<Arc<Snapshot>>>, service: &Service<'_>) -> Self {
-        let expositions = Arc::new(Expositions::new(service.metrics.clone()));
+    pub fn new(
+        snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+        service: &Service<'_>,
+    ) -> Result<Self, ConfigError> {
+        let traffic = Arc::<Traffic>::default();
+        let expositions = Arc::new(Expositions::new(
+            service.metrics.clone(),
+            Arc::clone(&traffic),
+        ));
         let written = Arc::clone(&expositions);
         let users = service.users;
         let write = move |snapshot: Arc<Snapshot>, what| match what {
             What::Metrics(format) => written.write(snapshot, format),
             What::Sessions => sessions::write(&snapshot, users),
         };
-        Self {
+        Ok(Self {
             renderings: Arc::new(Renderings::new(snapshots.clone(), write)),
             snapshots,
             period: service.period,
             expositions,
             hosts: Arc::new(Hosts::new(service.node, &service.settings.hosts)),
-        }
+            door: Arc::new(Door::open(service.settings, Arc::clone(&traffic))?),
+            traffic,
+        })
+    }
+
+    /// What is asked, for who accepts connections.
+    pub fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
+    }
+
+    /// Who may ask.
+    pub fn door(&self) -> Arc<Door> {
+        Arc::clone(&self.door)
     }
 
     fn snapshot(&self) -> Option<Arc<Snapshot>> {
@@ -106,15 +131,25 @@ pub fn app(state: AppState) -> Router {
         .route("/api/v1/sessions", get(sessions::sessions))
         .route_layer(from_fn(with_place))
         .route("/", get(health::index))
+        .route_layer(from_fn_with_state(
+            (state.door(), Area::Sessions),
+            door::check,
+        ))
         .route_layer(from_fn_with_state(Arc::clone(&state.hosts), hosts::check));
     // A scraper knows the agent by whatever name a Service or a proxy has.
     let of_scrapers = Router::new()
         .route("/metrics", get(metrics::metrics))
-        .route_layer(from_fn(with_place));
+        .route_layer(from_fn(with_place))
+        .route_layer(from_fn_with_state(
+            (state.door(), Area::Metrics),
+            door::check,
+        ));
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .merge(of_sessions)
         .merge(of_scrapers)
+        .layer(from_fn_with_state(state.door(), door::add_headers))
+        .layer(from_fn_with_state(state.traffic(), traffic::count))
         .with_state(state)
 }

@@ -1,8 +1,11 @@
 //! What can be set of the HTTP side.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
-use crate::setting::{Field, Key, Table};
+use crate::setting::{Field, Key, Table, form};
 
 /// The HTTP side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +14,12 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Names to which what is told of sessions answers besides addresses, `localhost` and the node's own.
     pub hosts: Vec<String>,
+    /// A web configuration file; `None` for plain HTTP to everybody.
+    pub web_config: Option<PathBuf>,
+    /// The file with the tokens of scrapers.
+    pub metrics_tokens: Option<PathBuf>,
+    /// The file with the tokens of who asks for sessions.
+    pub session_tokens: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -19,6 +28,9 @@ impl Default for Settings {
             // Loopback: what a session is called can be personal, so who may scrape is a decision.
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9709)),
             hosts: Vec::new(),
+            web_config: None,
+            metrics_tokens: None,
+            session_tokens: None,
         }
     }
 }
@@ -71,4 +83,55 @@ pub const API: Table<Settings> = Table {
             },
         },
     }],
+};
+
+/// The table `web`.
+pub const WEB: Table<Settings> = Table {
+    name: "web",
+    about: "Who may ask. The web configuration file is that of Prometheus's exporters: TLS, clients' certificates, \
+            users with passwords, headers, a rate limit. It, the files that it names and those with tokens are read \
+            again whenever they change; what is wrong with a change is logged, and what was in effect stays. A user of \
+            the web configuration may ask for everything, a token for what its file is for; the health checks are \
+            open to everybody.",
+    keys: &[
+        Key {
+            name: "config_file",
+            flag: Some("--web.config.file"),
+            doc: "Web configuration file, in the format of Prometheus's exporters. Without it, plain HTTP to everybody who reaches the port.",
+            field: Field::Text {
+                form: "absolute path",
+                get: |settings| form::optional_path_text(settings.web_config.as_ref()),
+                set: |settings, text| {
+                    settings.web_config = Some(form::absolute(text)?);
+                    Ok(())
+                },
+            },
+        },
+        Key {
+            name: "metrics_tokens",
+            flag: None,
+            doc: "File with bearer tokens, one in each line, of which a scrape of /metrics must have one. Without it, and without users in the web configuration, nobody is asked.",
+            field: Field::Text {
+                form: "absolute path",
+                get: |settings| form::optional_path_text(settings.metrics_tokens.as_ref()),
+                set: |settings, text| {
+                    settings.metrics_tokens = Some(form::absolute(text)?);
+                    Ok(())
+                },
+            },
+        },
+        Key {
+            name: "session_tokens",
+            flag: None,
+            doc: "The same for what tells of sessions: /api and the page /.",
+            field: Field::Text {
+                form: "absolute path",
+                get: |settings| form::optional_path_text(settings.session_tokens.as_ref()),
+                set: |settings, text| {
+                    settings.session_tokens = Some(form::absolute(text)?);
+                    Ok(())
+                },
+            },
+        },
+    ],
 };

@@ -13,6 +13,7 @@ pub(super) const GPU: Text = Text::new("gpu", "index of the GPU");
 pub(super) const ENGINE: OneOf<Engine> = OneOf::new("engine");
 pub(super) const DIRECTION: OneOf<Direction> = OneOf::new("direction");
 pub(super) const XID: Text = Text::new("xid", "number of the error");
+pub(super) const FILE: Text = Text::new("file", "path of the file");
 pub(super) const SOURCE: OneOf<Origin> = OneOf::new("source");
 
 named! {

@@ -5,8 +5,10 @@
 //! of its section.
 
 mod agent;
+mod configuration;
 mod disk;
 mod gpu;
+mod http;
 mod labels;
 mod memory;
 mod network;
@@ -37,6 +39,8 @@ const SECTIONS: &[&[Family]] = &[
     node::FAMILIES,
     sources::FAMILIES,
     agent::FAMILIES,
+    http::FAMILIES,
+    configuration::FAMILIES,
     own_process::FAMILIES,
     &[agent::SERIES],
 ];

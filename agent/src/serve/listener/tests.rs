@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::serve::client::with_place;
+use crate::serve::{Settings, client::with_place};
 
 const LIMITS: Limits = Limits {
     share: 2,
@@ -34,7 +34,10 @@ async fn start(limits: Limits) -> SocketAddr {
         .route("/much", get(|| async { vec![0; MUCH] }))
         .route_layer(from_fn(with_place))
         .route("/", get(|| async { "here\n" }));
-    tokio::spawn(serve(listener, app, limits));
+    let traffic = Arc::<Traffic>::default();
+    let door = Door::open(&Settings::default(), Arc::clone(&traffic)).unwrap();
+    let door = Arc::new(door);
+    tokio::spawn(serve(listener, app, door, traffic, limits));
     address
 }
 

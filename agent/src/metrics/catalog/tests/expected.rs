@@ -405,5 +405,27 @@ vdi_agent_series_dropped_total{family="vdi_session_pressure_seconds_total"} 482
 vdi_agent_scrape_duration_seconds_count 183
 vdi_agent_scrape_duration_seconds_sum 59.891
 vdi_agent_scrape_duration_seconds_bucket{le="0.25"} 91
+vdi_agent_http_requests_total{method="GET",path="/metrics",status="200"} 501
+vdi_agent_http_requests_total{method="other",path="other",status="431"} 502
+vdi_agent_http_request_duration_seconds_count{method="GET",path="/metrics"} 191
+vdi_agent_http_request_duration_seconds_sum{method="GET",path="/metrics"} 67.295
+vdi_agent_http_request_duration_seconds_bucket{method="GET",path="/metrics",le="0.25"} 95
+vdi_agent_http_request_size_bytes_count{method="GET",path="/metrics"} 195
+vdi_agent_http_request_size_bytes_sum{method="GET",path="/metrics"} 2027900
+vdi_agent_http_request_size_bytes_bucket{method="GET",path="/metrics",le="1024"} 97
+vdi_agent_http_response_size_bytes_count{method="GET",path="/metrics"} 200
+vdi_agent_http_response_size_bytes_sum{method="GET",path="/metrics"} 30389100
+vdi_agent_http_response_size_bytes_bucket{method="GET",path="/metrics",le="1024"} 99
+vdi_agent_http_connections 503
+vdi_agent_tls_handshake_errors_total 507
+vdi_agent_auth_attempts_total{method="basic"} 508
+vdi_agent_auth_attempts_total{method="bearer"} 509
+vdi_agent_auth_failures_total{method="basic",reason="invalid"} 510
+vdi_agent_auth_failures_total{method="none",reason="missing"} 511
+vdi_agent_certificate_expiry_timestamp_seconds{file="/etc/tls.crt"} 512.5
+vdi_agent_config_info{hash="0123456789abcdef"} 1
+vdi_agent_reloads_total{file="/etc/sessionscope.toml",result="success"} 504
+vdi_agent_reloads_total{file="/etc/sessionscope.toml",result="error"} 505
+vdi_agent_reload_success_timestamp_seconds{file="/etc/sessionscope.toml"} 506.5
 vdi_agent_series lines
 "#;

@@ -155,6 +155,7 @@ fn exposition() -> BTreeMap<Series, f64> {
     let request = Request {
         snapshot: Arc::new(snapshot::snapshot()),
         scrapes: snapshot::scrapes(),
+        http: Arc::new(snapshot::http()),
         format: Format::Text,
         classic: ClassicBuckets::Full,
         max_series: u64::MAX,

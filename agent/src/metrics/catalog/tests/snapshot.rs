@@ -23,9 +23,12 @@ use crate::{
         programs::{OffCode, ProgramStatus, name},
         ring::EventKind,
     },
-    metrics::family::Dropped,
+    metrics::{
+        family::Dropped,
+        http::{Answers, AuthMethod, AuthReason, Http, Method, Path, Sizes},
+    },
     session::{audit::Account, ended::Ended, model::Milestone},
-    snapshot::{AgentView, Snapshot},
+    snapshot::{AgentView, Reloads, Snapshot},
 };
 
 const MS: u64 = 1_000_000;
@@ -88,6 +91,40 @@ pub(super) fn scrapes() -> Histogram {
     observed([(91, MS), (92, 650 * MS)])
 }
 
+/// What has been asked over HTTP.
+pub(super) fn http() -> Http {
+    let sizes = |observations: [(u64, u64); 2]| {
+        let mut sizes = Sizes::default();
+        for (count, bytes) in observations {
+            (0..count).for_each(|_| sizes.add(bytes));
+        }
+        sizes
+    };
+    let answers = Answers {
+        took: observed([(95, MS), (96, 700 * MS)]),
+        requests: sizes([(97, 700), (98, 20_000)]),
+        bodies: sizes([(99, 900), (101, 300_000)]),
+    };
+    Http {
+        requests: [
+            ((Method::Get, Path::Metrics, 200), 501),
+            ((Method::Other, Path::Other, 431), 502),
+        ]
+        .into(),
+        answers: [((Method::Get, Path::Metrics), answers)].into(),
+        connections: 503,
+        handshakes_failed: 507,
+        attempts: [(AuthMethod::Basic, 508), (AuthMethod::Bearer, 509)].into(),
+        failures: [
+            ((AuthMethod::Basic, AuthReason::Invalid), 510),
+            ((AuthMethod::None, AuthReason::Missing), 511),
+        ]
+        .into(),
+        expiries: [("/etc/tls.crt".to_owned(), after_epoch(512_500))].into(),
+        reloads: BTreeMap::new(),
+    }
+}
+
 /// Those that a family is from run, so that every family is there; one besides does not.
 fn programs() -> Vec<ProgramStatus> {
     let running = [
@@ -146,6 +183,16 @@ fn agent() -> AgentView {
         started: SystemTime::UNIX_EPOCH,
         kernel_release: "6.12.9-arch".to_owned(),
         task_store: TaskStore::PidArray,
+        config_hash: "0123456789abcdef".to_owned(),
+        reloads: [(
+            "/etc/sessionscope.toml".to_owned(),
+            Reloads {
+                success: 504,
+                errors: 505,
+                last_success: after_epoch(506_500),
+            },
+        )]
+        .into(),
         max_sessions: 411,
         live_sessions: 412,
         overflowed_total: 413,

@@ -1,0 +1,77 @@
+//! The beginning of a connection: TLS, where there is any.
+
+use std::{io, time::Duration};
+
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio_rustls::rustls::{self, CertificateError};
+
+use super::{Door, Traffic};
+use crate::{
+    metrics::http::{AuthMethod, AuthReason},
+    serve::wire::Stream,
+};
+
+/// How long a client may take for it.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The first byte of a client that speaks TLS: a record of a handshake (RFC 8446, 5.1).
+const HANDSHAKE: u8 = 22;
+
+/// What the client of a connection talks through; `None` if it has not agreed.
+pub(in crate::serve) async fn handshake(
+    mut stream: TcpStream,
+    door: &Door,
+    traffic: &Traffic,
+) -> Option<Box<dyn Stream>> {
+    let Some((acceptor, asks_clients)) = door.acceptor() else {
+        return Some(Box::new(stream));
+    };
+    let agreed = timeout(LIMIT, async {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE] {
+            let text = b"HTTP/1.0 400 Bad Request\r\n\r\nthis port speaks TLS: ask with https://\n";
+            stream.write_all(text).await?;
+            stream.shutdown().await?;
+            traffic.refused(400);
+            return Ok(None);
+        }
+        acceptor.accept(stream).await.map(Some)
+    });
+    let error = match agreed.await {
+        Ok(Ok(Some(stream))) => {
+            if asks_clients && stream.get_ref().1.peer_certificates().is_some() {
+                traffic.admitted(AuthMethod::Certificate);
+            }
+            return Some(Box::new(stream));
+        }
+        Ok(Ok(None)) => return None,
+        Ok(Err(error)) => error,
+        Err(_) => io::ErrorKind::TimedOut.into(),
+    };
+    traffic.handshake_failed();
+    if let Some(reason) = reason(&error) {
+        traffic.turned_away(AuthMethod::Certificate, reason);
+    }
+    tracing::debug!(%error, "TLS not agreed on");
+    None
+}
+
+/// What is wrong with a client's certificate, if that is why.
+fn reason(error: &io::Error) -> Option<AuthReason> {
+    use CertificateError::{
+        ApplicationVerificationFailure, Expired, ExpiredContext, NotValidYet, NotValidYetContext,
+        UnknownIssuer,
+    };
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match error {
+        rustls::Error::NoCertificatesPresented => AuthReason::Missing,
+        rustls::Error::InvalidCertificate(wrong) => match wrong {
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
+                AuthReason::Expired
+            }
+            ApplicationVerificationFailure => AuthReason::Name,
+            UnknownIssuer => AuthReason::Untrusted,
+            _ => AuthReason::Invalid,
+        },
+        _ => return None,
+    })
+}
