@@ -6,11 +6,11 @@ use clap::Parser;
 use sessionscope::{
     allocator, app,
     cli::{CheckFormat, Cli, Command, MetricsFormat},
-    client,
+    client::{self, OwnAgent},
     config::{self, Config},
     error::Error,
     kernel::preflight,
-    limits, logging, metrics,
+    limits, logging, metrics, serve,
 };
 
 fn main() -> ExitCode {
@@ -21,6 +21,16 @@ fn main() -> ExitCode {
             eprintln!("sessionscope: {error}");
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// Where this node's agent is by its configuration.
+fn own_agent(config: &Config) -> OwnAgent {
+    let web = config.serve.web_config.as_deref();
+    OwnAgent {
+        listen: config.serve.listen,
+        speaks_tls: web.is_some_and(serve::speaks_tls),
+        session_tokens: config.serve.session_tokens.clone(),
     }
 }
 
@@ -47,8 +57,8 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
         return Ok(());
     }
     match cli.action() {
-        Command::Sessions(options) => return client::sessions(&options, config.serve.listen),
-        Command::Explain(options) => return client::explain(&options, config.serve.listen),
+        Command::Sessions(options) => return client::sessions(&options, &own_agent(&config)),
+        Command::Explain(options) => return client::explain(&options, &own_agent(&config)),
         _ => {}
     }
     if let Command::Check { format } = cli.action() {

@@ -5,13 +5,14 @@ use std::{
     io::Write,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
+    process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use integration_tests::{
-    agent::{Agent, Configuration, SHOW_LIMIT},
+    agent::{Agent, Configuration, SHOW_LIMIT, binary},
     capability,
     certificates::{Authority, Client, Issued},
     cgroup::Tree,
@@ -379,8 +380,9 @@ fn clients_that_are_slow_or_send_too_much_keep_the_rightful_one_from_nothing() {
     if !capability::kernel() {
         return;
     }
-    let house = House::new(&[]);
+    let house = House::new(&[("web.session_tokens", DESK)]);
     let servers = Authority::new("servers");
+    let authority = servers.write(house.file("servers.crt"));
     let server = servers.issue(&["127.0.0.1"], 2040);
     server.write(&house.file("tls.crt"), &house.file("tls.key"));
     let rightful = Client::new(&servers, None);
@@ -390,6 +392,52 @@ fn clients_that_are_slow_or_send_too_much_keep_the_rightful_one_from_nothing() {
     let tls = "tls_server_config:\n  cert_file: tls.crt\n  key_file: tls.key\n";
     house.change("web.yml", &format!("{tls}{}", users()));
     wait::until("TLS is spoken", SHOW_LIMIT, scrape);
+    // The command line is a client as any other, and of this node it knows all that it needs.
+    let tokens = house.file("web.session_tokens");
+    let address = format!("https://{}", house.address());
+    let of_node = [
+        "--config",
+        &house.agent.configuration_file().display().to_string(),
+    ]
+    .map(str::to_owned);
+    let by_options = [
+        "--token-file",
+        &tokens.display().to_string(),
+        "--ca-file",
+        &authority.display().to_string(),
+    ]
+    .map(str::to_owned);
+    let listed = |options: &[String]| {
+        let output = Command::new(binary())
+            .args(["sessions", "--address", &address])
+            .args(options)
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            Ok(said)
+        } else {
+            Err(error)
+        }
+    };
+    assert_eq!(listed(&by_options), Ok("no sessions\n".to_owned()));
+    let refused = listed(&[]).expect_err("no token");
+    assert!(
+        refused.contains("credentials are missing: show a token"),
+        "{refused}"
+    );
+    let stranger = Authority::new("others").write(house.file("others.crt"));
+    let mut other = by_options.to_vec();
+    other[3] = stranger.display().to_string();
+    assert!(listed(&other).is_err());
+    let own = Command::new(binary())
+        .arg("sessions")
+        .args(&of_node)
+        .args(["--listen", &house.address().to_string()])
+        .output()
+        .expect("it runs");
+    assert!(own.status.success(), "{own:?}");
     // A thousand that begin, and do not go on: half of them with half of a hello.
     let slow: Vec<TcpStream> = (0..1000)
         .filter_map(|number| {

@@ -19,35 +19,48 @@ mod watch;
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    path::PathBuf,
 };
 
 use serde_json::Value;
 
+use self::request::Place;
 use crate::{api::Report, error::Error};
 
 pub use options::{ExplainOptions, Filter, Output, SessionsOptions, Sort, Target};
 
-/// `sessionscope sessions`; `listen` is where the configuration has the agent.
-pub fn sessions(options: &SessionsOptions, listen: SocketAddr) -> Result<(), Error> {
-    let address = options.target.address_or(listen);
-    if options.watch {
-        let options = options.clone();
-        return watch::watch(move || list(&options, &address));
-    }
-    print(&list(options, &address)?)
+/// The agent of this node, as the configuration has it.
+#[derive(Clone, Debug)]
+pub struct OwnAgent {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Whether it speaks TLS there.
+    pub speaks_tls: bool,
+    /// The file with the tokens of who may ask.
+    pub session_tokens: Option<PathBuf>,
 }
 
-/// `sessionscope explain`; `listen` is where the configuration has the agent.
-pub fn explain(options: &ExplainOptions, listen: SocketAddr) -> Result<(), Error> {
-    let address = options.target.address_or(listen);
-    let report = parse(request::report(&address)?, &address)?;
+/// `sessionscope sessions`.
+pub fn sessions(options: &SessionsOptions, own: &OwnAgent) -> Result<(), Error> {
+    let place = Place::of(&options.target, own)?;
+    if options.watch {
+        let options = options.clone();
+        return watch::watch(move || list(&options, &place));
+    }
+    print(&list(options, &place)?)
+}
+
+/// `sessionscope explain`.
+pub fn explain(options: &ExplainOptions, own: &OwnAgent) -> Result<(), Error> {
+    let place = Place::of(&options.target, own)?;
+    let report = parse(request::report(&place)?, &place.address)?;
     let session = select::one(&report.sessions, &options.session, &options.filter)?;
     print(&explain::page(session, &report.gpus, units::now()))
 }
 
-fn list(options: &SessionsOptions, address: &str) -> Result<String, Error> {
-    let mut answer = request::report(address)?;
-    let report = parse(answer.clone(), address)?;
+fn list(options: &SessionsOptions, place: &Place) -> Result<String, Error> {
+    let mut answer = request::report(place)?;
+    let report = parse(answer.clone(), &place.address)?;
     let chosen = select::several(&report.sessions, &options.filter, options.sort);
     if options.output == Output::Json {
         let chosen = chosen.iter().map(|&at| answer["sessions"][at].clone());
@@ -78,19 +91,5 @@ fn print(text: &str) -> Result<(), Error> {
         // `| head` has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(Error::io("stdout")),
-    }
-}
-
-impl Target {
-    /// The address to ask; `listen` is that of the configuration.
-    fn address_or(&self, listen: SocketAddr) -> String {
-        match self.address.as_deref() {
-            // As a browser's address, too.
-            Some(given) => given
-                .trim_start_matches("http://")
-                .trim_end_matches('/')
-                .to_owned(),
-            None => request::reachable(listen).to_string(),
-        }
     }
 }

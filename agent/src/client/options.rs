@@ -1,13 +1,24 @@
 //! The options of the subcommands that ask a running agent.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 /// Where the agent is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Target {
     /// Address and port of the agent; without it, the key `listen` of the configuration.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "[https://]ADDRESS:PORT")]
     pub address: Option<String>,
+
+    /// File with the token to show, the first in it; without it, the key `web.session_tokens` of the configuration.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// File with the certificates by which an agent with https:// is known. Without it any certificate is taken, which
+    /// is for the agent of this node: nobody is between.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Which sessions.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::{
-    catalog::families,
+    catalog::{SECTIONS, families},
     family::{Family, Samples, Source},
 };
 use crate::kernel::programs::PROGRAMS;
@@ -57,19 +57,25 @@ pub fn markdown() -> String {
          Prometheus 2 stores them as series of their own.\n\n\
          UDP has no round-trip time that the kernel knows. Connections are those of all network \
          namespaces. Block I/O is known of cgroups that have the io controller; memory, throttled time and \
-         pressure where the kernel has the files.\n\n\
-         | metric | type | labels | meaning | source |\n|---|---|---|---|---|\n",
+         pressure where the kernel has the files.\n",
     );
-    for family in families() {
+    for section in SECTIONS {
         let _infallible = writeln!(
             out,
-            "| `{}` | {} | {} | {} | {} |",
-            family.sample_name(),
-            family.kind.name(),
-            labels(family),
-            family.help,
-            source(family)
+            "\n## {}\n\n| metric | type | labels | meaning | source |\n|---|---|---|---|---|",
+            section.title
         );
+        for family in section.families {
+            let _infallible = writeln!(
+                out,
+                "| `{}` | {} | {} | {} | {} |",
+                family.sample_name(),
+                family.kind.name(),
+                labels(family),
+                family.help,
+                source(family)
+            );
+        }
     }
     out.push_str(
         "\n## Kernel programs\n\n\

@@ -32,7 +32,7 @@ pub mod settings;
 mod traffic;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -122,6 +122,11 @@ impl AppState {
     fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.snapshots.borrow().clone()
     }
+}
+
+/// Whether a web configuration has the agent speak TLS; not where it cannot be read.
+pub fn speaks_tls(web_config: &Path) -> bool {
+    door::speaks_tls(web_config)
 }
 
 /// The router.

@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 39] = [
+const LANES: [(&str, Lane, &str); 40] = [
     ("budget", Beside, "waits for samples"),
     ("crowd", Beside, "memory is the agent's own"),
     (
@@ -54,6 +54,7 @@ const LANES: [(&str, Lane, &str); 39] = [
     ),
     ("operations", Beside, "waits for Prometheus to fire"),
     ("door", Beside, "waits for files to be read again"),
+    ("door_peer", Beside, "as door"),
     ("restart", Beside, "counts sessions of its own"),
     ("nvml_real", Beside, "has a /dev of its own"),
     (

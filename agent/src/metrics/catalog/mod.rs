@@ -27,27 +27,40 @@ use super::{
     label::Pair,
 };
 
-const SECTIONS: &[&[Family]] = &[
-    sessions::FAMILIES,
-    scheduler::FAMILIES,
-    processes::FAMILIES,
-    network::FAMILIES,
-    disk::FAMILIES,
-    memory::FAMILIES,
-    session_gpu::FAMILIES,
-    gpu::FAMILIES,
-    node::FAMILIES,
-    sources::FAMILIES,
-    agent::FAMILIES,
-    http::FAMILIES,
-    configuration::FAMILIES,
-    own_process::FAMILIES,
-    &[agent::SERIES],
+/// Families of one concern.
+pub struct Section {
+    /// What the reference calls it.
+    pub title: &'static str,
+    /// Its families.
+    pub families: &'static [Family],
+}
+
+/// Every section, in order.
+pub const SECTIONS: &[Section] = &[
+    section("Sessions", sessions::FAMILIES),
+    section("CPU and scheduling of a session", scheduler::FAMILIES),
+    section("Processes of a session", processes::FAMILIES),
+    section("Network of a session", network::FAMILIES),
+    section("Block I/O of a session", disk::FAMILIES),
+    section("Memory of a session", memory::FAMILIES),
+    section("GPUs of a session", session_gpu::FAMILIES),
+    section("GPUs of the node", gpu::FAMILIES),
+    section("The node", node::FAMILIES),
+    section("Sources of sessions", sources::FAMILIES),
+    section("The agent", agent::FAMILIES),
+    section("Requests to the agent", http::FAMILIES),
+    section("Configuration of the agent", configuration::FAMILIES),
+    section("The agent's process", own_process::FAMILIES),
+    section("The exposition", &[agent::SERIES]),
 ];
+
+const fn section(title: &'static str, families: &'static [Family]) -> Section {
+    Section { title, families }
+}
 
 /// Every family.
 pub fn families() -> impl Iterator<Item = &'static Family> + Clone {
-    SECTIONS.iter().copied().flatten()
+    SECTIONS.iter().flat_map(|section| section.families)
 }
 
 /// Count and sum are enough for most; the native histogram has the rest.

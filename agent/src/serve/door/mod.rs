@@ -161,6 +161,12 @@ fn text(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
+/// Whether a web configuration wants TLS; not where it cannot be read.
+pub(super) fn speaks_tls(path: &Path) -> bool {
+    let web = text(path).ok().and_then(|text| Web::parse(&text).ok());
+    web.is_some_and(|web| web.tls_server_config.is_wanted())
+}
+
 fn read_tokens(
     path: &Path,
     _: Option<&Option<Tokens>>,
