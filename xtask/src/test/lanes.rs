@@ -32,6 +32,11 @@ use Lane::{Alone, Beside};
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
 const LANES: [(&str, Lane, &str); 40] = [
+    (
+        "runtimes",
+        Beside,
+        "waits for engines, half of the time; their cgroups are below its own",
+    ),
     ("budget", Beside, "waits for samples"),
     ("crowd", Beside, "memory is the agent's own"),
     (
@@ -96,7 +101,6 @@ const LANES: [(&str, Lane, &str); 40] = [
     ),
     ("tenants", Alone, "takes cgroups of other tests"),
     ("hostile", Alone, "takes all that the machine has"),
-    ("runtimes", Alone, "twenty programs of engines at once"),
     ("memory", Alone, "the pressure of the whole machine"),
     ("net", Alone, "round-trip times"),
     ("netem", Alone, "delays and losses"),
