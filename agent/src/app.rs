@@ -32,7 +32,7 @@ use crate::{
     error::Error,
     gpu::{Monitor, model::Report},
     kernel::{
-        self, Kernel,
+        self, FilledMap, Kernel,
         accounts::CgroupAccounts,
         log::{Blame, KernelLog},
         object::TaskStore,
@@ -515,7 +515,9 @@ impl Agent {
             .filter_map(|s| Some((s.slot?, s.identity.session.clone())))
             .collect();
         let mut preemptors = BTreeMap::<u32, Vec<(String, u64)>>::new();
-        for (pair, count) in self.kernel.preemption_pairs() {
+        let all = self.kernel.preemption_pairs();
+        let pairs = all.len() as u64;
+        for (pair, count) in all {
             if let Some(name) = names.get(&pair.preemptor) {
                 preemptors
                     .entry(pair.victim)
@@ -553,6 +555,18 @@ impl Agent {
                 templates_overflowed_total: self.registry.templates_overflowed_total(),
                 events_lost: self.kernel.events_lost().to_vec(),
                 unmeasured_switches: self.kernel.unmeasured_switches(),
+                map_fills: FilledMap::ALL
+                    .map(|map| {
+                        let entries = match map {
+                            FilledMap::Cgroups => self.registry.marked_cgroups(),
+                            FilledMap::Connections => self.kernel.connections_entered(),
+                            FilledMap::PreemptionPairs => pairs,
+                        };
+                        (map, entries)
+                    })
+                    .to_vec(),
+                max_series: self.config.metrics.max_series,
+                admissions: self.registry.admissions().clone(),
                 map_bytes: self.kernel.map_bytes(),
                 audit: self.registry.audit().worst(),
                 adoption: *self.registry.adoption(),

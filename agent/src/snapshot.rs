@@ -19,7 +19,7 @@ use crate::{
         Status,
         model::{Calls, Report},
     },
-    kernel::{object::TaskStore, programs::ProgramStatus, ring::EventKind},
+    kernel::{FilledMap, object::TaskStore, programs::ProgramStatus, ring::EventKind},
     session::{
         audit::Account,
         ended::AllEnded,
@@ -27,7 +27,7 @@ use crate::{
         model::{Counts, Milestone, Session, Template},
         phase::Phase,
         recent::RecentView,
-        registry::StartupKey,
+        registry::{Admission, StartupKey},
     },
 };
 
@@ -153,6 +153,12 @@ pub struct AgentView {
     pub events_lost: Vec<(EventKind, u64)>,
     /// Switches of sessions' threads of which nothing was measured.
     pub unmeasured_switches: u64,
+    /// Entries of the maps that can be full.
+    pub map_fills: Vec<(FilledMap, u64)>,
+    /// Cap on the series of an exposition.
+    pub max_series: u32,
+    /// Sessions that came, by who made them and what became of that; `None` where nobody but the hierarchy knows them.
+    pub admissions: BTreeMap<(Option<Source>, Admission), u64>,
     /// Kernel memory of the maps, bytes.
     pub map_bytes: u64,
     /// How far the sessions' figures are from the kernel's own accounts, as a part of these.

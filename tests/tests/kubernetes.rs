@@ -33,7 +33,11 @@ fn configuration(server: &Server) -> (Configuration, Vec<(&'static str, std::pat
     let InCluster { keys, environment } = server.in_cluster(NODE);
     let configuration = Configuration::without_rules()
         // Built-in rules would take containers of tests beside this one.
-        .rule("others", "/(desks|libpod|machine|qemu|docker)", "ignore = true")
+        .rule(
+            "others",
+            "/(desks|libpod|machine|qemu|docker)",
+            "ignore = true",
+        )
         .set("sessions.builtin_rules", "true")
         .set("logind.watch", "'off'")
         .set("libvirt.watch", "'off'")

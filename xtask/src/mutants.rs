@@ -19,7 +19,7 @@ const VERSION: &str = "27.0.0";
 /// As many of a change as are tried: each costs a compilation of its package.
 const MOST_OF_A_CHANGE: usize = 20;
 /// What computes, and has its tests beside it.
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "agent-common/src/**",
     "agent/src/client/**",
     "agent/src/config/**",
@@ -32,6 +32,7 @@ const FILES: [&str; 12] = [
     "agent/src/gpu/usage.rs",
     "agent/src/metrics/**",
     "agent/src/session/**",
+    "agent/src/setting/**",
 ];
 
 /// The options of `mutants`.

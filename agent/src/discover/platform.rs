@@ -225,11 +225,34 @@ impl ErrorType {
     }
 }
 
+named! {
+    /// What came of a comparison.
+    pub enum ReconcileResult {
+        /// What is known is what the source has.
+        Success = "success",
+        /// It failed.
+        Error = "error",
+        /// The source wants to be asked anew.
+        Requeue = "requeue",
+    }
+}
+
+impl Outcome {
+    /// Without the kind of error.
+    pub fn result(self) -> ReconcileResult {
+        match self {
+            Self::Success => ReconcileResult::Success,
+            Self::Requeue => ReconcileResult::Requeue,
+            Self::Error(_) => ReconcileResult::Error,
+        }
+    }
+}
+
 /// How a source's comparisons went.
 #[derive(Clone, Debug, Default)]
 pub struct Reconciles {
-    /// How long they took.
-    pub duration: Histogram,
+    /// How long those took that came to each result.
+    pub durations: BTreeMap<ReconcileResult, Histogram>,
     /// How many succeeded.
     pub success: u64,
     /// How often the peer asked to begin again.
@@ -247,8 +270,9 @@ impl Reconciles {
             Outcome::Error(kind) => *self.errors.entry(kind).or_default() += 1,
         }
         let took_ns = took.as_nanos() as u64;
-        self.duration.buckets[bucket_of(took_ns)] += 1;
-        self.duration.sum_ns += took_ns;
+        let durations = self.durations.entry(outcome.result()).or_default();
+        durations.buckets[bucket_of(took_ns)] += 1;
+        durations.sum_ns += took_ns;
     }
 }
 

@@ -16,6 +16,7 @@ mod btf_builder;
 mod census;
 mod connections;
 mod constants;
+mod fill;
 mod hashes;
 pub mod layout;
 pub mod log;
@@ -70,6 +71,7 @@ use crate::{allocator, clock, error::Error};
 
 pub use census::Census;
 pub use constants::tracepoints_may_be_preemptible;
+pub use fill::FilledMap;
 pub use hashes::{HASHES, Hash};
 pub use pace::Reading;
 pub use settings::Settings;

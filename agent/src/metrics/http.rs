@@ -44,6 +44,27 @@ named! {
 }
 
 named! {
+    /// What is kept so that it is not made again.
+    pub enum Cache {
+        /// Answers that are under way: who asks for the same of the same sample has a share.
+        Renderings = "renderings",
+        /// Outcomes of comparing passwords.
+        Passwords = "passwords",
+    }
+}
+
+/// How often something was looked for in a cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// And was there.
+    pub hits: u64,
+    /// And was not.
+    pub misses: u64,
+    /// How much is in it.
+    pub entries: u64,
+}
+
+named! {
     /// How a client has shown who it is.
     pub enum AuthMethod {
         /// A user's password.
@@ -190,6 +211,8 @@ pub struct Http {
     pub failures: BTreeMap<(AuthMethod, AuthReason), u64>,
     /// When the certificates of each file expire.
     pub expiries: BTreeMap<String, SystemTime>,
+    /// The caches.
+    pub caches: BTreeMap<Cache, Lookups>,
     /// The files that are read again whenever they change.
     pub reloads: BTreeMap<String, Reloads>,
 }
@@ -207,6 +230,7 @@ impl Default for Http {
             attempts: BTreeMap::new(),
             failures: BTreeMap::new(),
             expiries: BTreeMap::new(),
+            caches: BTreeMap::new(),
             reloads: BTreeMap::new(),
         }
     }

@@ -3,7 +3,8 @@
 //! A page in the browser of a session can have the name of its own server point to this node (DNS rebinding): the
 //! browser then takes the agent for that server, and the page reads what it answers. Such a request names the
 //! page's host. So a request for what is of sessions must name an address, `localhost`, the node, or a name that
-//! `api.hosts` lists: none of these is the name of somebody's web page. What names no host is not from a browser.
+//! `api.hosts` lists: none of these is the name of somebody's web page. What names no host is not from a browser. And
+//! where a browser says which page asks (`Origin`), that must be a page of one of these names.
 
 use std::{collections::BTreeSet, env, fs, net::IpAddr, sync::Arc};
 
@@ -53,10 +54,21 @@ impl Hosts {
         let headers = request.headers().get_all(header::HOST).iter();
         let named = headers.map(|value| value.to_str().unwrap_or_default());
         let mut named = target.into_iter().chain(named);
-        let other = named.find(|host| !self.takes(host))?;
+        if let Some(other) = named.find(|host| !self.takes(host)) {
+            return Some(format!(
+                "this agent does not answer to the name {other:?}: ask for its address, or list the \
+                 name in api.hosts\n"
+            ));
+        }
+        // Browsers say which page asks; one without an origin is `null`.
+        let mut origins = request.headers().get_all(header::ORIGIN).iter();
+        let other = origins.find(|value| {
+            let origin = value.to_str().unwrap_or_default();
+            let host = origin.split_once("://").map(|(_, host)| host);
+            !host.is_some_and(|host| self.takes(host))
+        })?;
         Some(format!(
-            "this agent does not answer to the name {other:?}: ask for its address, or list the \
-             name in api.hosts\n"
+            "this agent does not answer to pages of {other:?}: list the name in api.hosts\n"
         ))
     }
 
@@ -188,5 +200,31 @@ mod tests {
         let reason = refusal("/", &["node-1", "evil.example:9709"]).unwrap();
         assert!(reason.contains("\"evil.example:9709\""), "{reason}");
         assert!(reason.contains("api.hosts"), "{reason}");
+    }
+
+    #[test]
+    fn a_page_of_another_host_is_refused_whatever_host_it_asks() {
+        let refusal = |origin: &str| {
+            let request = Request::get("/").header(header::HOST, "node-1");
+            let request = request.header(header::ORIGIN, origin);
+            hosts().refusal(&request.body(Body::empty()).unwrap())
+        };
+        for own in [
+            "http://node-1:9709",
+            "https://127.0.0.1",
+            "http://localhost:3000",
+        ] {
+            assert_eq!(refusal(own), None, "{own}");
+        }
+        for other in [
+            "http://evil.example",
+            "null",
+            "",
+            "node-1",
+            "http://node-1@evil.example",
+        ] {
+            let reason = refusal(other).expect(other);
+            assert!(reason.contains("pages of"), "{reason}");
+        }
     }
 }

@@ -99,7 +99,11 @@ impl AppState {
             What::Sessions => sessions::write(&snapshot, users),
         };
         Ok(Self {
-            renderings: Arc::new(Renderings::new(snapshots.clone(), write)),
+            renderings: Arc::new(Renderings::new(
+                snapshots.clone(),
+                Arc::clone(&traffic),
+                write,
+            )),
             snapshots,
             period: service.period,
             expositions,

@@ -28,8 +28,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{compress::compress, negotiate::Encoding};
-use crate::metrics::encode::Format;
+use super::{compress::compress, negotiate::Encoding, traffic::Traffic};
+use crate::metrics::{encode::Format, http::Cache};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,6 +99,7 @@ type MakeBody<S> = dyn Fn(Arc<S>, What) -> Result<Vec<u8>, String> + Send + Sync
 /// The renderings of samples.
 pub(super) struct Renderings<S> {
     samples: watch::Receiver<Option<Arc<S>>>,
+    traffic: Arc<Traffic>,
     body: Box<MakeBody<S>>,
     flights: Mutex<HashMap<Wanted, Flight<S>>>,
     /// When the next rendering may begin; locked while one is made.
@@ -121,10 +122,12 @@ impl<S: Send + Sync + 'static> Renderings<S> {
     /// Of the samples that come, by this function.
     pub(super) fn new(
         samples: watch::Receiver<Option<Arc<S>>>,
+        traffic: Arc<Traffic>,
         body: impl Fn(Arc<S>, What) -> Result<Vec<u8>, String> + Send + Sync + 'static,
     ) -> Self {
         Self {
             samples,
+            traffic,
             body: Box::new(body),
             flights: Mutex::default(),
             turn: Arc::new(tokio::sync::Mutex::new(Instant::now())),
@@ -150,6 +153,8 @@ impl<S: Send + Sync + 'static> Renderings<S> {
                 .get()
                 .is_none_or(|sample| self.is_last(sample))
         {
+            self.traffic
+                .looked_up(Cache::Renderings, true, flights.len());
             return flight.outcome.clone();
         }
         let sample = Arc::new(OnceLock::new());
@@ -159,6 +164,8 @@ impl<S: Send + Sync + 'static> Renderings<S> {
             outcome: outcome.clone(),
         };
         flights.insert(wanted, flight);
+        self.traffic
+            .looked_up(Cache::Renderings, false, flights.len());
         tokio::spawn(Arc::clone(self).render(wanted, sample, done));
         outcome
     }
@@ -192,6 +199,7 @@ impl<S: Send + Sync + 'static> Renderings<S> {
         if flights.get(&wanted).is_some_and(is_own) {
             flights.remove(&wanted);
         }
+        self.traffic.holds(Cache::Renderings, flights.len());
         drop(flights);
         done.send_replace(Some(outcome));
     }
@@ -251,11 +259,12 @@ mod tests {
             let (begin, begun) = mpsc::channel();
             let (go, gone) = mpsc::channel();
             let gone = Mutex::new(gone);
-            let renderings = Renderings::new(samples, move |sample: Arc<u32>, what| {
-                begin.send((*sample, what)).unwrap();
-                gone.lock().unwrap().recv().map_err(|e| e.to_string())?;
-                Ok(sample.to_string().into_bytes())
-            });
+            let renderings =
+                Renderings::new(samples, Arc::default(), move |sample: Arc<u32>, what| {
+                    begin.send((*sample, what)).unwrap();
+                    gone.lock().unwrap().recv().map_err(|e| e.to_string())?;
+                    Ok(sample.to_string().into_bytes())
+                });
             Self {
                 publish,
                 renderings: Arc::new(renderings),
@@ -345,7 +354,7 @@ mod tests {
     async fn a_rendering_that_panics_is_an_error_and_the_next_one_is_made() {
         let (_publish, samples) = watch::channel(Some(Arc::new(())));
         let fails = Mutex::new(true);
-        let renderings = Renderings::new(samples, move |_, _| {
+        let renderings = Renderings::new(samples, Arc::default(), move |_, _| {
             let fails = std::mem::take(&mut *fails.lock().unwrap_or_else(PoisonError::into_inner));
             assert!(!fails, "as a defect would");
             Ok(b"made".to_vec())

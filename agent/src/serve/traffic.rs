@@ -18,7 +18,7 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
 use crate::{
-    metrics::http::{self, AuthMethod, AuthReason, Http, Method},
+    metrics::http::{self, AuthMethod, AuthReason, Cache, Http, Method},
     snapshot::Reloads,
 };
 
@@ -42,6 +42,21 @@ impl Traffic {
     pub(super) fn refused(&self, status: u16) {
         let key = (Method::Other, http::Path::Other, status);
         *self.lock().requests.entry(key).or_default() += 1;
+    }
+
+    /// What was wanted was in a cache, or was not; so much is in it now.
+    pub(super) fn looked_up(&self, cache: Cache, was_there: bool, entries: usize) {
+        let mut counted = self.lock();
+        let lookups = counted.caches.entry(cache).or_default();
+        lookups.hits += u64::from(was_there);
+        lookups.misses += u64::from(!was_there);
+        lookups.entries = entries as u64;
+    }
+
+    /// So much is in a cache now.
+    pub(super) fn holds(&self, cache: Cache, entries: usize) {
+        let mut counted = self.lock();
+        counted.caches.entry(cache).or_default().entries = entries as u64;
     }
 
     /// A client has not got as far as to a request.

@@ -36,6 +36,7 @@ use crate::{
     clock,
     discover::{
         cgroup::Found,
+        platform::Source,
         rules::{Identity, Verdict},
     },
 };
@@ -49,6 +50,7 @@ mod sample;
 mod startup;
 mod table;
 
+pub use admission::Admission;
 pub use compare::KernelsAccounts;
 pub use table::SlotTable;
 
@@ -92,6 +94,8 @@ pub struct Registry {
     /// Waiting ones that are already in `overflowed_total`.
     overflowed: HashSet<u64>,
     overflowed_total: u64,
+    /// Sessions that came, by who made them and what became of that.
+    admissions: BTreeMap<(Option<Source>, Admission), u64>,
     /// Removed cgroups whose threads may still be switched for the last time.
     expiring: HashMap<u64, Instant>,
     /// A change that the kernel has not been told of.
@@ -143,6 +147,7 @@ impl Registry {
             waiting: HashSet::new(),
             overflowed: HashSet::new(),
             overflowed_total: 0,
+            admissions: BTreeMap::new(),
             expiring: HashMap::new(),
             unpublished: false,
             search_connections: false,
@@ -160,6 +165,11 @@ impl Registry {
             gpu: Join::default(),
             audit: Audit::default(),
         }
+    }
+
+    /// Cgroups at which a session begins or ends.
+    pub fn marked_cgroups(&self) -> u64 {
+        self.marks.len() as u64
     }
 
     /// The sessions, live and ended, oldest first; an ended one whose name is in use again is left out.

@@ -50,6 +50,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "gpu",
             "session",
             "snapshot",
+            "allocator",
         ],
     ),
     (

@@ -158,7 +158,7 @@ fn what_was_said_stands_while_the_platform_is_away_and_a_list_without_it_ends_it
     let peer = &directory.peers()[&Source::Kubernetes];
     assert_eq!(peer.status, Status::Down("no route".to_owned()));
     assert_eq!(peer.reconciles.errors[&ErrorType::Unavailable], 1);
-    assert_eq!(peer.reconciles.duration.count(), 1);
+    assert_eq!(peer.reconciles.durations.len(), 1);
 
     sayat(&mut directory, Update::All(BTreeMap::new()), now);
     let known = directory.facts(&pod(POD)).unwrap();

@@ -1,7 +1,9 @@
 //! The agent: its programs, its sessions, its work.
 
+use super::labels::SOURCE;
 use crate::{
     kernel::{
+        FilledMap,
         object::TaskStore,
         programs::{OffCode, name},
         ring::EventKind,
@@ -15,7 +17,7 @@ use crate::{
         },
         label::{OneOf, Text},
     },
-    session::audit::Account,
+    session::{audit::Account, registry::Admission},
 };
 
 const VERSION: Text = Text::new("version", "version of the agent");
@@ -26,6 +28,8 @@ const CODE: OneOf<OffCode> = OneOf::new("code");
 const REASON: Text = Text::new("reason", "why it does not run, in words");
 const ACCOUNT: OneOf<Account> = OneOf::new("account");
 const EVENT: OneOf<EventKind> = OneOf::new("event");
+const MAP: OneOf<FilledMap> = OneOf::new("map");
+const ADMISSION: OneOf<Admission> = OneOf::new("result");
 const FAMILY: Text = Text::new("family", "name of the family");
 
 pub(super) const FAMILIES: &[Family] = &[
@@ -204,6 +208,55 @@ pub(super) const FAMILIES: &[Family] = &[
         labels: &[],
         source: Source::Agent,
         samples: Node(|state, out| out.number(&[], state.snapshot.agent.map_bytes as f64)),
+    },
+    Family {
+        stem: "vdi_agent_map_entries",
+        help: "Entries of the kernel programs' maps that can be full before anything else is",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[MAP.label()],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for (map, entries) in &state.snapshot.agent.map_fills {
+                out.number(&[MAP.is(*map)], *entries as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_map_limit",
+        help: "Entries that these maps have room for",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[MAP.label()],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for (map, _) in &state.snapshot.agent.map_fills {
+                out.number(&[MAP.is(*map)], f64::from(map.limit()));
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_admissions",
+        help: "Sessions that came, by who made them and what became of that; one that waits is counted again when it is admitted",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[SOURCE.label(), ADMISSION.label()],
+        source: Source::Registry,
+        samples: Node(|state, out| {
+            for ((source, admission), count) in &state.snapshot.agent.admissions {
+                let labels = [SOURCE.is((*source).into()), ADMISSION.is(*admission)];
+                out.number(&labels, *count as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_series_limit",
+        help: "Most series of an exposition (metrics.max_series)",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| out.number(&[], f64::from(state.snapshot.agent.max_series))),
     },
     Family {
         stem: "vdi_agent_sample_age",

@@ -10,7 +10,7 @@ use crate::metrics::{
         Samples::Node,
         Source, Unit,
     },
-    http::{AuthMethod, AuthReason, Method, Path, SIZES},
+    http::{AuthMethod, AuthReason, Cache, Method, Path, SIZES},
     label::{OneOf, Text},
 };
 
@@ -18,6 +18,7 @@ const METHOD: OneOf<Method> = OneOf::new("method");
 const PATH: OneOf<Path> = OneOf::new("path");
 const AUTH_METHOD: OneOf<AuthMethod> = OneOf::new("method");
 const AUTH_REASON: OneOf<AuthReason> = OneOf::new("reason");
+const CACHE: OneOf<Cache> = OneOf::new("cache");
 const STATUS: Text = Text::new("status", "status code of the answer");
 
 pub(super) const FAMILIES: &[Family] = &[
@@ -139,6 +140,45 @@ pub(super) const FAMILIES: &[Family] = &[
             for (file, expiry) in &state.http.expiries {
                 let since = expiry.duration_since(UNIX_EPOCH).unwrap_or_default();
                 out.number(&[FILE.is(file)], since.as_secs_f64());
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_cache_hits",
+        help: "Times that what was wanted was in a cache",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[CACHE.label()],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for (cache, lookups) in &state.http.caches {
+                out.number(&[CACHE.is(*cache)], lookups.hits as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_cache_misses",
+        help: "Times that it was not, and was made",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[CACHE.label()],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for (cache, lookups) in &state.http.caches {
+                out.number(&[CACHE.is(*cache)], lookups.misses as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_cache_entries",
+        help: "Entries of a cache",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[CACHE.label()],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            for (cache, lookups) in &state.http.caches {
+                out.number(&[CACHE.is(*cache)], lookups.entries as f64);
             }
         }),
     },

@@ -75,6 +75,33 @@ pub(super) const FAMILIES: &[Family] = &[
         source: Source::Agent,
         samples: Node(|state, out| own_process(state, out, |p| p.start_seconds)),
     },
+    Family {
+        stem: "vdi_agent_allocated",
+        help: "Memory that the agent has allocated; what is resident besides is its code, its stacks, and what the allocator keeps",
+        kind: Gauge,
+        unit: Unit::Bytes,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| own_process(state, out, |p| p.allocated_bytes)),
+    },
+    Family {
+        stem: "vdi_agent_memory_limit",
+        help: "Least limit of memory of the agent's cgroup and those above it; absent where there is none",
+        kind: Gauge,
+        unit: Unit::Bytes,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| own_process(state, out, |p| p.memory_limit_bytes)),
+    },
+    Family {
+        stem: "vdi_agent_runtime_tasks",
+        help: "Tasks of the agent's runtime: connections, sources, and its own work",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| own_process(state, out, |p| p.tasks)),
+    },
 ];
 
 fn own_process(state: &State<'_>, out: &mut dyn Out, value: fn(&OwnProcess) -> Option<f64>) {

@@ -4,7 +4,7 @@ use super::labels::{Origin, SOURCE};
 use crate::{
     discover::{
         directory::Status,
-        platform::{ErrorType, Reconciles, Source as Platform},
+        platform::{ErrorType, ReconcileResult, Reconciles, Source as Platform},
     },
     metrics::{
         family::{
@@ -37,18 +37,7 @@ named! {
 }
 const REASON: OneOf<Away> = OneOf::new("reason").about("absent: it has never answered");
 
-named! {
-    /// What came of a comparison.
-    enum Outcome {
-        /// What is known is what the source has.
-        Success = "success",
-        /// It failed.
-        Error = "error",
-        /// The source wants to be asked anew.
-        Requeue = "requeue",
-    }
-}
-const RESULT: OneOf<Outcome> = OneOf::new("result");
+const RESULT: OneOf<ReconcileResult> = OneOf::new("result");
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
@@ -75,14 +64,16 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_agent_reconcile_duration",
-        help: "Time a comparison of what a source has with what is known took",
+        help: "Time a comparison of what a source has with what is known took, by what came of it",
         kind: Histogram(Buckets::OWN),
         unit: Unit::Seconds,
-        labels: &[SOURCE.label()],
+        labels: &[SOURCE.label(), RESULT.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             for (source, reconciles) in all(state) {
-                out.histogram(&[SOURCE.is(source)], &reconciles.duration);
+                for (result, durations) in &reconciles.durations {
+                    out.histogram(&[SOURCE.is(source), RESULT.is(*result)], durations);
+                }
             }
         }),
     },
@@ -95,13 +86,13 @@ pub(super) const FAMILIES: &[Family] = &[
         source: Source::Agent,
         samples: Node(|state, out| {
             for (source, reconciles) in all(state) {
-                for outcome in Outcome::ALL {
-                    let count = match outcome {
-                        Outcome::Success => reconciles.success,
-                        Outcome::Error => reconciles.errors.values().sum(),
-                        Outcome::Requeue => reconciles.requeue,
+                for result in ReconcileResult::ALL {
+                    let count = match result {
+                        ReconcileResult::Success => reconciles.success,
+                        ReconcileResult::Error => reconciles.errors.values().sum(),
+                        ReconcileResult::Requeue => reconciles.requeue,
                     };
-                    out.number(&[SOURCE.is(source), RESULT.is(outcome)], count as f64);
+                    out.number(&[SOURCE.is(source), RESULT.is(result)], count as f64);
                 }
             }
         }),

@@ -8,6 +8,8 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 
+use crate::{metrics::http::Cache, serve::traffic::Traffic};
+
 /// bcrypt of a password that nobody has, of the cost that the format's documentation uses: who does not exist takes as
 /// long to refuse as who does.
 const NOBODY: &str = "$2b$10$6Tk4vS8pNGnWIbTnL0Ue4u9EwH9mQ8mWz0qO2sWvY3n1lJxYyOZ2K";
@@ -39,16 +41,16 @@ impl Users {
     }
 
     /// Whether a user has a password.
-    pub(super) async fn has(&self, user: &str, password: &str) -> bool {
+    pub(super) async fn has(&self, user: &str, password: &str, traffic: &Traffic) -> bool {
         let known = self.hashes.get(user);
         let hash = known.map_or(NOBODY, String::as_str);
         let digest = digest(&[user, hash, password]);
-        if let Some(outcome) = self.remember(digest) {
+        if let Some(outcome) = self.remember(digest, traffic) {
             return outcome;
         }
         let turn = self.comparing.lock().await;
         // Somebody with the same may have had the turn before.
-        if let Some(outcome) = self.remember(digest) {
+        if let Some(outcome) = self.remember(digest, traffic) {
             return outcome;
         }
         let (hash, password) = (hash.to_owned(), password.to_owned());
@@ -69,12 +71,14 @@ impl Users {
         is_right
     }
 
-    fn remember(&self, digest: [u8; 32]) -> Option<bool> {
+    fn remember(&self, digest: [u8; 32], traffic: &Traffic) -> Option<bool> {
         let remembered = self
             .remembered
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        remembered.get(&digest).copied()
+        let outcome = remembered.get(&digest).copied();
+        traffic.looked_up(Cache::Passwords, outcome.is_some(), remembered.len());
+        outcome
     }
 }
 
@@ -102,19 +106,23 @@ mod tests {
         );
         // The second time by what is remembered.
         for _ in 0..2 {
-            assert!(users.has("ada", "one").await);
-            assert!(!users.has("ada", "two").await);
-            assert!(!users.has("eve", "one").await);
-            assert!(!users.has("", "").await);
+            assert!(users.has("ada", "one", &Traffic::default()).await);
+            assert!(!users.has("ada", "two", &Traffic::default()).await);
+            assert!(!users.has("eve", "one", &Traffic::default()).await);
+            assert!(!users.has("", "", &Traffic::default()).await);
         }
     }
 
     #[tokio::test]
     async fn guesses_are_forgotten_before_what_is_right() {
         let users = Users::new([("ada".to_owned(), bcrypt::hash("one", 4).unwrap())].into());
-        assert!(users.has("ada", "one").await);
+        assert!(users.has("ada", "one", &Traffic::default()).await);
         for guess in 0..REMEMBERED + 10 {
-            assert!(!users.has("ada", &guess.to_string()).await);
+            assert!(
+                !users
+                    .has("ada", &guess.to_string(), &Traffic::default())
+                    .await
+            );
         }
         let remembered = users.remembered.lock().unwrap();
         assert!(remembered.len() <= REMEMBERED);

@@ -223,7 +223,12 @@ impl Rules {
     }
 
     /// Who a request is from, if the door of an area is shut.
-    async fn admit(&self, area: Area, headers: &HeaderMap) -> Result<Option<AuthMethod>, Refusal> {
+    async fn admit(
+        &self,
+        area: Area,
+        headers: &HeaderMap,
+        traffic: &Traffic,
+    ) -> Result<Option<AuthMethod>, Refusal> {
         let tokens = self.tokens(area);
         if self.web.users.is_empty() && tokens.is_none() {
             return Ok(None);
@@ -263,7 +268,7 @@ impl Rules {
             .as_deref()
             .and_then(|text| text.split_once(':'))
             .ok_or(malformed(AuthMethod::Basic))?;
-        if self.web.users.has(user, password).await {
+        if self.web.users.has(user, password, traffic).await {
             return Ok(Some(AuthMethod::Basic));
         }
         Err(Refusal::unknown(AuthMethod::Basic, AuthReason::Invalid))
@@ -322,7 +327,7 @@ pub(super) async fn check(
             "more requests than rate_limit of the web configuration allows; ask again later\n";
         return (StatusCode::TOO_MANY_REQUESTS, text).into_response();
     }
-    match rules.admit(area, request.headers()).await {
+    match rules.admit(area, request.headers(), &door.traffic).await {
         Ok(method) => {
             if let Some(method) = method {
                 door.traffic.admitted(method);

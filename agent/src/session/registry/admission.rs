@@ -12,8 +12,10 @@ use crate::{
     clock,
     discover::{
         cgroup::Found,
+        platform::Source,
         rules::{Identity, printable},
     },
+    named::named,
     session::{
         model::{Counts, Origin, Session},
         phase::{Activity, Phase},
@@ -21,7 +23,36 @@ use crate::{
     },
 };
 
+named! {
+    /// What became of a session that came.
+    pub enum Admission {
+        /// It is measured.
+        Admitted = "admitted",
+        /// It waits: there are as many as there may be.
+        LimitReached = "limit_reached",
+        /// It waits: what has ended has not been read for the last time.
+        SlotsResting = "slots_resting",
+        /// It has no place of its own and is a part of the user's session who made it.
+        WithinUser = "within_user",
+        /// The kernel's map of cgroups is full.
+        MapFull = "map_full",
+    }
+}
+
 impl Registry {
+    /// Sessions that came, by who made them and what became of that.
+    pub fn admissions(&self) -> &BTreeMap<(Option<Source>, Admission), u64> {
+        &self.admissions
+    }
+
+    fn came(&mut self, origin: &Origin, admission: Admission) {
+        let source = match origin {
+            Origin::Platform(key) => Some(key.source()),
+            Origin::Cgroup(_) => None,
+        };
+        *self.admissions.entry((source, admission)).or_default() += 1;
+    }
+
     /// Begins the session of a root, or adds the root to the one that it is of.
     pub(super) fn begin(
         &mut self,
@@ -51,9 +82,18 @@ impl Registry {
             if let Some(above) = manager.and_then(|id| self.memberships.get(&id)) {
                 let serial = above.session;
                 self.attach(found, serial, false, table);
+                self.came(&origin, Admission::WithinUser);
                 return;
             }
-            self.waiting.insert(found.id);
+            // It is tried again at each sample.
+            if self.waiting.insert(found.id) {
+                let admission = if over {
+                    Admission::LimitReached
+                } else {
+                    Admission::SlotsResting
+                };
+                self.came(&origin, admission);
+            }
             // Not an outer session's either; until there is room it is nobody's.
             self.take_out(found.id, found.parent, table);
             if over && self.overflowed.insert(found.id) {
@@ -71,10 +111,12 @@ impl Registry {
         if let Err(error) = self.mark(found.id, slot, table) {
             tracing::error!(session = identity.session, %error, "session not measured");
             self.slots.put_back(slot);
+            self.came(&origin, Admission::MapFull);
             self.take_out(found.id, found.parent, table);
             return;
         }
         self.overflowed.remove(&found.id);
+        self.came(&origin, Admission::Admitted);
         let birth = table.birth(found.id);
         let recalled = self.recalled.remove(&found.id);
         let before = recalled.as_ref().map(|entry| entry.session.as_str());

@@ -21,7 +21,10 @@ use crate::{
 
 /// What is read from the running process and the running node at each exposition, and not from the snapshot: nobody
 /// can say here what it must be. The fields of `OwnProcess` are named as the families are.
-const LIVE: [&str; 8] = [
+const LIVE: [&str; 11] = [
+    "vdi_agent_allocated_bytes",
+    "vdi_agent_memory_limit_bytes",
+    "vdi_agent_runtime_tasks",
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
     "process_virtual_memory_bytes",
@@ -33,7 +36,9 @@ const LIVE: [&str; 8] = [
 ];
 
 /// Pairs that show the same field, the second under one value of a label.
-const OF_ONE_FIELD: [[&str; 2]; 2] = [
+const OF_ONE_FIELD: [[&str; 2]; 3] = [
+    // Two maps that are equally large.
+    ["vdi_agent_map_limit", "vdi_agent_map_limit"],
     [
         "vdi_session_oom_kills_total",
         "vdi_session_process_exits_total",

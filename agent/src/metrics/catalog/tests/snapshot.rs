@@ -16,18 +16,19 @@ use agent_common::histogram::{Histogram, bucket_of, long_bucket_of};
 use crate::{
     discover::{
         directory::{Peer, Status},
-        platform::{EndReason, ErrorType, Reconciles, Source},
+        platform::{EndReason, ErrorType, ReconcileResult, Reconciles, Source},
     },
     kernel::{
+        FilledMap,
         object::TaskStore,
         programs::{OffCode, ProgramStatus, name},
         ring::EventKind,
     },
     metrics::{
         family::Dropped,
-        http::{Answers, AuthMethod, AuthReason, Http, Method, Path, Sizes},
+        http::{Answers, AuthMethod, AuthReason, Cache, Http, Lookups, Method, Path, Sizes},
     },
-    session::{audit::Account, ended::Ended, model::Milestone},
+    session::{audit::Account, ended::Ended, model::Milestone, registry::Admission},
     snapshot::{AgentView, Reloads, Snapshot},
 };
 
@@ -122,6 +123,25 @@ pub(super) fn http() -> Http {
         .into(),
         expiries: [("/etc/tls.crt".to_owned(), after_epoch(512_500))].into(),
         reloads: BTreeMap::new(),
+        caches: [
+            (
+                Cache::Renderings,
+                Lookups {
+                    hits: 519,
+                    misses: 520,
+                    entries: 521,
+                },
+            ),
+            (
+                Cache::Passwords,
+                Lookups {
+                    hits: 522,
+                    misses: 523,
+                    entries: 524,
+                },
+            ),
+        ]
+        .into(),
     }
 }
 
@@ -183,6 +203,13 @@ fn agent() -> AgentView {
         started: SystemTime::UNIX_EPOCH,
         kernel_release: "6.12.9-arch".to_owned(),
         task_store: TaskStore::PidArray,
+        map_fills: FilledMap::ALL.into_iter().zip([513, 514, 515]).collect(),
+        max_series: 516,
+        admissions: [
+            ((None, Admission::Admitted), 517),
+            ((Some(Source::Kubernetes), Admission::LimitReached), 518),
+        ]
+        .into(),
         config_hash: "0123456789abcdef".to_owned(),
         reloads: [(
             "/etc/sessionscope.toml".to_owned(),
@@ -240,7 +267,11 @@ fn agent() -> AgentView {
         })
         .into(),
         reconciles: Reconciles {
-            duration: observed([(83, MS), (84, 600 * MS)]),
+            durations: [(
+                ReconcileResult::Success,
+                observed([(83, MS), (84, 600 * MS)]),
+            )]
+            .into(),
             success: 451,
             requeue: 452,
             errors: ErrorType::ALL.into_iter().zip(453..).collect(),
@@ -269,7 +300,7 @@ fn peers() -> BTreeMap<Source, Peer> {
     let peer = |status, durations, success, requeue, errors: [(ErrorType, u64); 2]| {
         let mut peer = Peer::new(status);
         peer.reconciles = Reconciles {
-            duration: observed(durations),
+            durations: [(ReconcileResult::Error, observed(durations))].into(),
             success,
             requeue,
             errors: errors.into(),
