@@ -2,7 +2,11 @@
 
 use std::{io, time::Duration};
 
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy, sink},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_rustls::rustls::{self, CertificateError};
 
 use super::{Door, Traffic};
@@ -11,6 +15,8 @@ use crate::{
     serve::wire::Stream,
 };
 
+/// Bytes of a request without TLS that are taken before it is cut.
+const MOST_OF_A_REQUEST: u64 = 64 << 10;
 /// How long a client may take for it.
 const LIMIT: Duration = Duration::from_secs(10);
 /// The first byte of a client that speaks TLS: a record of a handshake (RFC 8446, 5.1).
@@ -32,6 +38,9 @@ pub(in crate::serve) async fn handshake(
             stream.write_all(text).await?;
             stream.shutdown().await?;
             traffic.refused(400);
+            // What is left unread would have the kernel reset the connection, and the answer be lost.
+            let mut rest = stream.take(MOST_OF_A_REQUEST);
+            let _not_interested = copy(&mut rest, &mut sink()).await;
             return Ok(None);
         }
         acceptor.accept(stream).await.map(Some)

@@ -103,28 +103,28 @@ impl<T: Default> Watched<T> {
         // Before it is read: what changes meanwhile is read again.
         let mut read = vec![Seen::now(path)];
         let result = (self.read)(path, Some(&self.current()), &mut read);
-        for path in changed {
-            traffic.reloaded(path, result.is_ok());
-        }
+        let is_other = result.is_ok();
         match result {
             Ok(new) => {
-                tracing::info!(
-                    files = names,
-                    "read again: in effect for what comes from now on"
-                );
                 for seen in &read {
                     traffic.file(&seen.path);
                 }
                 *files = read;
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-                true
+                tracing::info!(
+                    files = names,
+                    "read again: in effect for what comes from now on"
+                );
             }
             Err(error) => {
                 tracing::error!(%error, files = names, "not read again: what was in effect stays");
                 // With those that were named before, which may be mended by themselves.
-                *files = now;
-                false
+                files.clone_from(&now);
             }
         }
+        for path in changed {
+            traffic.reloaded(path, is_other);
+        }
+        is_other
     }
 }
