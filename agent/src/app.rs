@@ -101,6 +101,12 @@ pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
     tracing::info!(address = %listener.local_addr().unwrap_or(config.serve.listen), "listening");
     // A task of its own: a long sample holds up no scrape.
     let door = state.door();
+    if !config.serve.listen.ip().is_loopback() && !door.is_shut() {
+        tracing::warn!(
+            "who reaches the port may read what is served: web.config_file, web.metrics_tokens and \
+             web.session_tokens shut the door"
+        );
+    }
     tokio::spawn(async move { door.watch().await });
     let (door, traffic) = (state.door(), state.traffic());
     let server = tokio::spawn(listener::serve(

@@ -1,8 +1,9 @@
 //! Certificates and the clients that have them: an authority, what it issues, and requests over TLS.
 
 use std::{
-    fs, io,
-    net::{SocketAddr, TcpStream},
+    fs,
+    io::{self, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -15,7 +16,10 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
-use crate::http::{self, Response};
+use crate::{
+    http::{self, Response},
+    peers::{connect_from, loopback},
+};
 
 /// How long a server may take for anything.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -83,6 +87,8 @@ impl Authority {
 #[derive(Clone, Debug)]
 pub struct Client {
     config: Arc<ClientConfig>,
+    /// An address of loopback, as another machine has it.
+    from: Ipv4Addr,
 }
 
 impl Client {
@@ -109,7 +115,42 @@ impl Client {
         };
         Self {
             config: Arc::new(config),
+            from: loopback(1),
         }
+    }
+
+    /// The same on another machine.
+    #[must_use]
+    pub fn from(&self, address: Ipv4Addr) -> Self {
+        Self {
+            from: address,
+            ..self.clone()
+        }
+    }
+
+    /// Asks for a path and does not wait for the answer.
+    pub fn hang_up(&self, address: SocketAddr, path: &str, headers: &[(&str, &str)]) {
+        let Ok(mut stream) = self.connect(address) else {
+            return;
+        };
+        let lines = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"));
+        let lines: String = lines.collect();
+        let _not_heard = write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\n{lines}\r\n"
+        );
+        let _gone = stream.flush();
+    }
+
+    fn connect(&self, address: SocketAddr) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+        let stream = connect_from(self.from, address)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.set_write_timeout(Some(LIMIT))?;
+        let name = ServerName::from(address.ip());
+        let client = ClientConnection::new(Arc::clone(&self.config), name);
+        Ok(StreamOwned::new(client.map_err(io::Error::other)?, stream))
     }
 
     /// Asks for a path, and has also the certificate that the server has shown.
@@ -119,12 +160,7 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
     ) -> io::Result<(Response, Vec<u8>)> {
-        let stream = TcpStream::connect_timeout(&address, LIMIT)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        stream.set_write_timeout(Some(LIMIT))?;
-        let name = ServerName::from(address.ip());
-        let client = ClientConnection::new(Arc::clone(&self.config), name);
-        let mut stream = StreamOwned::new(client.map_err(io::Error::other)?, stream);
+        let mut stream = self.connect(address)?;
         let response = http::exchange(&mut stream, &address.to_string(), path, headers)?;
         let shown = stream.conn.peer_certificates().unwrap_or_default();
         Ok((

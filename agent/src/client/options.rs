@@ -11,12 +11,12 @@ pub struct Target {
     #[arg(long, value_name = "[https://]ADDRESS:PORT")]
     pub address: Option<String>,
 
-    /// File with the token to show, the first in it; without it, the key `web.session_tokens` of the configuration.
+    /// File with the token to show, the first in it; without it, the key `web.session_tokens` of the configuration. It is
+    /// shown to an agent that is known by --ca-file, and on this node to one that is root's.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// File with the certificates by which an agent with https:// is known. Without it any certificate is taken, which
-    /// is for the agent of this node: nobody is between.
+    /// File with the certificates by which an agent with https:// is known. Without it any certificate is taken.
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 }

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use procfs::net::TcpState;
+use rustix::process::geteuid;
 use serde_json::Value;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
@@ -38,9 +40,13 @@ impl Place {
             // As a browser's address, too.
             Some(given) => {
                 let given = given.trim_end_matches('/');
-                let plain = given.trim_start_matches("http://");
-                let secret = given.strip_prefix("https://");
-                (secret.unwrap_or(plain).to_owned(), secret.is_some())
+                let (secret, plain) = (
+                    given.strip_prefix("https://"),
+                    given.strip_prefix("http://"),
+                );
+                // Whoever names authorities wants them to be asked.
+                let is_tls = secret.is_some() || (plain.is_none() && target.ca_file.is_some());
+                (secret.or(plain).unwrap_or(given).to_owned(), is_tls)
             }
             None => (reachable(own.listen).to_string(), own.speaks_tls),
         };
@@ -50,6 +56,10 @@ impl Place {
             (None, Some(path)) if target.address.is_none() => token(path).ok(),
             (None, _) => None,
         };
+        if token.is_some() {
+            let is_known = is_tls && target.ca_file.is_some();
+            may_be_shown(&address, is_known).map_err(Error::Other)?;
+        }
         let authorities = target.ca_file.as_deref().map(authorities).transpose()?;
         Ok(Self {
             address,
@@ -70,6 +80,38 @@ impl Place {
         };
         builder.build()
     }
+}
+
+/// Whether a token may be shown to who listens at an address: an agent that is known by its certificate, or one of this
+/// node, where only root's is.
+fn may_be_shown(address: &str, is_known: bool) -> Result<(), String> {
+    if is_known {
+        return Ok(());
+    }
+    let own: Option<SocketAddr> = address.parse().ok();
+    let Some(own) = own.filter(|own| own.ip().is_loopback() || listener(*own).is_some()) else {
+        return Err(format!(
+            "no token is shown to {address}, which nothing is known of: name it with https:// and --ca-file"
+        ));
+    };
+    match listener(own) {
+        Some(uid) if uid != 0 && uid != geteuid().as_raw() => Err(format!(
+            "no token is shown to {address}, where the user {uid} listens and not the agent"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The user who listens at an address of this node; `None` where nobody does.
+fn listener(address: SocketAddr) -> Option<u32> {
+    let sockets = [procfs::net::tcp(), procfs::net::tcp6()];
+    let mut sockets = sockets.into_iter().flatten().flatten();
+    let found = sockets.find(|socket| {
+        let at = socket.local_address;
+        let is_there = at.ip().is_unspecified() || at.ip().to_canonical() == address.ip();
+        socket.state == TcpState::Listen && at.port() == address.port() && is_there
+    });
+    found.map(|socket| socket.uid)
 }
 
 /// The first token of a file.
@@ -168,7 +210,21 @@ pub(super) fn reachable(mut listen: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+
+    #[test]
+    fn a_token_is_shown_to_who_is_known_and_to_roots_on_this_node() {
+        assert!(may_be_shown("192.0.2.7:9709", true).is_ok());
+        assert!(may_be_shown("192.0.2.7:9709", false).is_err());
+        assert!(may_be_shown("node-1:9709", false).is_err());
+        // One that listens here, as who runs this test.
+        let own = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = own.local_addr().unwrap();
+        assert_eq!(listener(address), Some(geteuid().as_raw()));
+        assert!(may_be_shown(&address.to_string(), false).is_ok());
+    }
 
     #[test]
     fn an_agent_on_all_addresses_is_asked_on_loopback() {

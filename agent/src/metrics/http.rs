@@ -95,6 +95,8 @@ named! {
         Untrusted = "untrusted",
         /// A certificate without one of the names that are allowed.
         Name = "name",
+        /// A password that was not compared, because too many wait for that.
+        Busy = "busy",
     }
 }
 
@@ -105,6 +107,7 @@ impl AuthReason {
             Self::Missing => "credentials are missing",
             Self::Malformed => "the header Authorization is not one that is understood here",
             Self::OtherDoor => "this token is not for what is asked",
+            Self::Busy => "too many passwords wait to be compared; ask again in a second",
             Self::Invalid | Self::Expired | Self::Untrusted | Self::Name => "wrong credentials",
         }
     }
@@ -113,9 +116,9 @@ impl AuthReason {
 impl AuthMethod {
     /// Why a client that shows itself so may be turned away.
     pub fn reasons(self) -> &'static [AuthReason] {
-        use AuthReason::{Expired, Invalid, Malformed, Missing, Name, OtherDoor, Untrusted};
+        use AuthReason::{Busy, Expired, Invalid, Malformed, Missing, Name, OtherDoor, Untrusted};
         match self {
-            Self::Basic => &[Malformed, Invalid],
+            Self::Basic => &[Malformed, Invalid, Busy],
             Self::Bearer => &[Invalid, OtherDoor],
             Self::Certificate => &[Missing, Invalid, Expired, Untrusted, Name],
             Self::None => &[Missing, Malformed],
@@ -224,7 +227,8 @@ impl Default for Http {
         let requests = paths.map(|path| ((Method::Get, path, 200), 0));
         Self {
             requests: requests.collect(),
-            answers: BTreeMap::new(),
+            // Each of the others is 21 series, which come when somebody asks.
+            answers: [((Method::Get, Path::Metrics), Answers::default())].into(),
             connections: 0,
             handshakes_failed: 0,
             attempts: BTreeMap::new(),

@@ -30,6 +30,11 @@ impl Client {
         }
     }
 
+    /// Its address.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     /// What the connection is doing.
     pub(super) fn activity(&self) -> &Arc<Activity> {
         &self.activity

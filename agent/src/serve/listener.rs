@@ -11,7 +11,11 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
 use hyper::{
     Request,
     body::Incoming,
@@ -108,10 +112,11 @@ pub async fn serve(
             let task = tokio::spawn(async move {
                 let _open = open;
                 set_limit(&stream, limits);
-                let Some(stream) = handshake(stream, &door, &traffic).await else {
+                let Some((stream, admission)) = handshake(stream, &door, &traffic).await else {
                     return;
                 };
-                if let Some(status) = answer(stream, app, client, stay, limits).await {
+                let is_in = move || door.admission() == admission;
+                if let Some(status) = answer(stream, app, client, is_in, stay, limits).await {
                     traffic.refused(status);
                 }
             });
@@ -140,6 +145,7 @@ async fn answer(
     stream: Box<dyn Stream>,
     app: Router,
     client: Client,
+    is_in: impl Fn() -> bool,
     stay: Stay,
     limits: Limits,
 ) -> Option<u16> {
@@ -151,9 +157,13 @@ async fn answer(
         let activity = Arc::clone(client.activity());
         activity.begin();
         request.extensions_mut().insert(client.clone());
-        let answered = router.call(request);
+        // One that came in by what does not let in any more has to begin anew.
+        let answered = is_in().then(|| router.call(request));
         async move {
-            let response = answered.await;
+            let response = match answered {
+                Some(answered) => answered.await,
+                None => Ok(begin_anew()),
+            };
             response.map(|response| response.map(|body| Answer::new(body, activity)))
         }
     });
@@ -179,6 +189,12 @@ async fn answer(
             None
         }
     }
+}
+
+fn begin_anew() -> Response {
+    let headers = [(header::CONNECTION, "close")];
+    let text = "who may ask has changed: connect again\n";
+    (StatusCode::UNAUTHORIZED, headers, text).into_response()
 }
 
 /// What hyper answers by itself (`on_error`, src/proto/h1/role.rs, 1.12).

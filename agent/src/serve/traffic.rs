@@ -101,6 +101,11 @@ impl Traffic {
         reloads.or_insert_with(Reloads::first);
     }
 
+    /// A file is not read any more.
+    pub(super) fn forget(&self, path: &Path) {
+        self.lock().reloads.remove(&path.display().to_string());
+    }
+
     /// A file was read again.
     pub(super) fn reloaded(&self, path: &Path, is_in_effect: bool) {
         if let Some(reloads) = self.lock().reloads.get_mut(&path.display().to_string()) {

@@ -1,6 +1,6 @@
 //! The beginning of a connection: TLS, where there is any.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy, sink},
@@ -22,18 +22,24 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The first byte of a client that speaks TLS: a record of a handshake (RFC 8446, 5.1).
 const HANDSHAKE: u8 = 22;
 
-/// What the client of a connection talks through; `None` if it has not agreed.
+/// What the client of a connection talks through, and what it was let in by ([`Door::admission`]); `None` if it has not
+/// agreed.
 pub(in crate::serve) async fn handshake(
     mut stream: TcpStream,
     door: &Door,
-    traffic: &Traffic,
-) -> Option<Box<dyn Stream>> {
-    let Some((acceptor, asks_clients)) = door.acceptor() else {
-        return Some(Box::new(stream));
+    traffic: &Arc<Traffic>,
+) -> Option<(Box<dyn Stream>, Option<[u8; 32]>)> {
+    let Some((acceptor, asks_clients, admission)) = door.acceptor() else {
+        return Some((Box::new(stream), None));
     };
+    let mut trying = None;
     let agreed = timeout(LIMIT, async {
         let mut first = [0];
-        if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE] {
+        if stream.peek(&mut first).await? == 0 {
+            // A probe that only wants to know whether somebody listens.
+            return Ok(None);
+        }
+        if first != [HANDSHAKE] {
             let text = b"HTTP/1.0 400 Bad Request\r\n\r\nthis port speaks TLS: ask with https://\n";
             stream.write_all(text).await?;
             stream.shutdown().await?;
@@ -43,25 +49,45 @@ pub(in crate::serve) async fn handshake(
             let _not_interested = copy(&mut rest, &mut sink()).await;
             return Ok(None);
         }
+        trying = Some(Trying(Some(Arc::clone(traffic))));
         acceptor.accept(stream).await.map(Some)
     });
     let error = match agreed.await {
         Ok(Ok(Some(stream))) => {
+            if let Some(trying) = trying {
+                trying.has_agreed();
+            }
             if asks_clients && stream.get_ref().1.peer_certificates().is_some() {
                 traffic.admitted(AuthMethod::Certificate);
             }
-            return Some(Box::new(stream));
+            return Some((Box::new(stream), Some(admission)));
         }
         Ok(Ok(None)) => return None,
         Ok(Err(error)) => error,
         Err(_) => io::ErrorKind::TimedOut.into(),
     };
-    traffic.handshake_failed();
     if let Some(reason) = reason(&error) {
         traffic.turned_away(AuthMethod::Certificate, reason);
     }
     tracing::debug!(%error, "TLS not agreed on");
     None
+}
+
+/// A connection that has begun to agree on TLS. One that makes room for another meanwhile has failed, too.
+struct Trying(Option<Arc<Traffic>>);
+
+impl Trying {
+    fn has_agreed(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Trying {
+    fn drop(&mut self) {
+        if let Some(traffic) = &self.0 {
+            traffic.handshake_failed();
+        }
+    }
 }
 
 /// What is wrong with a client's certificate, if that is why.

@@ -19,6 +19,7 @@ mod web;
 
 use std::{
     fmt,
+    net::IpAddr,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -34,14 +35,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tokio_rustls::TlsAcceptor;
 
 use self::{
-    basic::Users,
+    basic::{Shown, Users},
     limit::Limit,
     tls::Shut,
     tokens::Tokens,
     watched::{Seen, Watched},
     web::Web,
 };
-use super::{Settings, traffic::Traffic};
+use super::{Settings, client::Client, traffic::Traffic};
 use crate::{
     metrics::http::{AuthMethod, AuthReason},
     setting::{ConfigError, regular},
@@ -80,6 +81,12 @@ struct WebRules {
     users: Users,
     headers: Vec<(HeaderName, HeaderValue)>,
     limit: Option<Arc<Limit>>,
+}
+
+impl WebRules {
+    fn shuts(&self) -> bool {
+        self.tls.is_some() || !self.users.is_empty() || self.limit.is_some()
+    }
 }
 
 /// All that is in effect for a request.
@@ -141,15 +148,23 @@ impl Door {
         }
     }
 
-    /// What a new connection is accepted with, where there is TLS, and whether its client is asked for a certificate.
-    pub(super) fn acceptor(&self) -> Option<(TlsAcceptor, bool)> {
+    /// What a new connection is accepted with, where there is TLS; whether its client is asked for a certificate; and
+    /// its [`Door::admission`].
+    fn acceptor(&self) -> Option<(TlsAcceptor, bool, [u8; 32])> {
         let web = self.web.current();
         let tls = web.tls.as_ref()?;
-        Some((TlsAcceptor::from(Arc::clone(&tls.config)), tls.asks_clients))
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
+        Some((acceptor, tls.asks_clients, tls.admission))
+    }
+
+    /// What connections are let in by: a connection that was by something else is not answered any more. `None` without
+    /// TLS. A certificate that is renewed is the same.
+    pub(super) fn admission(&self) -> Option<[u8; 32]> {
+        self.web.current().tls.as_ref().map(|tls| tls.admission)
     }
 
     /// Whether anything shuts a door.
-    pub(super) fn is_shut(&self) -> bool {
+    pub fn is_shut(&self) -> bool {
         self.rules().methods().next().is_some()
     }
 }
@@ -169,10 +184,16 @@ pub(super) fn speaks_tls(path: &Path) -> bool {
 
 fn read_tokens(
     path: &Path,
-    _: Option<&Option<Tokens>>,
+    before: Option<&Option<Tokens>>,
     _: &mut Vec<Seen>,
 ) -> Result<Option<Tokens>, ConfigError> {
-    Tokens::parse(&text(path)?).map(Some).map_err(wrong(path))
+    let tokens = Tokens::parse(&text(path)?).map_err(wrong(path))?;
+    // At the start that is a mistake; later somebody has taken the last one away.
+    if tokens.is_empty() && before.is_none() {
+        let reason = "there is no token in it (head -c 32 /dev/urandom | base64)";
+        return Err(wrong(path)(reason.to_owned()));
+    }
+    Ok(Some(tokens))
 }
 
 fn read_web(
@@ -180,7 +201,13 @@ fn read_web(
     before: Option<&WebRules>,
     files: &mut Vec<Seen>,
 ) -> Result<WebRules, ConfigError> {
-    let mut web = Web::parse(&text(path)?).map_err(wrong(path))?;
+    let text = text(path)?;
+    // Who writes a file where it is begins by emptying it.
+    if text.trim().is_empty() && before.is_some_and(WebRules::shuts) {
+        let reason = "it is empty, and has shut a door before; write {} to open it";
+        return Err(wrong(path)(reason.to_owned()));
+    }
+    let mut web = Web::parse(&text).map_err(wrong(path))?;
     web.tls_server_config
         .locate(path.parent().unwrap_or(Path::new("/")));
     files.extend(web.tls_server_config.files().map(|path| Seen::now(path)));
@@ -197,7 +224,7 @@ fn read_web(
         tls: tls.map_err(wrong(path))?,
         headers: web.headers().map_err(wrong(path))?,
         limit,
-        users: Users::new(web.basic_auth_users),
+        users: Users::new(web.basic_auth_users, before.map(|before| &before.users)),
     })
 }
 
@@ -227,7 +254,8 @@ impl Rules {
         &self,
         area: Area,
         headers: &HeaderMap,
-        traffic: &Traffic,
+        peer: IpAddr,
+        traffic: &Arc<Traffic>,
     ) -> Result<Option<AuthMethod>, Refusal> {
         let tokens = self.tokens(area);
         if self.web.users.is_empty() && tokens.is_none() {
@@ -259,7 +287,8 @@ impl Rules {
                 Refusal::unknown(AuthMethod::Bearer, AuthReason::Invalid)
             });
         }
-        if !scheme.eq_ignore_ascii_case("basic") {
+        // Where nobody has a password, none is compared.
+        if !scheme.eq_ignore_ascii_case("basic") || self.web.users.is_empty() {
             return Err(malformed(AuthMethod::None));
         }
         let decoded = STANDARD.decode(value).ok();
@@ -268,10 +297,11 @@ impl Rules {
             .as_deref()
             .and_then(|text| text.split_once(':'))
             .ok_or(malformed(AuthMethod::Basic))?;
-        if self.web.users.has(user, password, traffic).await {
-            return Ok(Some(AuthMethod::Basic));
+        match self.web.users.has(user, password, peer, traffic).await {
+            Shown::Right => Ok(Some(AuthMethod::Basic)),
+            Shown::Wrong => Err(Refusal::unknown(AuthMethod::Basic, AuthReason::Invalid)),
+            Shown::Busy => Err(Refusal::busy()),
         }
-        Err(Refusal::unknown(AuthMethod::Basic, AuthReason::Invalid))
     }
 
     /// How a client is asked to show who it is.
@@ -303,6 +333,15 @@ impl Refusal {
         }
     }
 
+    /// Too many passwords wait to be compared.
+    fn busy() -> Self {
+        Self {
+            method: AuthMethod::Basic,
+            reason: AuthReason::Busy,
+            status: StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
     /// A token that opens the other one.
     fn other_door() -> Self {
         Self {
@@ -327,7 +366,10 @@ pub(super) async fn check(
             "more requests than rate_limit of the web configuration allows; ask again later\n";
         return (StatusCode::TOO_MANY_REQUESTS, text).into_response();
     }
-    match rules.admit(area, request.headers(), &door.traffic).await {
+    let client = request.extensions().get::<Client>();
+    let peer = client.map_or(IpAddr::from([0, 0, 0, 0]), Client::peer);
+    let admitted = rules.admit(area, request.headers(), peer, &door.traffic);
+    match admitted.await {
         Ok(method) => {
             if let Some(method) = method {
                 door.traffic.admitted(method);
@@ -338,6 +380,10 @@ pub(super) async fn check(
             door.traffic.turned_away(refusal.method, refusal.reason);
             let text = format!("{}\n", refusal.reason.sentence());
             let mut response = (refusal.status, text).into_response();
+            if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
+                let second = HeaderValue::from_static("1");
+                response.headers_mut().insert(header::RETRY_AFTER, second);
+            }
             if refusal.status == StatusCode::UNAUTHORIZED {
                 for challenge in rules.challenges(area) {
                     let headers = response.headers_mut();

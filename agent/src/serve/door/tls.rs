@@ -1,13 +1,13 @@
 //! TLS, as the web configuration wants it, by rustls.
 
 use std::{
-    fs,
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use sha2::{Digest as _, Sha256};
 use tokio_rustls::rustls::{
     self, CertificateError, DigitallySignedStruct, DistinguishedName, NamedGroup, RootCertStore,
     ServerConfig, SignatureScheme,
@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{
     },
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
     server::{
-        WebPkiClientVerifier,
+        NoServerSessionStorage, WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
     version,
@@ -26,6 +26,7 @@ use tokio_rustls::rustls::{
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use super::web::{ClientAuth, Tls};
+use crate::setting::regular;
 
 /// TLS that is in effect.
 pub(super) struct Shut {
@@ -33,6 +34,8 @@ pub(super) struct Shut {
     pub(super) config: Arc<ServerConfig>,
     /// Whether clients are asked for a certificate.
     pub(super) asks_clients: bool,
+    /// A digest of what clients are let in by.
+    pub(super) admission: [u8; 32],
     /// When each certificate of the files expires, by what the file is called.
     pub(super) expiries: Vec<(String, SystemTime)>,
 }
@@ -60,6 +63,11 @@ pub(super) fn shut(tls: &Tls) -> Result<Shut, String> {
             "tls_server_config: client_ca is set, and client_auth_type asks no client".to_owned(),
         );
     }
+    let admission = admission(
+        auth,
+        authorities.as_ref(),
+        tls.client_allowed_sans.as_deref(),
+    );
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions)
         .map_err(|error| format!("tls_server_config: {error}"))?;
@@ -85,13 +93,29 @@ pub(super) fn shut(tls: &Tls) -> Result<Shut, String> {
     let mut config = builder
         .with_single_cert(chain_of, key)
         .map_err(|error| format!("{chain_name} and {key_name}: {error}"))?;
+    if auth != ClientAuth::NoClientCert {
+        // A session that is taken up again is not verified again, and its certificate may have ended.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = tls.prefer_server_cipher_suites.unwrap_or(true);
     Ok(Shut {
         config: Arc::new(config),
         asks_clients: auth != ClientAuth::NoClientCert,
+        admission,
         expiries,
     })
+}
+
+fn admission(
+    auth: ClientAuth,
+    authorities: Option<&(String, Vec<u8>)>,
+    names: Option<&[String]>,
+) -> [u8; 32] {
+    let authorities = authorities.map(|(_, text)| text);
+    let whole = format!("{auth:?} {authorities:?} {names:?}");
+    Sha256::digest(whole).into()
 }
 
 const SANS_NEED_CERTIFICATES: &str = "tls_server_config: client_allowed_sans needs client_auth_type \
@@ -106,7 +130,8 @@ fn content(
     match (file, text) {
         (Some(path), _) => {
             let name = path.display().to_string();
-            let read = fs::read(path).map_err(|error| format!("{key}_file {name}: {error}"))?;
+            let read =
+                regular::read(path).map_err(|error| format!("{key}_file {name}: {error}"))?;
             Ok(Some((name, read)))
         }
         (None, Some(text)) => Ok(Some((

@@ -40,8 +40,17 @@ pub(super) struct Watched<T> {
     path: Option<PathBuf>,
     read: Read<T>,
     current: Mutex<Arc<T>>,
-    /// The files as they were when they were read last, with an error or without.
-    files: Mutex<Vec<Seen>>,
+    files: Mutex<Files>,
+}
+
+/// The files that something is read from.
+#[derive(Default)]
+struct Files {
+    /// As they were when they were read last, with an error or without.
+    read: Vec<Seen>,
+    /// As they were at the last look, if that was otherwise. They are read when they have stayed so: who writes a file
+    /// where it is empties it first.
+    changing: Option<Vec<Seen>>,
 }
 
 impl<T: Default> Watched<T> {
@@ -59,7 +68,10 @@ impl<T: Default> Watched<T> {
             path: path.cloned(),
             read,
             current: Mutex::new(Arc::new(current)),
-            files: Mutex::new(files),
+            files: Mutex::new(Files {
+                read: files,
+                changing: None,
+            }),
         })
     }
 
@@ -76,7 +88,7 @@ impl<T: Default> Watched<T> {
     /// The files that it is from.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.iter().map(|seen| seen.path.clone()).collect()
+        files.read.iter().map(|seen| seen.path.clone()).collect()
     }
 
     /// Reads it again if a file has changed; says whether something else is in effect now. What is wrong is logged and
@@ -86,15 +98,25 @@ impl<T: Default> Watched<T> {
             return false;
         };
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let now: Vec<Seen> = files.iter().map(|seen| Seen::now(&seen.path)).collect();
-        let pairs = now.iter().zip(&*files);
-        let changed: Vec<&PathBuf> = pairs
-            .filter(|(now, before)| now != before)
-            .map(|(now, _)| &now.path)
+        let now: Vec<Seen> = files
+            .read
+            .iter()
+            .map(|seen| Seen::now(&seen.path))
             .collect();
-        if changed.is_empty() {
+        if now == files.read {
+            files.changing = None;
             return false;
         }
+        if files.changing.as_ref() != Some(&now) {
+            files.changing = Some(now);
+            return false;
+        }
+        files.changing = None;
+        let pairs = now.iter().zip(&files.read);
+        let changed: Vec<PathBuf> = pairs
+            .filter(|(now, before)| now != before)
+            .map(|(now, _)| now.path.clone())
+            .collect();
         let names: Vec<String> = changed
             .iter()
             .map(|path| path.display().to_string())
@@ -106,24 +128,31 @@ impl<T: Default> Watched<T> {
         let is_other = result.is_ok();
         match result {
             Ok(new) => {
-                for seen in &read {
-                    traffic.file(&seen.path);
-                }
-                *files = read;
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
                 tracing::info!(
                     files = names,
                     "read again: in effect for what comes from now on"
                 );
+                let is_named = |old: &Seen| read.iter().any(|seen| seen.path == old.path);
+                for old in files.read.iter().filter(|old| !is_named(old)) {
+                    traffic.forget(&old.path);
+                }
+                for seen in &read {
+                    traffic.file(&seen.path);
+                    traffic.reloaded(&seen.path, true);
+                }
+                files.read = read;
             }
             Err(error) => {
                 tracing::error!(%error, files = names, "not read again: what was in effect stays");
-                // With those that were named before, which may be mended by themselves.
-                files.clone_from(&now);
+                for path in changed {
+                    traffic.reloaded(&path, false);
+                }
+                // Those that were named before and those that are named now: any of them may be mended by itself.
+                let is_new = |one: &Seen| !now.iter().any(|seen| seen.path == one.path);
+                let new: Vec<Seen> = read.into_iter().filter(is_new).collect();
+                files.read = now.into_iter().chain(new).collect();
             }
-        }
-        for path in changed {
-            traffic.reloaded(path, is_other);
         }
         is_other
     }

@@ -5,13 +5,14 @@
 
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr as _,
     time::Duration,
 };
 
 use axum::http::{HeaderName, HeaderValue};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -24,6 +25,7 @@ pub(super) struct Web {
     /// How often may be asked.
     rate_limit: RateLimit,
     /// bcrypt hashes of passwords by user.
+    #[serde(deserialize_with = "users")]
     pub(super) basic_auth_users: BTreeMap<String, String>,
 }
 
@@ -76,6 +78,29 @@ struct RateLimit {
     interval: Option<String>,
 }
 
+/// Without anything behind the key nobody would be asked.
+fn users<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let users = Option::<BTreeMap<String, String>>::deserialize(from)?;
+    users.ok_or_else(|| D::Error::custom("basic_auth_users: expected users, found nothing"))
+}
+
+/// What a parser says, without the texts that it has found: one may be a password.
+fn without_texts(message: &str) -> String {
+    let mut parts = message.split('"');
+    let mut said = parts.next().unwrap_or_default().to_owned();
+    // Every other part is between quotation marks.
+    while let (Some(_), after) = (parts.next(), parts.next()) {
+        said.push_str("\"…\"");
+        said.push_str(after.unwrap_or_default());
+    }
+    said
+}
+
+/// Of bcrypt.
+const COSTS: RangeInclusive<u32> = 4..=31;
+/// The longest interval of a rate, and the largest number at once.
+const MOST: (Duration, u32) = (Duration::from_hours(24 * 365), 1_000_000);
+
 /// Headers that may be set, with the values that may be.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Strict-Transport-Security", &[]),
@@ -89,10 +114,12 @@ impl Web {
     /// Reads it; an error says which key is wrong, and where.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         // An empty file is an empty table.
-        let web: Option<Self> = serde_yaml_ng::from_str(text).map_err(|error| error.to_string())?;
+        let web: Option<Self> =
+            serde_yaml_ng::from_str(text).map_err(|error| without_texts(&error.to_string()))?;
         let web = web.unwrap_or_default();
         for (user, hash) in &web.basic_auth_users {
-            if bcrypt::HashParts::from_str(hash).is_err() {
+            let parts = bcrypt::HashParts::from_str(hash).ok();
+            if !parts.is_some_and(|parts| COSTS.contains(&parts.get_cost())) {
                 return Err(format!(
                     "basic_auth_users: \"{user}\": not a bcrypt hash (htpasswd -nBC 10 \"\" | tr -d ':\\n')"
                 ));
@@ -152,18 +179,43 @@ impl Web {
                 "rate_limit: burst: expected 1 or more: with 0 nothing is answered".to_owned(),
             );
         }
+        if interval > MOST.0 || burst > MOST.1 {
+            return Err(
+                "rate_limit: expected an interval of a year at most, and a burst of a million"
+                    .to_owned(),
+            );
+        }
         Ok(Some((burst, interval)))
     }
 }
 
 impl Tls {
-    /// Whether TLS is wanted: any of what says with what.
+    /// Whether TLS is wanted: whatever is said of it.
     pub(super) fn is_wanted(&self) -> bool {
-        let files = [&self.cert_file, &self.key_file, &self.client_ca_file];
-        let texts = [&self.cert, &self.key, &self.client_ca];
-        let is_set = files.into_iter().flatten().next().is_some()
-            || texts.into_iter().flatten().next().is_some();
-        is_set || self.client_auth_type.is_some()
+        let Self {
+            cert,
+            key,
+            client_ca,
+            cert_file,
+            key_file,
+            client_auth_type,
+            client_ca_file,
+            client_allowed_sans,
+            min_version,
+            max_version,
+            cipher_suites,
+            prefer_server_cipher_suites,
+            curve_preferences,
+        } = self;
+        let texts = [cert, key, client_ca, min_version, max_version];
+        let files = [cert_file, key_file, client_ca_file];
+        texts.into_iter().any(Option::is_some)
+            || files.into_iter().any(Option::is_some)
+            || client_auth_type.is_some()
+            || client_allowed_sans.is_some()
+            || prefer_server_cipher_suites.is_some()
+            || !cipher_suites.is_empty()
+            || !curve_preferences.is_empty()
     }
 
     /// Makes its paths absolute.
@@ -206,6 +258,18 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_said_of_tls_wants_it() {
+        for line in [
+            "client_allowed_sans: [a]",
+            "min_version: TLS13",
+            "curve_preferences: [X25519]",
+        ] {
+            let web = Web::parse(&format!("tls_server_config:\n  {line}\n")).unwrap();
+            assert!(web.tls_server_config.is_wanted(), "{line}");
+        }
+    }
+
+    #[test]
     fn an_unknown_key_is_named_with_its_place() {
         let error = refused("tls_server_config:\n  certfile: a.pem\n");
         assert!(error.contains("unknown field `certfile`"), "{error}");
@@ -221,6 +285,18 @@ mod tests {
         assert!(error.contains("\"ada\""), "{error}");
         assert!(!error.contains("secret"), "{error}");
         Web::parse(&format!("basic_auth_users:\n  ada: {HASH}\n")).unwrap();
+        let hard = HASH.replace("$04$", "$99$");
+        assert!(
+            refused(&format!("basic_auth_users:\n  ada: {hard}\n")).contains("not a bcrypt hash")
+        );
+        // Nor where it stands in the wrong place.
+        let error = refused("basic_auth_users: \"ada:secret\"\n");
+        assert!(
+            error.contains("expected a map") && !error.contains("secret"),
+            "{error}"
+        );
+        assert!(refused("basic_auth_users:\n").contains("found nothing"));
+        Web::parse("basic_auth_users: {}\n").unwrap();
     }
 
     #[test]

@@ -50,6 +50,10 @@ impl Registry {
             Origin::Platform(key) => Some(key.source()),
             Origin::Cgroup(_) => None,
         };
+        // The others too, so that a rate sees the first of each.
+        for admission in Admission::ALL {
+            self.admissions.entry((source, admission)).or_default();
+        }
         *self.admissions.entry((source, admission)).or_default() += 1;
     }
 
