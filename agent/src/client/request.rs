@@ -58,7 +58,8 @@ impl Place {
         };
         if token.is_some() {
             let is_known = is_tls && target.ca_file.is_some();
-            may_be_shown(&address, is_known).map_err(Error::Other)?;
+            let is_configured = target.address.is_none();
+            may_be_shown(&address, is_known, is_configured).map_err(Error::Other)?;
         }
         let authorities = target.ca_file.as_deref().map(authorities).transpose()?;
         Ok(Self {
@@ -82,14 +83,15 @@ impl Place {
     }
 }
 
-/// Whether a token may be shown to who listens at an address: an agent that is known by its certificate, or one of this
-/// node, where only root's is.
-fn may_be_shown(address: &str, is_known: bool) -> Result<(), String> {
+/// Whether a token may be shown to who listens at an address: an agent that is known by its certificate, or root's on this
+/// node, at a loopback address or where the configuration has it. That somebody listens at the port on all addresses here
+/// says nothing of another node's.
+fn may_be_shown(address: &str, is_known: bool, is_configured: bool) -> Result<(), String> {
     if is_known {
         return Ok(());
     }
     let own: Option<SocketAddr> = address.parse().ok();
-    let Some(own) = own.filter(|own| own.ip().is_loopback() || listener(*own).is_some()) else {
+    let Some(own) = own.filter(|own| own.ip().is_loopback() || is_configured) else {
         return Err(format!(
             "no token is shown to {address}, which nothing is known of: name it with https:// and --ca-file"
         ));
@@ -216,14 +218,19 @@ mod tests {
 
     #[test]
     fn a_token_is_shown_to_who_is_known_and_to_roots_on_this_node() {
-        assert!(may_be_shown("192.0.2.7:9709", true).is_ok());
-        assert!(may_be_shown("192.0.2.7:9709", false).is_err());
-        assert!(may_be_shown("node-1:9709", false).is_err());
+        assert!(may_be_shown("192.0.2.7:9709", true, false).is_ok());
+        assert!(may_be_shown("192.0.2.7:9709", false, false).is_err());
+        assert!(may_be_shown("node-1:9709", false, false).is_err());
         // One that listens here, as who runs this test.
         let own = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = own.local_addr().unwrap();
         assert_eq!(listener(address), Some(geteuid().as_raw()));
-        assert!(may_be_shown(&address.to_string(), false).is_ok());
+        assert!(may_be_shown(&address.to_string(), false, false).is_ok());
+        // The port of an agent here that listens on all addresses is not that of another node.
+        let all = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = all.local_addr().unwrap().port();
+        assert!(may_be_shown(&format!("192.0.2.7:{port}"), false, false).is_err());
+        assert!(may_be_shown(&format!("127.0.0.1:{port}"), false, false).is_ok());
     }
 
     #[test]
