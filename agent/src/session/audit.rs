@@ -49,7 +49,7 @@ impl Figures {
         Some(Self {
             agent: self.agent.checked_sub(earlier.agent)?,
             kernel: self.kernel.checked_sub(earlier.kernel)?,
-            enough: self.enough,
+            enough: self.enough.max(earlier.enough),
         })
     }
 }
@@ -185,6 +185,28 @@ mod tests {
         // Too little to say anything leaves what was said.
         look(&mut audit, 1, Account::Cpu, (0, 101 * ENOUGH - 1));
         assert_eq!(audit.worst().len(), 2);
+    }
+
+    #[test]
+    fn a_look_that_was_interrupted_is_compared_when_there_is_so_much_more() {
+        let figures = |agent, kernel, enough| Figures {
+            agent,
+            kernel,
+            enough,
+        };
+        // As the first of two, and as the second.
+        for interrupted in [0, 1] {
+            let mut audit = Audit::default();
+            let enough = [0, 1].map(|look| if look == interrupted { 50 } else { 1 } * ENOUGH);
+            let account = Account::Connections;
+            let first = audit.take(1, account, Some(figures(0, 0, enough[0])));
+            assert_eq!(first, None);
+            let now = figures(49 * ENOUGH, 48 * ENOUGH, enough[1]);
+            assert_eq!(audit.take(1, account, Some(now)), None);
+            let now = figures(101 * ENOUGH, 100 * ENOUGH, ENOUGH);
+            let found = audit.take(1, account, Some(now));
+            assert!(found.is_some_and(|found| found < 0.011));
+        }
     }
 
     #[test]
