@@ -45,7 +45,7 @@ fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     // SAFETY: the tracepoint's argument.
-    let slot = unsafe { issuer(request) }.map_or(NO_SESSION, session::slot_of_cgroup);
+    let slot = unsafe { issuer(request) }.map_or(NO_SESSION, session::slot_of_typed);
     if slot == NO_SESSION {
         return 0;
     }

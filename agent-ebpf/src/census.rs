@@ -124,7 +124,7 @@ unsafe extern "C" fn self_check(ctx: *const IterTask) -> i32 {
         (*check).tgid = task.tgid();
         (*check).helper_pid = helper_ids as u32;
         (*check).helper_tgid = (helper_ids >> 32) as u32;
-        (*check).cgroup_id = cgroup.and_then(|own| own.id_at(own.level()?)).unwrap_or(0);
+        (*check).cgroup_id = cgroup.map_or(0, |own| own.ancestor(own.level().into()).id());
         (*check).helper_cgroup_id = bpf_get_current_cgroup_id();
         (*check).hierarchy_id = cgroup.and_then(Cgroup::hierarchy_id).unwrap_or(u32::MAX);
         (*check).live_threads = number(task.signal(), offset!(signal_live));

@@ -49,7 +49,7 @@ fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
         first_process_ns: 0,
     };
     let _full = CGROUP_BIRTHS.insert(&id, &birth, 0);
-    let slot = session::slot_of_cgroup(cgroup);
+    let slot = session::slot_of_typed(cgroup);
     send(CGROUP_MADE, slot, now_ns, cgroup, id, parent_id);
     0
 }
@@ -68,7 +68,7 @@ fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
     let now_ns = unsafe { bpf_ktime_get_boot_ns() };
     send(
         CGROUP_REMOVED,
-        session::slot_of_cgroup(cgroup),
+        session::slot_of_typed(cgroup),
         now_ns,
         cgroup,
         id,
@@ -102,7 +102,7 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
                 session::slot_of_state_settled(task.css_set(), state, || task.exec_runtime_ns());
             (left, entered, true)
         }
-        None => (NO_SESSION, session::slot_of_cgroup(cgroup), false),
+        None => (NO_SESSION, session::slot_of_typed(cgroup), false),
     };
     let threads: u32 = chained(task.signal(), offset!(signal_nr_threads)).unwrap_or(1);
     if is_known && left == entered {

@@ -235,21 +235,21 @@ impl Cgroup {
         Self::of_css_set(chained(task, offset!(task_cgroups))?)
     }
 
-    /// Depth; the root's is 0.
+    /// Depth; the root's is 0, and so is that of one that cannot be read.
     #[inline(always)]
-    pub(crate) fn level(self) -> Option<u32> {
-        chained(self.0, offset!(cgroup_level))
+    pub(crate) fn level(self) -> u32 {
+        number(self.0, offset!(cgroup_level))
     }
 
-    /// Id of the cgroup above at a level, or of itself.
+    /// Where the kernel keeps the cgroup above at a level, or itself: an array by level.
     #[inline(always)]
-    pub(crate) fn id_at(self, level: u32) -> Option<u64> {
-        let place = u64::from(level) * 8;
-        if offset!(cgroup_ancestors) == ABSENT {
-            return chained(self.0, offset!(cgroup_ancestor_ids) + place);
-        }
-        let above: KernelPtr = chained(self.0, offset!(cgroup_ancestors) + place)?;
-        Self(above).id()
+    pub(crate) fn ancestor(self, level: u64) -> Ancestor {
+        let array = if offset!(cgroup_ancestors) == ABSENT {
+            offset!(cgroup_ancestor_ids)
+        } else {
+            offset!(cgroup_ancestors)
+        };
+        Ancestor(self.0 as u64 + array + level * Ancestor::SIZE)
     }
 
     /// Id of the parent; `None` for the root.
@@ -281,5 +281,31 @@ impl Cgroup {
     #[inline(always)]
     pub(crate) fn is_v2(self) -> bool {
         self.hierarchy_id() == Some(0)
+    }
+}
+
+/// The address of an element of a cgroup's array of those above it.
+#[derive(Clone, Copy)]
+pub(crate) struct Ancestor(u64);
+
+impl Ancestor {
+    /// Of a pointer, or of the number that kernels before 6.1 keep (`ancestor_ids`).
+    const SIZE: u64 = 8;
+
+    /// Id of the cgroup; 0 where it cannot be read.
+    #[inline(always)]
+    pub(crate) fn id(self) -> u64 {
+        let element: u64 = number(self.0 as KernelPtr, 0);
+        if offset!(cgroup_ancestors) == ABSENT {
+            return element;
+        }
+        let node: u64 = number(element as KernelPtr, offset!(cgroup_kn));
+        number(node as KernelPtr, offset!(kernfs_id))
+    }
+
+    /// The one above this one.
+    #[inline(always)]
+    pub(crate) fn above(self) -> Self {
+        Self(self.0 - Self::SIZE)
     }
 }

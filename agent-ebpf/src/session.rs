@@ -6,6 +6,8 @@
 //! its state and looked up again only when its `css_set` (so perhaps its cgroup) or the generation has changed: two
 //! comparisons per switch instead of a walk.
 
+use core::hint::black_box;
+
 use agent_common::{MAX_CGROUPS, MAX_LEVEL, NO_SESSION, Slot, task::TaskState};
 use aya_ebpf::{
     btf_maps::{Array, HashMap},
@@ -37,23 +39,45 @@ pub(crate) fn generation() -> u32 {
 
 /// The slot of a cgroup of the v2 hierarchy: what the map has of it, else of the nearest above. One that is gone still
 /// has all above it (kernel/cgroup/cgroup.c, `cgroup_destroy_locked`).
-#[inline(never)]
+///
+/// For an address that has been read: [`slot_of_typed`] is for one that the verifier knows by its type.
+#[inline(always)]
 pub(crate) fn slot_of_cgroup(cgroup: Cgroup) -> Slot {
-    let Some(level) = cgroup.level() else {
-        return NO_SESSION;
-    };
-    let lowest = level.min(MAX_LEVEL);
-    for above in 0..=MAX_LEVEL {
+    nearest_slot(cgroup.0 as u64)
+}
+
+/// The same for a tracepoint's argument, and for what is loaded from one: verifiers do not let a typed pointer into a
+/// function that takes a number (kernel/bpf/btf.c, `btf_check_func_arg_match`).
+#[inline(never)]
+pub(crate) fn slot_of_typed(cgroup: Cgroup) -> Slot {
+    walk(cgroup)
+}
+
+/// Exported, because verifiers go through such a function once for a program (kernel/bpf/verifier.c,
+/// `do_check_subprogs`), and through any other at each of its calls.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn nearest_slot(cgroup: u64) -> Slot {
+    walk(Cgroup(cgroup as KernelPtr))
+}
+
+#[inline(always)]
+fn walk(cgroup: Cgroup) -> Slot {
+    // The lesser of the two, without a branch: verifiers would go through the loop once for each side of it. The last
+    // step tells them that it is small.
+    let deeper = i64::from(cgroup.level()) - i64::from(MAX_LEVEL);
+    let lowest = (i64::from(MAX_LEVEL) + (deeper & black_box(deeper >> 63))) & 63;
+    let mut ancestor = cgroup.ancestor(lowest as u64);
+    for above in 0..i64::from(MAX_LEVEL) + 1 {
         if above > lowest {
             break;
         }
-        let Some(id) = cgroup.id_at(lowest - above) else {
-            break;
-        };
+        let id = ancestor.id();
         // SAFETY: the value is an integer that is read once.
         if let Some(slot) = unsafe { CGROUP_SLOTS.get(&id) } {
             return *slot;
         }
+        ancestor = ancestor.above();
     }
     NO_SESSION
 }
