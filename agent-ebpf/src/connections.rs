@@ -105,7 +105,17 @@ pub(crate) unsafe fn owner(socket: Socket, connection: *const Connection) -> Slo
 /// reset sends it afterwards, and its side must still be known.
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
-    let socket = Socket(ctx.arg::<KernelPtr>(0));
+    leave(Socket(ctx.arg::<KernelPtr>(0)))
+}
+
+/// Does what [`tcp_destroy_sock`] was passed over for: the entry is still there then.
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+fn tcp_destroy_sock_again(ctx: BtfTracePointContext) -> i32 {
+    leave(Socket(ctx.arg::<KernelPtr>(0)))
+}
+
+#[inline(always)]
+fn leave(socket: Socket) -> i32 {
     let key = socket.0 as u64;
     // SAFETY: two members are read once.
     let Some((slot, closed)) =
@@ -180,7 +190,7 @@ fn count(slot: Slot, change: u64) {
 }
 
 #[inline(always)]
-fn has_place(slot: Slot) -> bool {
+pub(crate) fn has_place(slot: Slot) -> bool {
     let [all, own] =
         [NO_SESSION, slot].map(|of| CONNECTION_COUNTS.get(of).copied().unwrap_or_default());
     own < constant!(connections_of_each) || own < SHARE * POOL.saturating_sub(all)
@@ -199,20 +209,36 @@ static CONNECTION_BATCH: Array<ConnectionBatch, 1> = Array::new();
 #[unsafe(link_section = "raw_tp/on_demand")]
 #[unsafe(no_mangle)]
 extern "C" fn connections(_: *const c_void) -> i32 {
-    let Some(batch) = CONNECTION_BATCH.get_ptr_mut(0) else {
-        return 0;
-    };
     for place in 0..CONNECTIONS_PER_RUN {
-        // SAFETY: a map value, and a place in it.
-        let record = unsafe { &raw mut (*batch).records[place] };
-        // SAFETY: as above.
-        let address = unsafe { (*record).socket };
-        if address == 0 {
+        if answer(place as u32) == END_OF_BATCH {
             break;
         }
-        // SAFETY: as above.
-        unsafe { *record = read(address) };
     }
+    0
+}
+
+const END_OF_BATCH: i32 = 1;
+
+const _: () = assert!(CONNECTIONS_PER_RUN.is_power_of_two());
+
+/// Reads the socket at a place of `CONNECTION_BATCH`. Exported, because verifiers go through such a function once, and
+/// not for each place.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn answer(place: u32) -> i32 {
+    let Some(batch) = CONNECTION_BATCH.get_ptr_mut(0) else {
+        return END_OF_BATCH;
+    };
+    let place = place as usize & (CONNECTIONS_PER_RUN - 1);
+    // SAFETY: a map value, and a place in it.
+    let record = unsafe { &raw mut (*batch).records[place] };
+    // SAFETY: as above.
+    let address = unsafe { (*record).socket };
+    if address == 0 {
+        return END_OF_BATCH;
+    }
+    // SAFETY: as above.
+    unsafe { *record = read(address) };
     0
 }
 

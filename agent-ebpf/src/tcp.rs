@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    connections::{CONNECTIONS, enter, listens_on, owner},
+    connections::{CONNECTIONS, enter, has_place, listens_on, owner},
     kernel::KernelPtr,
     record,
     socket::{NET_STATS, Socket},
@@ -59,52 +59,102 @@ macro_rules! add {
     };
 }
 
+/// Which of a tracepoint's programs this is.
+///
+/// From 6.1 on the kernel passes a program over while it is in the middle of a run on that CPU (kernel/trace/bpf_trace.c,
+/// `__bpf_trace_run`): a soft interrupt comes in between or, from 7.0 on, whoever preempts it, and then everybody who runs
+/// there until it goes on. (To keep it from being preempted with `bpf_preempt_disable` changes nothing: whoever waits
+/// comes at `bpf_preempt_enable`, which is in the middle of the run as well.) A second program is counted by itself, and
+/// does what the first was passed over for. What has been done shows in the connection's entry, which changes under the
+/// lock of its socket. One that is established has an entry if there is a place for it: of those that have none the
+/// second knows nothing, and leaves them to the first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    First,
+    Second,
+}
+
 /// `inet_sock_set_state(const sock *sk, const int oldstate, const int newstate)`,
 /// net/ipv4/af_inet.c; may run in softirq, so only the socket says whose it is.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let socket = Socket(ctx.arg::<KernelPtr>(0));
+    change_state(socket, ctx.arg::<i32>(1), ctx.arg::<i32>(2), Turn::First)
+}
+
+/// Does what [`inet_sock_set_state`] was passed over for.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn inet_sock_set_state_again(ctx: BtfTracePointContext) -> i32 {
+    let socket = Socket(ctx.arg::<KernelPtr>(0));
+    change_state(socket, ctx.arg::<i32>(1), ctx.arg::<i32>(2), Turn::Second)
+}
+
+#[inline(always)]
+fn change_state(socket: Socket, old: i32, new: i32, turn: Turn) -> i32 {
     if socket.protocol() != IPPROTO_TCP {
         return 0;
     }
-    let (old, new) = (ctx.arg::<i32>(1), ctx.arg::<i32>(2));
-    // SAFETY: takes no arguments.
-    let now_ns = unsafe { bpf_ktime_get_boot_ns() };
     let key = socket.0 as u64;
     match (old, new) {
         (_, SYN_SENT) | (LISTEN, SYN_RECV) => {
-            let slot = socket.slot();
-            if slot != NO_SESSION {
-                let side = if new == SYN_SENT { OUTBOUND } else { INBOUND } as u16;
-                let connection = Connection {
-                    began_ns: now_ns,
-                    established_ns: 0,
-                    entered_ns: now_ns,
-                    before: Traffic::default(),
-                    side,
-                    closed: 0,
-                    carried: 0,
-                    slot,
-                };
-                enter(key, &connection);
-            }
+            let side = if new == SYN_SENT { OUTBOUND } else { INBOUND } as u16;
+            begins(socket, key, side, turn);
         }
         (_, LISTEN) => {
             let slot = socket.slot();
             listens_on(slot, socket.local_port());
+            // SAFETY: takes no arguments.
+            let now_ns = unsafe { bpf_ktime_get_boot_ns() };
             stamp(
                 slot,
                 |stats| &raw mut stats.milestones.first_listener_ns,
                 now_ns,
             );
         }
-        (SYN_SENT | SYN_RECV, ESTABLISHED) => established(socket, key, old, now_ns),
+        (SYN_SENT | SYN_RECV, ESTABLISHED) => established(socket, key, old, turn),
         // A listener that closes has no bytes and no duration.
         (LISTEN, CLOSE) => {}
-        (_, CLOSE) => closed(socket, old),
+        (_, CLOSE) if turn == Turn::First || is_entered(key) => closed(socket, old),
         _ => {}
     }
     0
+}
+
+#[inline(always)]
+fn is_entered(key: u64) -> bool {
+    // SAFETY: only whether there is one.
+    unsafe { CONNECTIONS.get(&key) }.is_some()
+}
+
+/// Enters a connection that is being opened.
+#[inline(always)]
+fn begins(socket: Socket, key: u64, side: u16, turn: Turn) {
+    if turn == Turn::Second {
+        // SAFETY: each member is read once.
+        let is_done = unsafe { CONNECTIONS.get(&key) }
+            .is_some_and(|known| known.began_ns != 0 && known.closed == 0);
+        if is_done {
+            return;
+        }
+    }
+    let slot = socket.slot();
+    // The first program has counted one that has no place.
+    if slot == NO_SESSION || (turn == Turn::Second && !has_place(slot)) {
+        return;
+    }
+    // SAFETY: takes no arguments.
+    let now_ns = unsafe { bpf_ktime_get_boot_ns() };
+    let connection = Connection {
+        began_ns: now_ns,
+        established_ns: 0,
+        entered_ns: now_ns,
+        before: Traffic::default(),
+        side,
+        closed: 0,
+        carried: 0,
+        slot,
+    };
+    enter(key, &connection);
 }
 
 /// Stamps a milestone, once.
@@ -125,12 +175,23 @@ fn stamp(slot: Slot, milestone: impl FnOnce(&mut NetStats) -> *mut u64, now_ns: 
 }
 
 #[inline(always)]
-fn established(socket: Socket, key: u64, old: i32, now_ns: u64) {
+fn established(socket: Socket, key: u64, old: i32, turn: Turn) {
+    let connection = CONNECTIONS.get_ptr_mut(&key);
+    // SAFETY: a map value, of which a member is read once.
+    let is_done = connection.is_some_and(|connection| unsafe { (*connection).established_ns } != 0);
+    if is_done {
+        return;
+    }
     let slot = socket.slot();
     if slot == NO_SESSION {
         return;
     }
-    let connection = CONNECTIONS.get_ptr_mut(&key);
+    let is_over_budget = connection.is_none() && !has_place(slot);
+    if is_over_budget && turn == Turn::Second {
+        return;
+    }
+    // SAFETY: takes no arguments.
+    let now_ns = unsafe { bpf_ktime_get_boot_ns() };
     let side = match connection {
         _ if old == SYN_SENT => OUTBOUND,
         // SAFETY: a map value. Two sockets that connect to each other, or one to itself, go from SYN_SENT to SYN_RECV.
@@ -159,6 +220,19 @@ fn established(socket: Socket, key: u64, old: i32, now_ns: u64) {
                 record::observe_shared(&raw mut (*stats).connect, bucket_of(took_ns), took_ns);
             }
         }
+    } else if !is_over_budget {
+        // Its beginning was passed over.
+        let connection = Connection {
+            began_ns: 0,
+            established_ns: now_ns,
+            entered_ns: now_ns,
+            before: Traffic::NONE,
+            side: side as u16,
+            closed: 0,
+            carried: 0,
+            slot,
+        };
+        enter(key, &connection);
     }
 }
 
@@ -198,13 +272,25 @@ pub(crate) fn closed(socket: Socket, old: i32) {
     let Some(stats) = tcp_stats(slot, side.into()) else {
         return;
     };
-    // It has not come to anything. `CLOSE` is what is left of one whose last change was passed over.
-    let on_its_way = old == SYN_SENT || (matches!(old, SYN_RECV | CLOSE) && began_ns != 0);
-    // One that is carried was not begun by the session.
-    if side == OUTBOUND as u16 && on_its_way && established_ns == 0 && carried == 0 {
-        add!(stats, connect_failures, 1);
-    }
     let traffic = socket.traffic().since(before);
+    // One that is carried was not begun by the session, and of one that was found open nobody knows when it was.
+    if established_ns == 0 && carried == 0 {
+        // `CLOSE` is what is left of one whose last change was passed over.
+        let came_to_nothing = match old {
+            SYN_SENT => true,
+            SYN_RECV => began_ns != 0,
+            CLOSE => began_ns != 0 && traffic.sent_bytes | traffic.received_bytes == 0,
+            _ => false,
+        };
+        if came_to_nothing {
+            if side == OUTBOUND as u16 {
+                add!(stats, connect_failures, 1);
+            }
+        } else if began_ns != 0 {
+            // It was established while both programs were passed over: how long that took is not known.
+            add!(stats, opened, 1);
+        }
+    }
     add!(stats, closed.sent_bytes, traffic.sent_bytes);
     add!(stats, closed.received_bytes, traffic.received_bytes);
     add!(stats, closed.retransmits, traffic.retransmits);

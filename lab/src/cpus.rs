@@ -22,3 +22,20 @@ pub fn pin(cpu: usize) -> Result<()> {
         .with_context(|| format!("CPU {cpu} is beyond what an affinity mask holds"))?;
     sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("cannot run on CPU {cpu}"))
 }
+
+/// Gives the calling thread, and the threads that it starts from now on, real-time priority.
+///
+/// # Errors
+/// Only the root user may.
+pub fn become_real_time(priority: u8) -> Result<()> {
+    let parameters = nix::libc::sched_param {
+        sched_priority: priority.into(),
+    };
+    // SAFETY: the parameters live during the call; 0 is the calling thread.
+    #[expect(unsafe_code, reason = "no safe function sets a scheduling policy")]
+    let result =
+        unsafe { nix::libc::sched_setscheduler(0, nix::libc::SCHED_FIFO, &raw const parameters) };
+    nix::errno::Errno::result(result)
+        .map(drop)
+        .context("cannot get real-time priority")
+}

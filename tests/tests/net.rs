@@ -21,6 +21,7 @@ use integration_tests::{
     wait::{self, patient},
     workload::{Workload, scaled},
 };
+use lab::cpus;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn, bind, getsockname, recv, setsockopt,
     socket, sockopt,
@@ -47,6 +48,16 @@ fn bytes(metrics: &Exposition, session: &str, protocol: &str) -> [u64; 2] {
         ];
         metrics.count("vdi_session_network_bytes_total", &labels)
     })
+}
+
+/// How often the programs of a connection were passed over, for whoever reads what failed.
+fn say_passed_over(metrics: &Exposition) {
+    let passed_over = metrics.by_label("vdi_agent_probe_missed_total", "probe");
+    let of_tcp = |(program, _): &&(&str, f64)| {
+        program.starts_with("inet_sock_set_state") || program.starts_with("tcp_")
+    };
+    let of_tcp: Vec<_> = passed_over.iter().filter(of_tcp).collect();
+    eprintln!("passed over: {of_tcp:?}");
 }
 
 fn of_side(metrics: &Exposition, name: &str, session: &str, side: &str) -> u64 {
@@ -131,6 +142,7 @@ fn the_bytes_and_openings_of_two_thousand_short_connections_are_exact() {
     let sent = serving.join().unwrap();
     assert_eq!(received, 11 * connections as u64);
     let metrics = agent.fresh_metrics();
+    say_passed_over(&metrics);
     assert_eq!(bytes(&metrics, "client", "tcp"), [sent, received]);
     assert_eq!(bytes(&metrics, "server", "tcp"), [received, sent]);
     let opened = |session, side| {
@@ -150,6 +162,69 @@ fn the_bytes_and_openings_of_two_thousand_short_connections_are_exact() {
         "outbound",
     );
     assert_eq!(timed, connections as u64);
+}
+
+/// A program is passed over while it is in the middle of a run on that CPU: soft interrupts and, from 7.0 on, threads
+/// that preempt one another see to that.
+#[test]
+fn connections_are_counted_though_their_program_is_passed_over() {
+    let of_each = scaled(2000).max(250) as usize;
+    let Some((_tree, agent, server, client)) = stage() else {
+        return;
+    };
+    let listeners: Vec<TcpListener> = (0..4).map(|_| listen(&server)).collect();
+    let serving: Vec<_> = listeners.iter().map(|l| serve(l, of_each, 11)).collect();
+    inside(&client, || {
+        thread::scope(|scope| {
+            for (n, listener) in listeners.iter().enumerate() {
+                let address = listener.local_addr().unwrap();
+                scope.spawn(move || {
+                    // Half of them come between the others' steps, on whatever CPU these are.
+                    let hurries = n % 2 == 0;
+                    if hurries {
+                        cpus::become_real_time(10).unwrap();
+                    }
+                    for n in 0..of_each {
+                        exchange(TcpStream::connect(address).unwrap(), n % 100);
+                        if hurries {
+                            thread::sleep(Duration::from_micros(50));
+                        }
+                    }
+                });
+            }
+        });
+    });
+    for served in serving {
+        served.join().unwrap();
+    }
+    let connections = 4 * of_each as u64;
+    let metrics = agent.fresh_metrics();
+    say_passed_over(&metrics);
+    let passed_over = |program: &str| {
+        let labels = [("probe", program)];
+        metrics.count("vdi_agent_probe_missed_total", &labels)
+    };
+    let first = passed_over("inet_sock_set_state");
+    let second = passed_over("inet_sock_set_state_again");
+    // What both were passed over for is lost: most of it is not.
+    let lost = first.min(second).min(first / 10);
+    let known = connections - lost..=connections;
+    let count = |name: &str, session: &str, side: &str| of_side(&metrics, name, session, side);
+    for (session, side) in [("client", "outbound"), ("server", "inbound")] {
+        for name in [
+            "vdi_session_tcp_connections_opened_total",
+            "vdi_session_tcp_connection_duration_seconds_count",
+        ] {
+            let counted = count(name, session, side);
+            assert!(known.contains(&counted), "{session}: {name} {counted}");
+        }
+    }
+    let timed = count(
+        "vdi_session_tcp_connect_seconds_count",
+        "client",
+        "outbound",
+    );
+    assert!(known.contains(&timed), "{timed}");
 }
 
 #[test]

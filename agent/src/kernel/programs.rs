@@ -155,10 +155,21 @@ pub const PROGRAMS: &[ProgramSpec] = &[
         Tracepoint("inet_sock_set_state"),
         "TCP connections are not measured",
     ),
+    // The second program of a tracepoint is called after the first: the kernel keeps their order.
+    ProgramSpec::optional(
+        name::INET_SOCK_SET_STATE_AGAIN,
+        Tracepoint("inet_sock_set_state"),
+        "a change of state that comes while another is being counted on that CPU is not counted",
+    ),
     ProgramSpec::optional(
         name::TCP_DESTROY_SOCK,
         Tracepoint("tcp_destroy_sock"),
         "TCP bytes are counted when a connection closes; there are no round-trip times",
+    ),
+    ProgramSpec::optional(
+        name::TCP_DESTROY_SOCK_AGAIN,
+        Tracepoint("tcp_destroy_sock"),
+        "a connection that is destroyed while another is, on that CPU, keeps its place",
     ),
     ProgramSpec::optional(
         name::CONNECTIONS,

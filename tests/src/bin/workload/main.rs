@@ -25,13 +25,10 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use lab::{cgroup, cpus};
-use nix::{
-    libc,
-    sys::{
-        prctl::set_pdeathsig,
-        resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit},
-        signal::Signal,
-    },
+use nix::sys::{
+    prctl::set_pdeathsig,
+    resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit},
+    signal::Signal,
 };
 use serde_json::{Value, json};
 
@@ -132,7 +129,7 @@ fn main() {
             real_time,
         } => {
             if let Some(priority) = real_time {
-                become_real_time(priority);
+                cpus::become_real_time(priority).expect("root may");
             }
             spin(cpu, threads, Duration::from_secs_f64(seconds));
         }
@@ -146,7 +143,7 @@ fn main() {
             real_time,
             seconds,
         } => {
-            become_real_time(real_time);
+            cpus::become_real_time(real_time).expect("root may");
             interrupt(cpu, Duration::from_secs_f64(seconds));
         }
         Work::Script(script) => {
@@ -215,17 +212,6 @@ fn child(role: &[&str]) -> Command {
 
 fn pin(cpu: usize) {
     cpus::pin(cpu).unwrap_or_else(|error| panic!("{error:#}"));
-}
-
-/// Gives the calling thread, and the threads that it starts from now on, real-time priority.
-fn become_real_time(priority: u8) {
-    let parameters = libc::sched_param {
-        sched_priority: priority.into(),
-    };
-    // SAFETY: the parameters live during the call; 0 is the calling thread.
-    #[expect(unsafe_code, reason = "no safe function sets a scheduling policy")]
-    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
-    assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
 fn pingpong(switches: u64, cpu: usize) {
