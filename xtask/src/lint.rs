@@ -18,13 +18,14 @@ use crate::workspace::{self, Compiler};
 use crate::{command, dashboards, manifests, python, toolchain};
 
 /// The folders with code that has unit tests.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 11] = [
     "agent/src",
     "agent-common/src",
     "bench/src",
     "dashboards/src",
     "debian-archive/src",
     "ebpf-build/src",
+    "kernel-btf/src",
     "lab/src",
     "tests/nvml/src",
     "tests/src",

@@ -61,7 +61,7 @@ pub(super) fn is_real_time(btf: &Btf) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{btf::KIND_STRUCT, btf_builder::Builder},
+        super::btf::{KIND_STRUCT, builder::Builder},
         *,
     };
 

@@ -11,8 +11,6 @@ pub mod accepted;
 pub mod accounts;
 pub mod allocation;
 pub mod btf;
-#[cfg(test)]
-mod btf_builder;
 mod census;
 mod connections;
 mod constants;
