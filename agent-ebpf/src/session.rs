@@ -61,6 +61,9 @@ extern "C" fn nearest_slot(cgroup: u64) -> Slot {
     walk(Cgroup(cgroup as KernelPtr))
 }
 
+/// A session can begin at so many. Not a range with its last: that is twice the code.
+const LEVELS: i64 = MAX_LEVEL as i64 + 1;
+
 #[inline(always)]
 fn walk(cgroup: Cgroup) -> Slot {
     // The lesser of the two, without a branch: verifiers would go through the loop once for each side of it. The last
@@ -68,7 +71,7 @@ fn walk(cgroup: Cgroup) -> Slot {
     let deeper = i64::from(cgroup.level()) - i64::from(MAX_LEVEL);
     let lowest = (i64::from(MAX_LEVEL) + (deeper & black_box(deeper >> 63))) & 63;
     let mut ancestor = cgroup.ancestor(lowest as u64);
-    for above in 0..i64::from(MAX_LEVEL) + 1 {
+    for above in 0..LEVELS {
         if above > lowest {
             break;
         }
