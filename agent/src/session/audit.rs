@@ -100,7 +100,14 @@ impl Audit {
             discrepancy: None,
         };
         let looked = self.looked.entry((serial, account)).or_insert(first);
-        let discrepancy = now.since(looked.base)?.discrepancy()?;
+        let found = now.since(looked.base).and_then(Figures::discrepancy);
+        let Some(discrepancy) = found else {
+            // One that was interrupted less is a better beginning; what came until then is not compared.
+            if now.enough < looked.base.enough {
+                looked.base = now;
+            }
+            return None;
+        };
         *looked = Looked {
             base: now,
             discrepancy: Some(discrepancy),
