@@ -19,6 +19,7 @@ use agent_common::{
     },
 };
 use aya_ebpf::{
+    bindings::{BPF_EXIST, BPF_NOEXIST},
     btf_maps::{Array, HashMap, LruHashMap},
     helpers::bpf_ktime_get_boot_ns,
     macros::{btf_map, btf_tracepoint},
@@ -28,6 +29,7 @@ use aya_ebpf::{
 use crate::{
     iterator::IterMeta,
     kernel::{Cgroup, KernelPtr, chained, constant, number, offset},
+    process::EEXIST,
     record, session,
     socket::{self, Socket},
     tcp::{self, CLOSE, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, SYN_SENT, TIME_WAIT},
@@ -133,23 +135,49 @@ fn leave(socket: Socket) -> i32 {
     0
 }
 
-/// Enters a connection, if its session has a place for it. One that is entered already, for the same socket or for
-/// another session, is replaced.
+/// Whether an entry may be replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// There was none a moment ago: whoever has made one meanwhile knows more.
+    New,
+    /// What is there is of an earlier socket, or of another session.
+    Any,
+}
+
+/// Enters a connection, if its session has a place for it, and says whether it did.
 #[inline(never)]
-pub(crate) fn enter(key: u64, connection: &Connection) {
+pub(crate) fn enter(key: u64, connection: &Connection, entry: Entry) -> bool {
     // SAFETY: one member is read once.
     let before = unsafe { CONNECTIONS.get(&key) }.map(|connection| connection.slot);
-    let has_place = before.is_some() || has_place(connection.slot);
-    if !has_place || CONNECTIONS.insert(&key, connection, 0).is_err() {
+    if let Some(before) = before {
+        if entry == Entry::New
+            || CONNECTIONS
+                .insert(&key, connection, BPF_EXIST.into())
+                .is_err()
+        {
+            return false;
+        }
+        if before != connection.slot {
+            count(before, LEFT);
+            count(connection.slot, 1);
+        }
+        return true;
+    }
+    if !has_place(connection.slot) {
         leave_out(key, connection);
-        return;
+        return false;
     }
-    match before {
-        Some(slot) if slot == connection.slot => return,
-        Some(slot) => count(slot, LEFT),
-        None => {}
+    match CONNECTIONS.insert(&key, connection, BPF_NOEXIST.into()) {
+        Ok(()) => {
+            count(connection.slot, 1);
+            true
+        }
+        Err(EEXIST) => false,
+        Err(_) => {
+            leave_out(key, connection);
+            false
+        }
     }
-    count(connection.slot, 1);
 }
 
 /// Counts a connection that its session has no place for, once: one that is found open may have been counted when it was
@@ -162,17 +190,29 @@ fn leave_out(socket: u64, connection: &Connection) {
         entered_ns: now_ns,
         ..
     } = *connection;
+    if began_ns != 0 || !is_left_out(socket, slot) {
+        socket::over_budget(slot);
+    }
+    mark_left_out(socket, slot, now_ns);
+}
+
+/// Whether somebody has counted something of the connection that is not entered.
+#[inline(always)]
+pub(crate) fn is_left_out(socket: u64, slot: Slot) -> bool {
     let one = LeftOut {
         socket,
         slot: slot.into(),
     };
     // SAFETY: an integer is read once.
-    let counted =
-        unsafe { LEFT_OUT.get(&one) }.is_some_and(|at_ns| session::had_slot(slot, *at_ns));
-    let is_new = began_ns != 0;
-    if is_new || !counted {
-        socket::over_budget(slot);
-    }
+    unsafe { LEFT_OUT.get(&one) }.is_some_and(|at_ns| session::had_slot(slot, *at_ns))
+}
+
+#[inline(always)]
+pub(crate) fn mark_left_out(socket: u64, slot: Slot, now_ns: u64) {
+    let one = LeftOut {
+        socket,
+        slot: slot.into(),
+    };
     let _full = LEFT_OUT.insert(&one, &now_ns, 0);
 }
 
@@ -190,7 +230,7 @@ fn count(slot: Slot, change: u64) {
 }
 
 #[inline(always)]
-pub(crate) fn has_place(slot: Slot) -> bool {
+fn has_place(slot: Slot) -> bool {
     let [all, own] =
         [NO_SESSION, slot].map(|of| CONNECTION_COUNTS.get(of).copied().unwrap_or_default());
     own < constant!(connections_of_each) || own < SHARE * POOL.saturating_sub(all)
@@ -359,13 +399,15 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
     // One on its way out may have a port that is listened on as well.
     let inbound = inbound && state != SYN_SENT;
     let side = if inbound { INBOUND } else { OUTBOUND } as u16;
-    if let Some(known) = CONNECTIONS.get_ptr_mut(&key) {
+    let known = CONNECTIONS.get_ptr_mut(&key);
+    if let Some(known) = known {
         // SAFETY: a map value; the file keeps the socket, and so the entry.
         unsafe {
             let belongs_to = owner(socket, known);
             if belongs_to != NO_SESSION && (*known).slot == belongs_to {
                 // Of one that was found open the first run could not know the side.
-                if (*known).began_ns == 0 && belongs_to == slot {
+                let was_found = (*known).began_ns == 0 && (*known).established_ns == 0;
+                if was_found && belongs_to == slot {
                     (*known).side = side;
                 }
                 return 0;
@@ -383,7 +425,13 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
         carried: carried.into(),
         slot,
     };
-    enter(key, &connection);
+    // The lock of the socket is not held.
+    let entry = if known.is_some() {
+        Entry::Any
+    } else {
+        Entry::New
+    };
+    let _left_out = enter(key, &connection, entry);
     0
 }
 

@@ -24,7 +24,7 @@ use crate::{
 
 const SIGKILL: u32 = 9;
 /// What an insertion of what is there already returns.
-const EEXIST: i32 = -17;
+pub(crate) const EEXIST: i32 = -17;
 
 /// Per slot; resized to the number of slots when loaded.
 #[btf_map]

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    connections::{CONNECTIONS, enter, has_place, listens_on, owner},
+    connections::{CONNECTIONS, Entry, enter, is_left_out, listens_on, mark_left_out, owner},
     kernel::KernelPtr,
     record,
     socket::{NET_STATS, Socket},
@@ -66,8 +66,7 @@ macro_rules! add {
 /// there until it goes on. (To keep it from being preempted with `bpf_preempt_disable` changes nothing: whoever waits
 /// comes at `bpf_preempt_enable`, which is in the middle of the run as well.) A second program is counted by itself, and
 /// does what the first was passed over for. What has been done shows in the connection's entry, which changes under the
-/// lock of its socket. One that is established has an entry if there is a place for it: of those that have none the
-/// second knows nothing, and leaves them to the first.
+/// lock of its socket; one that was counted without an entry is marked as left out, and the second leaves it to the first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     First,
@@ -131,15 +130,15 @@ fn is_entered(key: u64) -> bool {
 fn begins(socket: Socket, key: u64, side: u16, turn: Turn) {
     if turn == Turn::Second {
         // SAFETY: each member is read once.
-        let is_done = unsafe { CONNECTIONS.get(&key) }
-            .is_some_and(|known| known.began_ns != 0 && known.closed == 0);
+        let is_done = unsafe { CONNECTIONS.get(&key) }.is_some_and(|known| {
+            known.began_ns != 0 && known.established_ns == 0 && known.closed == 0
+        });
         if is_done {
             return;
         }
     }
     let slot = socket.slot();
-    // The first program has counted one that has no place.
-    if slot == NO_SESSION || (turn == Turn::Second && !has_place(slot)) {
+    if slot == NO_SESSION || (turn == Turn::Second && is_left_out(key, slot)) {
         return;
     }
     // SAFETY: takes no arguments.
@@ -154,7 +153,7 @@ fn begins(socket: Socket, key: u64, side: u16, turn: Turn) {
         carried: 0,
         slot,
     };
-    enter(key, &connection);
+    let _left_out = enter(key, &connection, Entry::Any);
 }
 
 /// Stamps a milestone, once.
@@ -176,18 +175,22 @@ fn stamp(slot: Slot, milestone: impl FnOnce(&mut NetStats) -> *mut u64, now_ns: 
 
 #[inline(always)]
 fn established(socket: Socket, key: u64, old: i32, turn: Turn) {
-    let connection = CONNECTIONS.get_ptr_mut(&key);
-    // SAFETY: a map value, of which a member is read once.
-    let is_done = connection.is_some_and(|connection| unsafe { (*connection).established_ns } != 0);
-    if is_done {
+    let known = CONNECTIONS.get_ptr_mut(&key);
+    // SAFETY: a map value, of which each member is read once.
+    let (was_established, has_closed) = known.map_or((false, false), |known| unsafe {
+        ((*known).established_ns != 0, (*known).closed != 0)
+    });
+    if turn == Turn::Second && was_established && !has_closed {
         return;
     }
     let slot = socket.slot();
     if slot == NO_SESSION {
         return;
     }
-    let is_over_budget = connection.is_none() && !has_place(slot);
-    if is_over_budget && turn == Turn::Second {
+    // An entry of one that has been before at this address, and of which the end was passed over.
+    let is_stale = was_established || has_closed;
+    let connection = if is_stale { None } else { known };
+    if turn == Turn::Second && connection.is_none() && is_left_out(key, slot) {
         return;
     }
     // SAFETY: takes no arguments.
@@ -220,19 +223,28 @@ fn established(socket: Socket, key: u64, old: i32, turn: Turn) {
                 record::observe_shared(&raw mut (*stats).connect, bucket_of(took_ns), took_ns);
             }
         }
-    } else if !is_over_budget {
-        // Its beginning was passed over.
-        let connection = Connection {
-            began_ns: 0,
-            established_ns: now_ns,
-            entered_ns: now_ns,
-            before: Traffic::NONE,
-            side: side as u16,
-            closed: 0,
-            carried: 0,
-            slot,
-        };
-        enter(key, &connection);
+        return;
+    }
+    // Its beginning was passed over, or there was no place for it then, or it was somebody else's.
+    let connection = Connection {
+        began_ns: 0,
+        established_ns: now_ns,
+        entered_ns: now_ns,
+        before: Traffic::NONE,
+        side: side as u16,
+        closed: 0,
+        carried: 0,
+        slot,
+    };
+    let entry = if is_stale { Entry::Any } else { Entry::New };
+    if enter(key, &connection, entry) {
+        return;
+    }
+    // What is counted without an entry is marked; and one that is found among open files just now has one.
+    mark_left_out(key, slot, now_ns);
+    if let Some(found) = CONNECTIONS.get_ptr_mut(&key) {
+        // SAFETY: a map value.
+        unsafe { (*found).established_ns = now_ns };
     }
 }
 
@@ -287,8 +299,16 @@ pub(crate) fn closed(socket: Socket, old: i32) {
                 add!(stats, connect_failures, 1);
             }
         } else if began_ns != 0 {
-            // It was established while both programs were passed over: how long that took is not known.
+            // It was established while both programs were passed over (or is one of Fast Open, which carries data
+            // before that): how long that took is not known.
             add!(stats, opened, 1);
+            if side == INBOUND as u16 {
+                stamp(
+                    slot,
+                    |stats| &raw mut stats.milestones.first_client_ns,
+                    began_ns,
+                );
+            }
         }
     }
     add!(stats, closed.sent_bytes, traffic.sent_bytes);

@@ -80,6 +80,8 @@ pub struct ProgramSpec {
     pub fallback: &'static str,
     /// Loaded only where this other program does not run, and then does its work.
     pub stands_in_for: Option<&'static str>,
+    /// Loaded only where this other program runs, which comes before it.
+    pub after: Option<&'static str>,
     /// Controller of cgroup v2 without which the program would see nothing.
     pub controller: Option<&'static str>,
     /// Loaded only where task storage is in use and allocated this way.
@@ -103,6 +105,7 @@ impl ProgramSpec {
             required: false,
             fallback,
             stands_in_for: None,
+            after: None,
             controller: None,
             only_with: None,
         }
@@ -156,21 +159,27 @@ pub const PROGRAMS: &[ProgramSpec] = &[
         "TCP connections are not measured",
     ),
     // The second program of a tracepoint is called after the first: the kernel keeps their order.
-    ProgramSpec::optional(
-        name::INET_SOCK_SET_STATE_AGAIN,
-        Tracepoint("inet_sock_set_state"),
-        "a change of state that comes while another is being counted on that CPU is not counted",
-    ),
+    ProgramSpec {
+        after: Some(name::INET_SOCK_SET_STATE),
+        ..ProgramSpec::optional(
+            name::INET_SOCK_SET_STATE_AGAIN,
+            Tracepoint("inet_sock_set_state"),
+            "a change of state that comes while another is being counted on that CPU is not counted",
+        )
+    },
     ProgramSpec::optional(
         name::TCP_DESTROY_SOCK,
         Tracepoint("tcp_destroy_sock"),
         "TCP bytes are counted when a connection closes; there are no round-trip times",
     ),
-    ProgramSpec::optional(
-        name::TCP_DESTROY_SOCK_AGAIN,
-        Tracepoint("tcp_destroy_sock"),
-        "a connection that is destroyed while another is, on that CPU, keeps its place",
-    ),
+    ProgramSpec {
+        after: Some(name::TCP_DESTROY_SOCK),
+        ..ProgramSpec::optional(
+            name::TCP_DESTROY_SOCK_AGAIN,
+            Tracepoint("tcp_destroy_sock"),
+            "a connection that is destroyed while another is, on that CPU, keeps its place",
+        )
+    },
     ProgramSpec::optional(
         name::CONNECTIONS,
         OnDemand,
@@ -344,6 +353,9 @@ pub(super) fn attach_all(
     let mut links = Links::new();
     for spec in PROGRAMS {
         if spec.only_with.is_some() && spec.only_with != allocation {
+            continue;
+        }
+        if spec.after.is_some_and(|other| !is_up(&statuses, other)) {
             continue;
         }
         if spec
