@@ -38,6 +38,8 @@ pub(super) struct Measurements {
 pub(super) struct Load {
     pub(super) sessions: usize,
     pub(super) series: u64,
+    /// Those of them that are of a session.
+    pub(super) of_sessions: u64,
     /// CPU time of the agent's process with a scrape a second, in CPUs.
     pub(super) cpus: f64,
     pub(super) scrapes: BTreeMap<Exposition, Vec<Scrape>>,
@@ -78,6 +80,7 @@ fn load(sessions: usize, bench: &Bench<'_>) -> Result<Load> {
     Ok(Load {
         sessions,
         series: stage.series()?,
+        of_sessions: stage.series_of_sessions()?,
         cpus,
         scrapes,
     })

@@ -89,7 +89,7 @@ impl Measurements {
         let (Some(few), Some(many)) = (self.loads.first(), self.loads.last()) else {
             return f64::NAN;
         };
-        let series = |load: &Load| (load.sessions, load.series as f64);
+        let series = |load: &Load| (load.sessions, load.of_sessions as f64);
         per_session(series(few), series(many))
     }
 
@@ -223,7 +223,9 @@ mod tests {
         });
         Load {
             sessions,
-            series: 100 + 50 * sessions as u64,
+            // One of the agent's own has come in between.
+            series: 100 + u64::from(sessions > 50) + 50 * sessions as u64,
+            of_sessions: 50 * sessions as u64,
             cpus: 0.012,
             scrapes: BTreeMap::from(scrapes),
         }
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn each_session_more_has_a_price() {
         let text = markdown(0.025);
-        assert!(text.contains("| 250 | 12,600 | 1.2 |"), "{text}");
+        assert!(text.contains("| 250 | 12,601 | 1.2 |"), "{text}");
         assert!(
             text.contains("| text, gzip | 250 | 250,000 | 1000 | 25.0 | 25.0 | 100 |"),
             "{text}"

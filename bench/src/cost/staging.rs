@@ -95,6 +95,17 @@ impl Stage {
     pub(super) fn series(&mut self) -> Result<u64> {
         Ok(self.agent.metrics()?.metric("vdi_agent_series")? as u64)
     }
+
+    /// Those of them that are of a session. The agent's own come as there is something to say: what it has compared
+    /// with the kernel's accounts, for one, shows after minutes.
+    pub(super) fn series_of_sessions(&mut self) -> Result<u64> {
+        let metrics = self.agent.metrics()?;
+        let of_sessions = metrics
+            .samples
+            .iter()
+            .filter(|sample| sample.labels.contains_key("session"));
+        Ok(of_sessions.count() as u64)
+    }
 }
 
 /// The name of the session with a number.
