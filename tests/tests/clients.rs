@@ -279,6 +279,8 @@ fn what_is_asked_is_counted_by_route_and_status_and_not_as_a_client_calls_it() {
     line("POST /metrics HTTP/1.0");
     line("BREW /coffee HTTP/1.0");
     assert!(line("no request").starts_with("HTTP/1.1 400"));
+    let far = format!("GET /{} HTTP/1.1", "x".repeat(100_000));
+    assert!(line(&far).starts_with("HTTP/1.1 414"));
     let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(10 << 20));
     send(agent.address(), long.as_bytes());
     let held = TcpStream::connect(agent.address()).expect("a connection");
@@ -290,6 +292,7 @@ fn what_is_asked_is_counted_by_route_and_status_and_not_as_a_client_calls_it() {
         ("other", "/metrics", "405", 1),
         ("other", "other", "404", 1),
         ("other", "other", "400", 1),
+        ("other", "other", "414", 1),
         ("other", "other", "431", 1),
     ];
     for (method, path, status, count) in counted {

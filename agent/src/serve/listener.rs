@@ -199,7 +199,10 @@ fn begin_anew() -> Response {
 
 /// What hyper answers by itself (`on_error`, src/proto/h1/role.rs, 1.12).
 fn status_of(error: &hyper::Error) -> Option<u16> {
-    if error.is_parse_too_large() {
+    // The two that are too large are told apart by their text alone (`description`, src/error.rs).
+    if error.is_parse_too_large() && error.to_string() == "URI too long" {
+        Some(414)
+    } else if error.is_parse_too_large() {
         Some(431)
     } else {
         error.is_parse().then_some(400)
