@@ -1,6 +1,7 @@
 //! Who may ask the agent: users, tokens, certificates, and how often; and files that change while it runs.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
@@ -337,7 +338,8 @@ fn a_certificate_is_wanted_of_an_authority_of_a_name_and_of_now_and_one_renewed_
     renew(&server);
     clients.write(house.file("clients.crt"));
     let with = |own: Option<&Issued>| Client::new(&servers, own);
-    let rightful = with(Some(&clients.issue(&["prometheus.example"], 2040)));
+    let own = clients.issue(&["prometheus.example"], 2040);
+    let rightful = with(Some(&own));
     let scrape = || parsed(rightful.get(house.address(), "/metrics", &[]).ok()?.0);
     house.change("web.yml", &mutual_tls());
     wait::until("TLS is spoken", SHOW_LIMIT, scrape);
@@ -363,6 +365,39 @@ fn a_certificate_is_wanted_of_an_authority_of_a_name_and_of_now_and_one_renewed_
         let more =
             failures(&metrics, "certificate", reason) - failures(&before, "certificate", reason);
         assert_eq!(more, 1, "{reason}");
+    }
+    // So is one of the command line that shows its certificate.
+    own.write(&house.file("own.crt"), &house.file("own.key"));
+    let authority = servers.write(house.file("servers.crt"));
+    let listed = |options: Vec<(&str, &Path)>| {
+        let options = options
+            .into_iter()
+            .flat_map(|(option, file)| [OsStr::new(option), file.as_os_str()]);
+        Command::new(binary())
+            .args(["sessions", "--address", &house.address().to_string()])
+            .args([OsStr::new("--ca-file"), authority.as_os_str()])
+            .args(options)
+            .output()
+            .expect("it runs")
+    };
+    let (certificate, key) = (house.file("own.crt"), house.file("own.key"));
+    let shown = listed(vec![("--cert-file", &certificate), ("--key-file", &key)]);
+    assert!(shown.status.success(), "{shown:?}");
+    for (options, said) in [
+        (vec![], "ertificate"),
+        (vec![("--cert-file", certificate.as_path())], "--key-file"),
+        (
+            vec![("--cert-file", &*certificate), ("--key-file", &*authority)],
+            "servers.crt: there is no private key in it",
+        ),
+        (
+            vec![("--cert-file", &*key), ("--key-file", &*key)],
+            "own.key: there is no certificate in it",
+        ),
+    ] {
+        let refused = listed(options);
+        let error = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && error.contains(said), "{error}");
     }
     let plain = http::get(house.address(), "/metrics", &[]).expect("an answer");
     assert_eq!(plain.status, 400);

@@ -19,6 +19,14 @@ pub struct Target {
     /// File with the certificates by which an agent with https:// is known. Without it any certificate is taken.
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+
+    /// File with the certificate to show to an agent that asks for one, and with those between it and its authority.
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+
+    /// File with the key of that certificate.
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Which sessions.

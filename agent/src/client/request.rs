@@ -12,7 +12,9 @@ use procfs::net::TcpState;
 use rustix::process::geteuid;
 use serde_json::Value;
 use tokio_rustls::rustls::crypto::ring::default_provider;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
+use ureq::tls::{
+    Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem,
+};
 
 use super::{OwnAgent, Target};
 use crate::error::Error;
@@ -30,6 +32,8 @@ pub(super) struct Place {
     is_tls: bool,
     /// By which its certificate is known; empty for any.
     authorities: Vec<Certificate<'static>>,
+    /// What is shown to an agent that asks for a certificate.
+    certificate: Option<ClientCert>,
     token: Option<String>,
 }
 
@@ -44,8 +48,9 @@ impl Place {
                     given.strip_prefix("https://"),
                     given.strip_prefix("http://"),
                 );
-                // Whoever names authorities wants them to be asked.
-                let is_tls = secret.is_some() || (plain.is_none() && target.ca_file.is_some());
+                // Whoever names authorities wants them to be asked, and a certificate to be shown.
+                let wants_tls = target.ca_file.is_some() || target.cert_file.is_some();
+                let is_tls = secret.is_some() || (plain.is_none() && wants_tls);
                 (secret.or(plain).unwrap_or(given).to_owned(), is_tls)
             }
             None => (reachable(own.listen).to_string(), own.speaks_tls),
@@ -61,11 +66,19 @@ impl Place {
             let is_configured = target.address.is_none();
             may_be_shown(&address, is_known, is_configured).map_err(Error::Other)?;
         }
-        let authorities = target.ca_file.as_deref().map(authorities).transpose()?;
+        let authorities = target.ca_file.as_deref().map(certificates).transpose()?;
+        let certificate = match (&target.cert_file, &target.key_file) {
+            (Some(chain), Some(key)) => Some(ClientCert::new_with_certs(
+                &certificates(chain)?,
+                private_key(key)?,
+            )),
+            _ => None,
+        };
         Ok(Self {
             address,
             is_tls,
             authorities: authorities.unwrap_or_default(),
+            certificate,
             token,
         })
     }
@@ -73,7 +86,8 @@ impl Place {
     fn tls(&self) -> TlsConfig {
         let builder = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
-            .unversioned_rustls_crypto_provider(Arc::new(default_provider()));
+            .unversioned_rustls_crypto_provider(Arc::new(default_provider()))
+            .client_cert(self.certificate.clone());
         let builder = if self.authorities.is_empty() {
             builder.disable_verification(true)
         } else {
@@ -127,7 +141,7 @@ fn token(path: &Path) -> Result<String, Error> {
         .ok_or_else(|| Error::Other(format!("{}: there is no token in it", path.display())))
 }
 
-fn authorities(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
     let text = fs::read(path).map_err(Error::io(path.display().to_string()))?;
     let items = parse_pem(&text).filter_map(Result::ok);
     let found: Vec<_> = items
@@ -143,6 +157,18 @@ fn authorities(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
         )));
     }
     Ok(found)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKey<'static>, Error> {
+    let text = fs::read(path).map_err(Error::io(path.display().to_string()))?;
+    let found = parse_pem(&text).find_map(|item| match item {
+        Ok(PemItem::PrivateKey(key)) => Some(key),
+        _ => None,
+    });
+    found.ok_or_else(|| {
+        let path = path.display();
+        Error::Other(format!("{path}: there is no private key in it"))
+    })
 }
 
 /// The agent's answer to `GET /api/v1/sessions`, as it is.
