@@ -334,6 +334,7 @@ impl Agent {
 
     /// Takes up to [`EVENTS`] events; says whether that were all.
     fn drain(&mut self, ring: &mut Ring) -> bool {
+        self.kernel.look_at_ring();
         // First who is to blame: the failures that come of it are in the ring.
         let blamed = self.kernel_log.pending();
         self.take_blame(&blamed);
@@ -571,6 +572,7 @@ impl Agent {
                         (map, entries)
                     })
                     .to_vec(),
+                ring_bytes: self.kernel.ring_bytes(),
                 max_series: self.config.metrics.max_series,
                 admissions: self.registry.admissions().clone(),
                 map_bytes: self.kernel.map_bytes(),

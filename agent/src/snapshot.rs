@@ -155,6 +155,8 @@ pub struct AgentView {
     pub unmeasured_switches: u64,
     /// Entries of the maps that can be full.
     pub map_fills: Vec<(FilledMap, u64)>,
+    /// The most that waited in the ring of events since the sample before, bytes.
+    pub ring_bytes: Option<u64>,
     /// Cap on the series of an exposition.
     pub max_series: u32,
     /// Sessions that came, by who made them and what became of that; `None` where nobody but the hierarchy knows them.

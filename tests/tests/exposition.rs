@@ -21,6 +21,10 @@ use integration_tests::{
     prometheus, sockets, wait,
     workload::Workload,
 };
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
@@ -369,4 +373,31 @@ fn what_the_hypervisor_takes_is_that_of_the_kernel() {
         (before - 0.005..=after + 0.005).contains(&said),
         "{before}, {said}, {after}"
     );
+}
+
+#[test]
+fn what_waits_for_the_agent_in_the_ring_is_told() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let ring = |metrics: &Exposition| metrics.value("vdi_agent_ring_bytes", &[]);
+    let limit = agent
+        .fresh_metrics()
+        .count("vdi_agent_ring_limit_bytes", &[]);
+    assert_eq!(limit, 1 << 20);
+    let pid = Pid::from_raw(agent.pid() as i32);
+    kill(pid, Signal::SIGSTOP).expect("the agent can be stopped");
+    let cgroups: Vec<Cgroup> = (0..100).map(|n| tree.child(format!("s{n}"))).collect();
+    kill(pid, Signal::SIGCONT).expect("and goes on");
+    // Each with its name and the header of the ring.
+    let all = 100 * (288 + 8);
+    wait::until("what has waited", SHOW_LIMIT, || {
+        (ring(&agent.metrics()) >= f64::from(all)).then_some(())
+    });
+    wait::until("nothing that waits", SHOW_LIMIT, || {
+        (ring(&agent.metrics()) < f64::from(all)).then_some(())
+    });
+    drop(cgroups);
 }

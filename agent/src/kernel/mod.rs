@@ -24,6 +24,7 @@ pub mod pace;
 pub mod preflight;
 pub mod programs;
 pub mod ring;
+mod ring_fill;
 pub mod settings;
 mod syscall;
 mod threads;
@@ -63,7 +64,8 @@ use self::{
     pace::Pace,
     preflight::Cgroup2Mount,
     programs::{Links, ProgramStatus, name},
-    ring::{EventKind, Ring},
+    ring::EventKind,
+    ring_fill::RingFill,
 };
 use crate::{allocator, clock, error::Error};
 
@@ -138,6 +140,7 @@ pub struct Kernel {
     possible_cpus: Vec<u32>,
     online_cpus: u32,
     /// Statistics are on while this is open.
+    ring_fill: Option<RingFill>,
     statistics: Option<std::os::fd::OwnedFd>,
 }
 
@@ -250,6 +253,7 @@ impl Kernel {
             store,
             pid_max,
             pid_max_raised: false,
+            ring_fill: None,
             slots: options.slots,
             loaded,
             cleared_ns: vec![0; options.slots as usize],
@@ -332,11 +336,6 @@ impl Kernel {
     /// A map that stays with the programs, for who measures what reading a full one takes.
     pub fn map_mut(&mut self, name: &str) -> Option<&mut Map> {
         self.ebpf.map_mut(name)
-    }
-
-    /// The events, once: the ring has one reader.
-    pub fn take_ring(&mut self) -> Option<Ring> {
-        self.maps.events.take().map(Ring::new)
     }
 
     /// How the programs are doing.

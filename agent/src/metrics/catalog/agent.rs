@@ -1,5 +1,7 @@
 //! The agent: its programs, its sessions, its work.
 
+use agent_common::RING_BYTES;
+
 use super::labels::SOURCE;
 use crate::{
     kernel::{
@@ -234,6 +236,28 @@ pub(super) const FAMILIES: &[Family] = &[
                 out.number(&[MAP.is(*map)], f64::from(map.limit()));
             }
         }),
+    },
+    Family {
+        stem: "vdi_agent_ring",
+        help: "Most bytes that waited for the agent in the ring of the kernel programs' events, since the sample before",
+        kind: Gauge,
+        unit: Unit::Bytes,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            if let Some(bytes) = state.snapshot.agent.ring_bytes {
+                out.number(&[], bytes as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_ring_limit",
+        help: "Bytes that this ring has room for; what finds none is in vdi_agent_events_lost_total",
+        kind: Gauge,
+        unit: Unit::Bytes,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|_, out| out.number(&[], f64::from(RING_BYTES))),
     },
     Family {
         stem: "vdi_agent_admissions",

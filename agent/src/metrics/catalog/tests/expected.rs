@@ -433,6 +433,8 @@ vdi_agent_map_entries{map="preemption_pairs"} 515
 vdi_agent_map_limit{map="cgroups"} 16384
 vdi_agent_map_limit{map="connections"} 65536
 vdi_agent_map_limit{map="preemption_pairs"} 16384
+vdi_agent_ring_bytes 541
+vdi_agent_ring_limit_bytes 1048576
 vdi_agent_series_limit 516
 vdi_agent_admissions_total{source="cgroup",result="admitted"} 517
 vdi_agent_admissions_total{source="kubernetes",result="limit_reached"} 518

@@ -204,6 +204,7 @@ fn agent() -> AgentView {
         kernel_release: "6.12.9-arch".to_owned(),
         task_store: TaskStore::PidArray,
         map_fills: FilledMap::ALL.into_iter().zip([513, 514, 515]).collect(),
+        ring_bytes: Some(541),
         max_series: 516,
         admissions: [
             ((None, Admission::Admitted), 517),
