@@ -99,7 +99,9 @@ impl Users {
         let is_right = spawn_blocking(move || {
             // The thread has the turn, and not who waits for it, who may hang up.
             let _turn = turn;
-            let is_right = is_known && matches!(bcrypt::verify(password, &hash), Ok(true));
+            // Compared in any case: who does not exist takes as long as who does.
+            let is_same = matches!(bcrypt::verify(password, &hash), Ok(true));
+            let is_right = is_known && is_same;
             let entries = compared.remember(digest, is_right);
             traffic.looked_up(Cache::Passwords, false, entries);
             is_right
