@@ -240,11 +240,15 @@ fn established(socket: Socket, key: u64, old: i32, turn: Turn) {
     if enter(key, &connection, entry) {
         return;
     }
-    // What is counted without an entry is marked; and one that is found among open files just now has one.
-    mark_left_out(key, slot, now_ns);
     if let Some(found) = CONNECTIONS.get_ptr_mut(&key) {
+        // Among open files, just now.
         // SAFETY: a map value.
-        unsafe { (*found).established_ns = now_ns };
+        unsafe {
+            (*found).established_ns = now_ns;
+            (*found).side = side as u16;
+        }
+    } else {
+        mark_left_out(key, slot, now_ns);
     }
 }
 

@@ -384,20 +384,25 @@ fn a_certificate_is_wanted_of_an_authority_of_a_name_and_of_now_and_one_renewed_
     let shown = listed(vec![("--cert-file", &certificate), ("--key-file", &key)]);
     assert!(shown.status.success(), "{shown:?}");
     for (options, said) in [
-        (vec![], "ertificate"),
-        (vec![("--cert-file", certificate.as_path())], "--key-file"),
+        // By the alert, or by the end of the connection where that comes first.
+        (vec![], &["ertificate", "reset", "roken pipe"][..]),
+        (
+            vec![("--cert-file", certificate.as_path())],
+            &["--key-file"],
+        ),
         (
             vec![("--cert-file", &*certificate), ("--key-file", &*authority)],
-            "servers.crt: there is no private key in it",
+            &["servers.crt: there is no private key in it"],
         ),
         (
             vec![("--cert-file", &*key), ("--key-file", &*key)],
-            "own.key: there is no certificate in it",
+            &["own.key: there is no certificate in it"],
         ),
     ] {
         let refused = listed(options);
         let error = String::from_utf8_lossy(&refused.stderr);
-        assert!(!refused.status.success() && error.contains(said), "{error}");
+        let is_said = said.iter().any(|said| error.contains(said));
+        assert!(!refused.status.success() && is_said, "{error}");
     }
     let plain = http::get(house.address(), "/metrics", &[]).expect("an answer");
     assert_eq!(plain.status, 400);

@@ -210,9 +210,15 @@ fn connections_are_counted_though_their_program_is_passed_over() {
         let labels = [("probe", program)];
         metrics.count("vdi_agent_probe_missed_total", &labels)
     };
-    // What both are passed over for is lost: one in a thousand, of the hundreds that the first is passed over for.
-    let is_possible = passed_over("inet_sock_set_state_again") > 0;
-    let lost = if is_possible { connections / 500 } else { 0 };
+    // What both are passed over for is lost: one in some thousand, of the hundreds that the first is passed over for.
+    let is_possible = ["inet_sock_set_state_again", "tcp_destroy_sock_again"]
+        .iter()
+        .any(|second| passed_over(second) > 0);
+    let lost = if is_possible {
+        5 + connections / 500
+    } else {
+        0
+    };
     let known = connections - lost..=connections;
     let count = |name: &str, session: &str, side: &str| of_side(&metrics, name, session, side);
     for (session, side) in [("client", "outbound"), ("server", "inbound")] {

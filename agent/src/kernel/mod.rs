@@ -139,8 +139,8 @@ pub struct Kernel {
     /// Their numbers.
     possible_cpus: Vec<u32>,
     online_cpus: u32,
-    /// Statistics are on while this is open.
     ring_fill: Option<RingFill>,
+    /// Statistics are on while this is open.
     statistics: Option<std::os::fd::OwnedFd>,
 }
 
