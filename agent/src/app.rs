@@ -3,6 +3,8 @@
 //! One task owns the kernel side, the hierarchy and the registry, so nothing needs a lock. It waits for
 //! the ring buffer, for the GPUs' sampler, for what the platforms say, for the next sample, for the next scan
 //! and for signals, and leaves an immutable snapshot after each sample. The HTTP side only reads snapshots.
+//!
+//! What needs capabilities is done before, on the first thread: `start`.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -12,7 +14,8 @@ use std::{
 };
 
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
+    net::TcpListener,
+    signal::unix::Signal,
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep_until},
 };
@@ -27,21 +30,17 @@ use crate::{
         recognised::Recognition,
         rules::Rules,
         sources,
-        users::Users,
     },
     error::Error,
     gpu::{Monitor, model::Report},
     kernel::{
-        self, FilledMap, Kernel,
+        FilledMap, Kernel,
         accounts::CgroupAccounts,
         log::{Blame, KernelLog},
-        object::TaskStore,
         pace::Pace,
-        preflight,
         programs::name,
         ring::{Event, Ring},
         sees_host_pids,
-        settings::TaskState,
     },
     serve::{self, AppState, Service, listener},
     session::{
@@ -51,7 +50,6 @@ use crate::{
         model::OomKill,
         registry::Registry,
         remembered::{Remembered, StateFile},
-        slots::slots_for,
     },
     snapshot::{AgentView, GpuView, Reloads, SessionView, Snapshot},
 };
@@ -59,33 +57,30 @@ use crate::{
 mod cgroups;
 mod compare;
 pub mod settings;
+mod start;
 
 pub use settings::Settings;
+pub use start::Start;
+
+use start::{OfKernel, Signals};
 
 /// Runs the agent until SIGTERM or SIGINT. `inputs` is what `config` was made from, for SIGHUP.
-pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
-    // Signals first: a SIGTERM during the load must not leave anything behind.
-    let mut terminate = listen_for(SignalKind::terminate())?;
-    let mut interrupt = listen_for(SignalKind::interrupt())?;
-    let hangup = listen_for(SignalKind::hangup())?;
-
-    let facts = preflight::Facts::gather(&config.kernel);
-    let cgroup2 = preflight::require(&facts)?;
-    let users = Users::new(&config.discover.users)?;
-    // Before the programs: a port in use costs nothing to find out.
-    let listener = listener::bind(config.serve.listen).await?;
-    let kernel = Kernel::load(&kernel::Options {
-        btf: config.kernel.btf.clone(),
-        cgroup2: cgroup2.clone(),
-        slots: slots_for(config.session.max_sessions),
-        task_store: match config.kernel.task_state {
-            TaskState::Auto => None,
-            TaskState::TaskStorage => Some(TaskStore::TaskStorage),
-            TaskState::PidArray => Some(TaskStore::PidArray),
-        },
-        debug_log: config.kernel.debug_log,
-        statistics: config.kernel.statistics,
-    })?;
+pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Error> {
+    let Start {
+        signals,
+        listener,
+        users,
+        mut of_kernel,
+    } = start;
+    let Signals {
+        mut terminate,
+        mut interrupt,
+        hangup,
+    } = signals;
+    let listener = TcpListener::from_std(listener).map_err(Error::io("listener"))?;
+    if config.kernel.debug_log {
+        of_kernel.kernel.forward_debug_log();
+    }
 
     let (publish, snapshots) = watch::channel(None);
     let state = AppState::new(
@@ -117,8 +112,7 @@ pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
         listener::Limits::default(),
     ));
     let directory = Directory::new(users);
-    let node = (kernel, facts.kernel_release);
-    let agent = Agent::start(config, inputs, &cgroup2, node, directory)?;
+    let agent = Agent::start(config, inputs, of_kernel, directory)?;
 
     tokio::select! {
         result = agent.work(publish, hangup) => result,
@@ -126,10 +120,6 @@ pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
         _ = terminate.recv() => { tracing::info!("SIGTERM: stopping"); Ok(()) }
         _ = interrupt.recv() => { tracing::info!("SIGINT: stopping"); Ok(()) }
     }
-}
-
-fn listen_for(kind: SignalKind) -> Result<Signal, Error> {
-    signal(kind).map_err(Error::io("signal handler"))
 }
 
 /// Events that are taken at once: some 10 ms of work. Sessions that fork and fail without end may make them
@@ -185,10 +175,15 @@ impl Agent {
     fn start(
         config: Config,
         inputs: Inputs,
-        cgroup2: &preflight::Cgroup2Mount,
-        (kernel, kernel_release): (Kernel, String),
+        of_kernel: OfKernel,
         mut directory: Directory,
     ) -> Result<Self, Error> {
+        let OfKernel {
+            kernel,
+            release: kernel_release,
+            cgroup2,
+            log,
+        } = of_kernel;
         // The programs are attached already, so a cgroup made during the scan is in the ring.
         let hierarchy = Hierarchy::scan(&cgroup2.path)
             .map_err(Error::io(format!("scan of {}", cgroup2.path.display())))?;
@@ -203,10 +198,9 @@ impl Agent {
                 "not in the host's pid namespace: processes on GPUs cannot be told (hostPID)"
             );
         }
-        let kernel_log = if config.gpu.enabled {
-            KernelLog::open()
-        } else {
-            KernelLog::off("gpu.enabled is false".to_owned())
+        let kernel_log = match log {
+            Some(opened) => KernelLog::of(opened),
+            None => KernelLog::off("gpu.enabled is false".to_owned()),
         };
         if let Some(reason) = kernel_log.reason() {
             tracing::info!(reason, "Xid errors are charged to no process");
@@ -226,7 +220,7 @@ impl Agent {
             inputs,
             kernel_release,
             kernel,
-            cgroup_root: cgroup2.path.clone(),
+            cgroup_root: cgroup2.path,
             hierarchy,
             rules,
             recognition: Recognition::default(),
@@ -319,7 +313,10 @@ impl Agent {
                     publish.send_replace(Some(Arc::new(snapshot)));
                 }
                 _ = rescan.tick() => {
-                    self.kernel.attach_driver_tracepoints();
+                    // It takes CAP_PERFMON, which the agent keeps for this alone.
+                    if self.config.gpu.enabled {
+                        self.kernel.attach_driver_tracepoints();
+                    }
                     self.kernel.check_pid_max();
                     self.rescan();
                 }

@@ -66,6 +66,9 @@ pub enum Command {
         /// Form of the findings.
         #[arg(long, value_enum, default_value_t)]
         format: CheckFormat,
+        /// Say instead which capabilities are held, which the agent gives up, and what the others are for.
+        #[arg(long)]
+        security: bool,
     },
     /// List the sessions of a running agent.
     Sessions(SessionsOptions),
@@ -87,7 +90,7 @@ pub enum CheckFormat {
     /// One line a finding.
     #[default]
     Text,
-    /// A JSON array.
+    /// JSON.
     Json,
 }
 
@@ -198,10 +201,18 @@ mod tests {
         assert_eq!(
             cli.action(),
             Command::Check {
-                format: CheckFormat::Json
+                format: CheckFormat::Json,
+                security: false,
             }
         );
         assert_eq!(cli.inputs([]).flags, [("listen", "[::]:1".to_owned())]);
+        assert_eq!(
+            parse(&["check", "--security"]).action(),
+            Command::Check {
+                format: CheckFormat::Text,
+                security: true,
+            }
+        );
     }
 
     #[test]

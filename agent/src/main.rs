@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sessionscope::{
-    allocator, app,
+    allocator,
+    app::{self, Start},
     cli::{CheckFormat, Cli, Command, MetricsFormat},
     client::{self, OwnAgent},
     config::{self, Config},
     error::Error,
-    kernel::preflight,
+    kernel::{capabilities, preflight},
     limits, logging, metrics, serve,
 };
 
@@ -61,8 +62,17 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
         Command::Explain(options) => return client::explain(&options, &own_agent(&config)),
         _ => {}
     }
-    if let Command::Check { format } = cli.action() {
+    if let Command::Check { format, security } = cli.action() {
         let facts = preflight::Facts::gather(&config.kernel);
+        if security {
+            let node = capabilities::Node::new(&facts, &config.kernel, config.gpu.enabled);
+            let report = capabilities::report(&facts, &node, config.kernel.keep_capabilities);
+            match format {
+                CheckFormat::Text => print!("{}", report.text()),
+                CheckFormat::Json => println!("{}", report.json()),
+            }
+            return Ok(());
+        }
         let findings = preflight::findings(&facts);
         match format {
             CheckFormat::Text => print!("{}", preflight::render_text(&findings)),
@@ -73,11 +83,13 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
     allocator::keep_little();
     logging::init(&config.log)?;
     limits::raise_open_files();
+    // Before the runtime has threads: each would keep the capabilities that the first one gives up.
+    let start = Start::new(&config)?;
     tokio::runtime::Builder::new_multi_thread()
         // For scrapes and the platforms' sources; the sampling task has the main thread, and waits for neither.
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(Error::io("tokio runtime"))?
-        .block_on(app::run(config, inputs))
+        .block_on(app::run(config, inputs, start))
 }

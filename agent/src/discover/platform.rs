@@ -342,12 +342,13 @@ impl Sender {
 }
 
 /// A path as it is, or where it is in the host's file system, seen through the first process: for an agent in
-/// a container that shares the host's pids.
+/// a container that shares the host's pids. Where the first process may not be followed, what is not there is just
+/// absent.
 pub fn host_path(path: &Path) -> PathBuf {
-    let through_init = || Path::new("/proc/1/root").join(path.strip_prefix("/").unwrap_or(path));
-    if path.exists() {
+    let host = Path::new("/proc/1/root");
+    if path.exists() || !host.exists() {
         path.to_owned()
     } else {
-        through_init()
+        host.join(path.strip_prefix("/").unwrap_or(path))
     }
 }

@@ -55,9 +55,9 @@ pub struct KernelLog {
 }
 
 impl KernelLog {
-    /// Opens it; a log that may not be read has a reason. Needs a running tokio.
-    pub fn open() -> Self {
-        match try_open().and_then(register) {
+    /// Reads what [`open`] has opened; a log that may not be read has a reason. Needs a running tokio.
+    pub fn of(opened: io::Result<File>) -> Self {
+        match opened.and_then(register) {
             Ok(file) => Self {
                 file: Some(file),
                 reason: None,
@@ -132,8 +132,8 @@ fn register(file: File) -> io::Result<AsyncFd<File>> {
     Ok(registered?)
 }
 
-/// Opens it at its end.
-fn try_open() -> io::Result<File> {
+/// Opens it at its end. This alone needs `CAP_SYSLOG`, where `kernel.dmesg_restrict` is set.
+pub fn open() -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file = options
         .read(true)

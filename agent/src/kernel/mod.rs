@@ -1,6 +1,7 @@
 //! The kernel side: loads the programs, publishes sessions to them, reads what they count.
 //!
-//! Facts about the node are gathered by [`preflight`]; [`btf`] and [`layout`] find and prove the member
+//! Facts about the node are gathered by [`preflight`]; [`capabilities`] has what each feature needs, and gives up the
+//! rest; [`btf`] and [`layout`] find and prove the member
 //! offsets; [`allocation`] says where a thread's state may be created; [`object`] holds the compiled programs, and
 //! `constants` writes into them what is known of this kernel; [`programs`] is the table of them; the names of the
 //! maps are in `maps`, and what of the hashes goes with a session in `hashes`; `threads` reads whose a thread is, and `census` counts who is alive; `connections` reads
@@ -11,6 +12,7 @@ pub mod accepted;
 pub mod accounts;
 pub mod allocation;
 pub mod btf;
+pub mod capabilities;
 mod census;
 mod connections;
 mod constants;
@@ -87,7 +89,7 @@ pub struct Options {
     pub slots: u32,
     /// The store to use; `None` chooses by pid limit and kernel.
     pub task_store: Option<TaskStore>,
-    /// Forward the programs' debug records to the log.
+    /// Have the programs write debug records, for [`Kernel::forward_debug_log`].
     pub debug_log: bool,
     /// Count runs and time of the programs while the agent runs.
     pub statistics: bool,
@@ -145,7 +147,8 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Resolves the layout, loads and attaches the programs, and proves the layout.
+    /// Resolves the layout, loads and attaches the programs, and proves the layout. Needs no tokio, and makes no
+    /// thread.
     pub fn load(options: &Options) -> Result<Self, Error> {
         let types = btf::Btf::from_file(&options.btf).map_err(|e| Error::NoBtf {
             path: options.btf.clone(),
@@ -273,9 +276,6 @@ impl Kernel {
         // So are the listeners outside of sessions, which tell the side of what is carried into one.
         let _nothing_written: Option<Vec<ConnectionRecord>> = kernel.records(name::OPEN_SOCKETS);
         kernel.prove_layout(options)?;
-        if options.debug_log {
-            kernel.forward_debug_log();
-        }
         tracing::info!(
             store = store.name(),
             allocation = kind.name(),
@@ -297,7 +297,8 @@ impl Kernel {
         layout::verify(&check, before, after, &options.cgroup2.path)
     }
 
-    fn forward_debug_log(&mut self) {
+    /// Forwards the programs' debug records to the log from now on. Needs a running tokio.
+    pub fn forward_debug_log(&mut self) {
         match aya_log::EbpfLogger::init(&mut self.ebpf) {
             Ok(mut logger) => {
                 tokio::spawn(async move {

@@ -11,10 +11,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
-
-use super::Settings;
-use super::log;
+use super::{
+    Settings,
+    capabilities::{CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_RESOURCE, Capabilities},
+    log,
+};
 
 mod finding;
 mod findings;
@@ -33,25 +34,6 @@ const INITIAL_CGROUP_NAMESPACE: u64 = 0xEFFF_FFFB;
 /// The first bytes of raw BTF, as a little-endian and as a big-endian machine writes them.
 const BTF_MAGIC: [[u8; 2]; 2] = [[0x9f, 0xeb], [0xeb, 0x9f]];
 const MOUNTS: &str = "/proc/self/mounts";
-
-/// A capability by its number in `linux/capability.h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Capability(u32);
-
-pub(super) const CAP_SYS_ADMIN: Capability = Capability(21);
-pub(super) const CAP_SYS_RESOURCE: Capability = Capability(24);
-pub(super) const CAP_PERFMON: Capability = Capability(38);
-pub(super) const CAP_BPF: Capability = Capability(39);
-
-/// A set of capabilities.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Capabilities(pub u64);
-
-impl Capabilities {
-    pub(super) fn has(self, capability: Capability) -> bool {
-        self.0 >> capability.0 & 1 == 1
-    }
-}
 
 /// The first two numbers of a kernel's version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,7 +152,7 @@ impl Facts {
     }
 }
 
-fn below(root: &Path, path: &Path) -> PathBuf {
+pub(super) fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 

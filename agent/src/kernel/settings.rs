@@ -18,6 +18,8 @@ pub struct Settings {
     pub debug_log: bool,
     /// Whether the kernel's BPF statistics are on while the agent runs.
     pub statistics: bool,
+    /// Whether the agent keeps capabilities that it does not need once the programs are attached.
+    pub keep_capabilities: bool,
 }
 
 named! {
@@ -40,6 +42,7 @@ impl Default for Settings {
             task_state: TaskState::Auto,
             debug_log: false,
             statistics: false,
+            keep_capabilities: false,
         }
     }
 }
@@ -104,6 +107,15 @@ pub const TABLE: Table<Settings> = Table {
             field: Field::Boolean {
                 get: |settings| settings.statistics,
                 set: |settings, value| settings.statistics = value,
+            },
+        },
+        Key {
+            name: "keep_capabilities",
+            flag: None,
+            doc: "Keep the capabilities that nothing needs once the kernel programs are attached. Otherwise they are given up; sessionscope check --security says which.",
+            field: Field::Boolean {
+                get: |settings| settings.keep_capabilities,
+                set: |settings, value| settings.keep_capabilities = value,
             },
         },
     ],

@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 40] = [
+const LANES: [(&str, Lane, &str); 41] = [
     (
         "runtimes",
         Beside,
@@ -73,6 +73,11 @@ const LANES: [(&str, Lane, &str); 40] = [
         "errors",
         Beside,
         "looks for ids that its own agent held in all of the kernel's: none is used again soon",
+    ),
+    (
+        "privileges",
+        Beside,
+        "reads what the kernel says of its own agents",
     ),
     ("report", Beside, "says what this kernel has"),
     ("locks", Beside, "reads the objects of the kernel programs"),
