@@ -14,7 +14,6 @@ use std::{
 };
 
 use tokio::{
-    net::TcpListener,
     signal::unix::Signal,
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep_until},
@@ -42,7 +41,7 @@ use crate::{
         ring::{Event, Ring},
         sees_host_pids,
     },
-    serve::{self, AppState, Service, listener},
+    serve::{self, AppState, Service, address::Address, inlet::Inlet, listener},
     session::{
         budget::Resource,
         failures::{Failures, Kind},
@@ -60,7 +59,7 @@ pub mod settings;
 mod start;
 
 pub use settings::Settings;
-pub use start::Start;
+pub use start::{Start, node};
 
 use start::{OfKernel, Signals};
 
@@ -68,7 +67,8 @@ use start::{OfKernel, Signals};
 pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Error> {
     let Start {
         signals,
-        listener,
+        inlets,
+        socket_files: _socket_files,
         users,
         mut of_kernel,
     } = start;
@@ -77,7 +77,10 @@ pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Err
         mut interrupt,
         hangup,
     } = signals;
-    let listener = TcpListener::from_std(listener).map_err(Error::io("listener"))?;
+    let inlets = inlets.into_iter().map(Inlet::new);
+    let inlets: Vec<Inlet> = inlets
+        .collect::<Result<_, _>>()
+        .map_err(Error::io("listener"))?;
     if config.kernel.debug_log {
         of_kernel.kernel.forward_debug_log();
     }
@@ -93,10 +96,13 @@ pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Err
             node: config.discover.kubernetes.node.as_deref(),
         },
     )?;
-    tracing::info!(address = %listener.local_addr().unwrap_or(config.serve.listen), "listening");
+    for inlet in &inlets {
+        tracing::info!(address = %inlet.address(), "listening");
+    }
     // A task of its own: a long sample holds up no scrape.
     let door = state.door();
-    if !config.serve.listen.ip().is_loopback() && !door.is_shut() {
+    // Who reaches a socket in the file system is its mode's to say.
+    if config.serve.listen.iter().any(Address::is_open_to_others) && !door.is_shut() {
         tracing::warn!(
             "who reaches the port may read what is served: web.config_file, web.metrics_tokens and \
              web.session_tokens shut the door"
@@ -105,7 +111,7 @@ pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Err
     tokio::spawn(async move { door.watch().await });
     let (door, traffic) = (state.door(), state.traffic());
     let server = tokio::spawn(listener::serve(
-        listener,
+        inlets,
         serve::app(state),
         door,
         traffic,

@@ -23,8 +23,8 @@ pub struct Cli {
     #[arg(long, global = true, help_heading = CONFIGURATION, value_name = "FILE", env = "SESSIONSCOPE_CONFIG")]
     pub config: Option<PathBuf>,
 
-    /// Address and port to serve on [key: `listen`].
-    #[arg(long, global = true, help_heading = CONFIGURATION, value_name = "ADDRESS:PORT")]
+    /// Where to serve, `address:port` or `unix:/path`, more than one with `;` between them [key: `listen`].
+    #[arg(long, global = true, help_heading = CONFIGURATION, value_name = "ADDRESS")]
     pub listen: Option<String>,
 
     /// Form of the log, text or json [key: `log.format`].

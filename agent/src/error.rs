@@ -4,7 +4,7 @@
 //! configuration from an unfit node without parsing text. Every message is one line that names what
 //! is at fault and what to do about it. Nothing here exits: `main` alone turns an error into a code.
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{fmt::Display, io, path::PathBuf};
 
 use crate::setting::ConfigError;
 
@@ -99,12 +99,12 @@ pub enum Error {
     },
 
     /// The address for scrapes cannot be had.
-    #[error("cannot listen on {address}: {}", listen_reason(source))]
+    #[error("cannot listen on {address}: {reason}")]
     Listen {
         /// The address.
-        address: SocketAddr,
-        /// What the kernel said.
-        source: io::Error,
+        address: String,
+        /// Why not, and what to do.
+        reason: String,
     },
 
     /// A program without which there is nothing to measure.
@@ -180,6 +180,14 @@ impl Error {
         }
     }
 
+    /// An [`Error::Listen`] for what the kernel said.
+    pub fn listen(address: &impl Display, source: &io::Error) -> Self {
+        Self::Listen {
+            address: address.to_string(),
+            reason: listen_reason(source),
+        }
+    }
+
     /// An [`Error::Io`], for `map_err`.
     pub fn io(context: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let context = context.into();
@@ -233,10 +241,7 @@ mod tests {
                 mounts: "/proc/self/mounts".into(),
                 reason: text(),
             },
-            Error::Listen {
-                address: "127.0.0.1:9709".parse().unwrap(),
-                source: io(io::ErrorKind::AddrInUse),
-            },
+            Error::listen(&"127.0.0.1:9709", &io(io::ErrorKind::AddrInUse)),
             Error::Program {
                 name: "sched_switch".to_owned(),
                 reason: text(),
@@ -279,10 +284,7 @@ mod tests {
 
     #[test]
     fn an_address_in_use_says_what_to_do() {
-        let error = Error::Listen {
-            address: "127.0.0.1:9709".parse().unwrap(),
-            source: io::ErrorKind::AddrInUse.into(),
-        };
+        let error = Error::listen(&"127.0.0.1:9709", &io::ErrorKind::AddrInUse.into());
         assert_eq!(
             error.to_string(),
             "cannot listen on 127.0.0.1:9709: address in use; stop what uses it or choose another with --listen"

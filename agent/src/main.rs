@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 fn own_agent(config: &Config) -> OwnAgent {
     let web = config.serve.web_config.as_deref();
     OwnAgent {
-        listen: config.serve.listen,
+        listen: config.serve.listen.first().cloned(),
         speaks_tls: web.is_some_and(serve::speaks_tls),
         session_tokens: config.serve.session_tokens.clone(),
     }
@@ -65,7 +65,7 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
     if let Command::Check { format, security } = cli.action() {
         let facts = preflight::Facts::gather(&config.kernel);
         if security {
-            let node = capabilities::Node::new(&facts, &config.kernel, config.gpu.enabled);
+            let node = app::node(&facts, &config);
             let report = capabilities::report(&facts, &node, config.kernel.keep_capabilities);
             match format {
                 CheckFormat::Text => print!("{}", report.text()),

@@ -68,9 +68,16 @@ impl Agent {
             .with_context(|| format!("cannot write {}", file.display()))?;
         let output =
             File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        command
+        command.args(["run", "--log-format", "json"]);
+        // One that says where to listen has port 0 among it.
+        if !configuration
+            .lines()
+            .any(|line| line.starts_with("listen ="))
+        {
             // The agent binds port 0 itself and logs which it got: no port is ever free twice.
-            .args(["run", "--listen", "127.0.0.1:0", "--log-format", "json"])
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command
             .arg("--config")
             .arg(&file)
             // Of its own: what an earlier run left is not to be counted.

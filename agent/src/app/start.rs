@@ -2,7 +2,7 @@
 //! capabilities are given up that nothing needs any more. A thread has its own, and those that come after the first
 //! have what it has left.
 
-use std::{fs::File, io, net::TcpListener};
+use std::{fs::File, io};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -12,20 +12,26 @@ use crate::{
     error::Error,
     kernel::{
         self, Kernel, Settings,
-        capabilities::{self, Node},
+        capabilities::{self, Condition, Node},
         log,
         object::TaskStore,
         preflight::{self, Cgroup2Mount},
         settings::TaskState,
     },
-    serve::listener,
+    serve::{
+        inlet::{self, Bound},
+        rights::Owner,
+        unix::SocketFile,
+    },
     session::slots::slots_for,
 };
 
 /// What the agent runs with.
 pub struct Start {
     pub(super) signals: Signals,
-    pub(super) listener: TcpListener,
+    pub(super) inlets: Vec<Bound>,
+    /// The sockets in the file system, as long as they are to be there.
+    pub(super) socket_files: Vec<SocketFile>,
     pub(super) users: Users,
     pub(super) of_kernel: OfKernel,
 }
@@ -64,17 +70,17 @@ impl Start {
         let cgroup2 = preflight::require(&facts)?;
         let users = Users::new(&config.discover.users)?;
         // Before the programs: a port in use costs nothing to find out.
-        let listener = runtime
-            .block_on(listener::bind(config.serve.listen))?
-            .into_std()
-            .map_err(Error::io("listener"))?;
+        let serving = &config.serve;
+        let (inlets, socket_files) =
+            runtime.block_on(inlet::bind(&serving.listen, &serving.socket))?;
         let kernel = Kernel::load(&options(config, &cgroup2))?;
         let log = config.gpu.enabled.then(log::open);
-        let node = Node::new(&facts, &config.kernel, config.gpu.enabled);
+        let node = node(&facts, config);
         give_up(&config.kernel, &node);
         Ok(Self {
             signals,
-            listener,
+            inlets,
+            socket_files,
             users,
             of_kernel: OfKernel {
                 kernel,
@@ -98,6 +104,20 @@ impl Signals {
 
 fn listen_for(kind: SignalKind) -> Result<Signal, Error> {
     signal(kind).map_err(Error::io("signal handler"))
+}
+
+/// What of this node and its configuration decides which capabilities are needed.
+pub fn node(facts: &preflight::Facts, config: &Config) -> Node {
+    let all = [
+        (Condition::Gpus, config.gpu.enabled),
+        (
+            Condition::SocketOwner,
+            config.serve.socket.owner != Owner::default(),
+        ),
+    ];
+    let so = all.into_iter().filter(|(_, is_so)| *is_so);
+    let so: Vec<Condition> = so.map(|(condition, _)| condition).collect();
+    Node::new(facts, &config.kernel, &so)
 }
 
 fn options(config: &Config, cgroup2: &Cgroup2Mount) -> kernel::Options {

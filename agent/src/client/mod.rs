@@ -12,28 +12,28 @@ mod judge;
 mod options;
 mod request;
 mod select;
+mod socket;
 mod table;
 mod units;
 mod watch;
 
 use std::{
     io::{self, Write},
-    net::SocketAddr,
     path::PathBuf,
 };
 
 use serde_json::Value;
 
 use self::request::Place;
-use crate::{api::Report, error::Error};
+use crate::{api::Report, error::Error, serve::address::Address};
 
 pub use options::{ExplainOptions, Filter, Output, SessionsOptions, Sort, Target};
 
 /// The agent of this node, as the configuration has it.
 #[derive(Clone, Debug)]
 pub struct OwnAgent {
-    /// Where it listens.
-    pub listen: SocketAddr,
+    /// Where it listens, the first of its addresses.
+    pub listen: Option<Address>,
     /// Whether it speaks TLS there.
     pub speaks_tls: bool,
     /// The file with the tokens of who may ask.

@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 /// Where the agent is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Target {
-    /// Address and port of the agent; without it, the key `listen` of the configuration.
-    #[arg(long, value_name = "[https://]ADDRESS:PORT")]
+    /// Address and port of the agent, or `unix:` and the path of its socket; without it, the first of the key `listen` of
+    /// the configuration.
+    #[arg(long, value_name = "[https://]ADDRESS")]
     pub address: Option<String>,
 
     /// File with the token to show, the first in it; without it, the key `web.session_tokens` of the configuration. It is

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -16,8 +16,11 @@ use ureq::tls::{
     Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem,
 };
 
-use super::{OwnAgent, Target};
-use crate::error::Error;
+use super::{OwnAgent, Target, socket};
+use crate::{
+    error::Error,
+    serve::address::{Address, UNIX},
+};
 
 /// An agent answers in milliseconds; one that does not is stuck.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -27,9 +30,13 @@ const LARGEST: u64 = 64 << 20;
 /// Where an agent is, and how it is asked.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    /// Address and port.
+    /// Address and port, or its socket in the file system.
     pub(super) address: String,
+    /// The path of that socket, if it is one.
+    socket: Option<PathBuf>,
     is_tls: bool,
+    /// Its certificate is of an authority that was named.
+    is_known: bool,
     /// By which its certificate is known; empty for any.
     authorities: Vec<Certificate<'static>>,
     /// What is shown to an agent that asks for a certificate.
@@ -53,7 +60,15 @@ impl Place {
                 let is_tls = secret.is_some() || (plain.is_none() && wants_tls);
                 (secret.or(plain).unwrap_or(given).to_owned(), is_tls)
             }
-            None => (reachable(own.listen).to_string(), own.speaks_tls),
+            None => (own_address(own)?, own.speaks_tls),
+        };
+        let socket = if address.starts_with(UNIX) {
+            match address.parse::<Address>().map_err(Error::Other)? {
+                Address::Unix(path) => Some(path),
+                Address::Tcp(_) => None,
+            }
+        } else {
+            None
         };
         let token = match (&target.token_file, &own.session_tokens) {
             (Some(path), _) => Some(token(path)?),
@@ -61,8 +76,9 @@ impl Place {
             (None, Some(path)) if target.address.is_none() => token(path).ok(),
             (None, _) => None,
         };
-        if token.is_some() {
-            let is_known = is_tls && target.ca_file.is_some();
+        let is_known = is_tls && target.ca_file.is_some();
+        // Whose a socket is shows when it is connected to.
+        if token.is_some() && socket.is_none() {
             let is_configured = target.address.is_none();
             may_be_shown(&address, is_known, is_configured).map_err(Error::Other)?;
         }
@@ -76,7 +92,9 @@ impl Place {
         };
         Ok(Self {
             address,
+            socket,
             is_tls,
+            is_known,
             authorities: authorities.unwrap_or_default(),
             certificate,
             token,
@@ -185,8 +203,18 @@ pub(super) fn report(place: &Place) -> Result<Value, Error> {
         .tls_config(place.tls())
         .build();
     let scheme = if place.is_tls { "https" } else { "http" };
-    let url = format!("{scheme}://{}/api/v1/sessions", place.address);
-    let mut request = ureq::Agent::new_with_config(settings).get(&url);
+    let (agent, host) = match &place.socket {
+        None => (
+            ureq::Agent::new_with_config(settings),
+            place.address.as_str(),
+        ),
+        Some(path) => {
+            let only_of_root = place.token.is_some() && !place.is_known;
+            let agent = socket::agent(settings, path, only_of_root, LIMIT);
+            (agent, "localhost")
+        }
+    };
+    let mut request = agent.get(format!("{scheme}://{host}/api/v1/sessions"));
     if let Some(token) = &place.token {
         request = request.header("Authorization", format!("Bearer {token}"));
     }
@@ -226,6 +254,15 @@ fn reason(error: &ureq::Error) -> String {
     }
 }
 
+/// The address of this node's agent.
+fn own_address(own: &OwnAgent) -> Result<String, Error> {
+    match &own.listen {
+        Some(Address::Tcp(listen)) => Ok(reachable(*listen).to_string()),
+        Some(socket) => Ok(socket.to_string()),
+        None => Err(Error::Other("the key listen names no address".to_owned())),
+    }
+}
+
 /// Where an agent that listens on `listen` can be asked from this node.
 pub(super) fn reachable(mut listen: SocketAddr) -> SocketAddr {
     match listen.ip() {
@@ -257,6 +294,35 @@ mod tests {
         let port = all.local_addr().unwrap().port();
         assert!(may_be_shown(&format!("192.0.2.7:{port}"), false, false).is_err());
         assert!(may_be_shown(&format!("127.0.0.1:{port}"), false, false).is_ok());
+    }
+
+    #[test]
+    fn a_socket_is_asked_that_is_the_first_of_the_configuration_or_is_named() {
+        let own = OwnAgent {
+            listen: Some("unix:/run/own.sock".parse().unwrap()),
+            speaks_tls: true,
+            session_tokens: None,
+        };
+        for (named, address, is_tls) in [
+            (None, "unix:/run/own.sock", true),
+            (Some("unix:/run/x.sock"), "unix:/run/x.sock", false),
+            (Some("https://unix:/run/x.sock"), "unix:/run/x.sock", true),
+        ] {
+            let target = Target {
+                address: named.map(str::to_owned),
+                ..Target::default()
+            };
+            let place = Place::of(&target, &own).unwrap();
+            let path = address.strip_prefix(UNIX).map(PathBuf::from);
+            assert_eq!((place.address.as_str(), place.socket), (address, path));
+            assert_eq!(place.is_tls, is_tls, "{address}");
+        }
+        let target = Target {
+            address: Some("unix:x.sock".to_owned()),
+            ..Target::default()
+        };
+        let error = Place::of(&target, &own).unwrap_err().to_string();
+        assert!(error.contains("absolute path"), "{error}");
     }
 
     #[test]

@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(
             refused("[graphics]\nx = 1\n"),
             "config.toml:1: unknown key \"graphics\"; expected one of listen, log, sessions, sampling, \
-             metrics, api, web, kernel, gpu, kubernetes, logind, libvirt, containers, rules"
+             metrics, api, web, socket, kernel, gpu, kubernetes, logind, libvirt, containers, rules"
         );
     }
 
@@ -328,6 +328,28 @@ mod tests {
         assert_eq!(
             refused("rules = 3\n"),
             "config.toml:1: rules: expected [[rules]] tables, found an integer"
+        );
+    }
+
+    #[test]
+    fn one_address_is_a_string_and_more_are_an_array() {
+        let listen = |text: &str| parse(text).unwrap().serve.listen.len();
+        assert_eq!(listen("listen = \"unix:/x\"\n"), 1);
+        assert_eq!(listen("listen = [\"unix:/x\"]\n"), 1);
+        assert_eq!(listen("listen = [\"[::]:1\", \"unix:/x\"]\n"), 2);
+        assert_eq!(
+            refused("listen = 9709\n"),
+            "config.toml:1: listen: expected address:port or unix:/path, or an array of them, found an integer"
+        );
+        assert_eq!(
+            refused("listen = []\n"),
+            "config.toml:1: listen: expected an address at least, found none"
+        );
+        let error = refused("listen = [\"unix:/x\", \"x\"]\n");
+        assert!(error.ends_with("found \"x\""), "{error}");
+        assert_eq!(
+            refused("[socket]\nmode = 432\n"),
+            "config.toml:2: socket.mode: expected a string, found an integer"
         );
     }
 

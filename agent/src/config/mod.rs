@@ -152,6 +152,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::serve::address::Address;
 
     fn environment(variables: &[(&str, &str)]) -> Inputs {
         let owned = variables
@@ -189,7 +190,8 @@ mod tests {
         inputs.file = Some(file);
         inputs.flags = vec![("listen", "127.0.0.1:3".to_owned())];
         let config = Config::load(&inputs).unwrap();
-        assert_eq!(config.serve.listen.port(), 3);
+        let flagged = Address::Tcp(([127, 0, 0, 1], 3).into());
+        assert_eq!(config.serve.listen, [flagged]);
         assert_eq!(config.session.max_sessions, 3);
         assert_eq!(config.session.linger, Duration::from_secs(9));
     }
@@ -241,6 +243,14 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn addresses_of_a_variable_are_separated_as_those_of_a_list() {
+        let inputs = environment(&[("SESSIONSCOPE_LISTEN", "127.0.0.1:1; unix:/run/x.sock")]);
+        let listen = Config::load(&inputs).unwrap().serve.listen;
+        let listen: Vec<String> = listen.iter().map(Address::to_string).collect();
+        assert_eq!(listen, ["127.0.0.1:1", "unix:/run/x.sock"]);
     }
 
     #[test]

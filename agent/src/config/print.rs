@@ -149,6 +149,12 @@ mod tests {
     }
 
     #[test]
+    fn several_addresses_parse_back_to_the_same() {
+        let config = parse("listen = [\"[::]:1\", \"unix:/run/x y.sock\"]\n");
+        assert_eq!(parse(&to_toml(&config)), config);
+    }
+
+    #[test]
     fn every_key_is_printed_below_its_documentation() {
         let text = to_toml(&Config::default());
         for key in keys() {

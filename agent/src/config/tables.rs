@@ -38,6 +38,7 @@ pub static PARTS: LazyLock<Vec<Part>> = LazyLock::new(|| {
         metrics::TABLE: metrics,
         serve::API: serve,
         serve::WEB: serve,
+        serve::SOCKET: serve,
         kernel::TABLE: kernel,
         gpu::TABLE: gpu,
         kubernetes::TABLE: discover.kubernetes,

@@ -1,6 +1,6 @@
-//! Who asks, as the endpoints know it: the address, and the connection that the answer goes out by.
+//! Who asks, as the endpoints know it: the address or the user, and the connection that the answer goes out by.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Extension,
@@ -10,19 +10,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{activity::Activity, places::Places};
+use super::{activity::Activity, peer::Peer, places::Places};
 
 /// Goes with each request of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    peer: IpAddr,
+    peer: Peer,
     places: Arc<Places>,
     activity: Arc<Activity>,
 }
 
 impl Client {
     /// Of a new connection.
-    pub(super) fn new(peer: IpAddr, places: &Arc<Places>) -> Self {
+    pub(super) fn new(peer: Peer, places: &Arc<Places>) -> Self {
         Self {
             peer,
             places: Arc::clone(places),
@@ -30,8 +30,8 @@ impl Client {
         }
     }
 
-    /// Its address.
-    pub(super) fn peer(&self) -> IpAddr {
+    /// Its address, or its user.
+    pub(super) fn peer(&self) -> Peer {
         self.peer
     }
 
@@ -64,8 +64,9 @@ pub(super) async fn with_place(
     }
     let headers = [(header::RETRY_AFTER, "1"), (header::CONNECTION, "close")];
     let text = format!(
-        "as many answers to {} are under way as one address may have; ask again in a second\n",
-        client.peer
+        "as many answers to {} are under way as one {} may have; ask again in a second\n",
+        client.peer,
+        client.peer.kind()
     );
     (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response()
 }

@@ -2,14 +2,13 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
 use tokio::task::AbortHandle;
 
-use super::activity::Activity;
+use super::{activity::Activity, peer::Peer};
 
 /// A connection that has said nothing for less than this may have a request on its way: the peer's own next one
 /// does not close it.
@@ -37,7 +36,7 @@ pub(super) struct Connections {
 
 #[derive(Debug)]
 struct Open {
-    peer: IpAddr,
+    peer: Peer,
     activity: Arc<Activity>,
     task: AbortHandle,
 }
@@ -61,7 +60,7 @@ impl Connections {
     }
 
     /// Adds one that has been taken in.
-    pub(super) fn add(&mut self, peer: IpAddr, activity: Arc<Activity>, task: AbortHandle) {
+    pub(super) fn add(&mut self, peer: Peer, activity: Arc<Activity>, task: AbortHandle) {
         self.open.push_back(Open {
             peer,
             activity,
@@ -71,7 +70,7 @@ impl Connections {
 
     /// Makes room for a connection of a peer, at the cost of silent ones: of the peer's own that are beyond its
     /// share, then of the peer that has the most. `None` when there is no room.
-    pub(super) fn make_room(&mut self, peer: IpAddr) -> Option<Stay> {
+    pub(super) fn make_room(&mut self, peer: Peer) -> Option<Stay> {
         self.open.retain(|open| !open.task.is_finished());
         while self.of_peer(peer) >= self.share && self.close_own(peer) {}
         // Those that are being answered are few (the places), or answered at once.
@@ -82,12 +81,12 @@ impl Connections {
         Some(if has_room { Stay::Kept } else { Stay::Brief })
     }
 
-    fn of_peer(&self, peer: IpAddr) -> usize {
+    fn of_peer(&self, peer: Peer) -> usize {
         self.open.iter().filter(|open| open.peer == peer).count()
     }
 
     /// Closes the oldest of a peer that has been silent for a while.
-    fn close_own(&mut self, peer: IpAddr) -> bool {
+    fn close_own(&mut self, peer: Peer) -> bool {
         let mut all = self.open.iter();
         let oldest = all.position(|open| open.peer == peer && open.is_silent_for(FRESH));
         oldest.is_some_and(|position| self.close(position))
@@ -95,7 +94,7 @@ impl Connections {
 
     /// Closes the oldest silent one of the peer with the most connections.
     fn close_one(&mut self) -> bool {
-        let mut of_peers = HashMap::<IpAddr, usize>::new();
+        let mut of_peers = HashMap::<Peer, usize>::new();
         for open in &self.open {
             *of_peers.entry(open.peer).or_default() += 1;
         }
@@ -124,8 +123,8 @@ mod tests {
 
     use super::*;
 
-    fn peer(number: u8) -> IpAddr {
-        Ipv4Addr::new(192, 0, 2, number).into()
+    fn peer(number: u8) -> Peer {
+        Peer::Address(Ipv4Addr::new(192, 0, 2, number).into())
     }
 
     /// Lets a connection of a peer in, whose task does not end by itself.

@@ -5,6 +5,9 @@
 //! page's host. So a request for what is of sessions must name an address, `localhost`, the node, or a name that
 //! `api.hosts` lists: none of these is the name of somebody's web page. What names no host is not from a browser. And
 //! where a browser says which page asks (`Origin`), that must be a page of one of these names.
+//!
+//! What comes by a socket in the file system is not looked at: no page in a browser reaches one, and whoever does names
+//! whatever host it likes.
 
 use std::{collections::BTreeSet, env, fs, net::IpAddr, sync::Arc};
 
@@ -14,6 +17,8 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+
+use super::{client::Client, peer::Peer};
 
 /// The names, in lower case.
 #[derive(Debug)]
@@ -115,6 +120,10 @@ pub(super) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
+    let client = request.extensions().get::<Client>();
+    if client.is_some_and(|client| matches!(client.peer(), Peer::User(_))) {
+        return next.run(request).await;
+    }
     match hosts.refusal(&request) {
         None => next.run(request).await,
         Some(reason) => (StatusCode::MISDIRECTED_REQUEST, reason).into_response(),

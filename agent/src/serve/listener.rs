@@ -2,14 +2,10 @@
 //!
 //! Anybody on the node, and where the agent listens for Prometheus anybody who reaches the port, may open
 //! connections and leave them, or ask and not read. Neither may take the agent's descriptors or its memory, nor
-//! keep another one from being answered. Each address has its share of the connections and of the answers, and
-//! what has begun to be answered is not cut for the sake of another one.
+//! keep another one from being answered. Each address, and each user of a socket in the file system, has a share of
+//! the connections and of the answers, and what has begun to be answered is not cut for the sake of another one.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -24,23 +20,24 @@ use hyper::{
 };
 use hyper_util::{rt::TokioTimer, service::TowerToHyperService};
 use rustix::net::sockopt::set_tcp_user_timeout;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use super::{
     activity::AtEnd,
     client::Client,
     connections::{Connections, Stay},
     door::{Door, handshake::handshake},
+    inlet::{self, Arrival, Inlet},
+    peer::Peer,
     places::Places,
     traffic::Traffic,
-    wire::{Answer, Socket, Stream},
+    wire::{Answer, Plain, Socket, Stream},
 };
-use crate::error::Error;
 
 /// What clients may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections of one address that are kept, and large answers to it at a time.
+    /// Connections of one peer that are kept, and large answers to it at a time.
     pub share: usize,
     /// Large answers at a time, to all.
     pub answers: usize,
@@ -48,9 +45,9 @@ pub struct Limits {
     pub connections: usize,
     /// How long a client may take for the head of a request, and be silent between two.
     pub request: Duration,
-    /// The same on a connection beyond the share of its address.
+    /// The same on a connection beyond the share of its peer.
     pub brief: Duration,
-    /// How long a client may leave what was sent to it unread or unacknowledged.
+    /// How long a client of a port may leave what was sent to it unread or unacknowledged.
     pub unread: Duration,
     /// How long it may take in all from the head of a request until its answer has been taken.
     pub answer: Duration,
@@ -78,58 +75,74 @@ impl Default for Limits {
 /// Pause after a connection could not be accepted, as when the machine has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Listens on an address.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| Error::Listen { address, source })
-}
-
 /// Serves `app` for as long as it is polled.
 pub async fn serve(
-    listener: TcpListener,
+    inlets: Vec<Inlet>,
     app: Router,
     door: Arc<Door>,
     traffic: Arc<Traffic>,
     limits: Limits,
 ) {
-    let places = Arc::new(Places::new(limits.answers, limits.share));
-    let mut connections = Connections::new(limits.connections, limits.share);
+    let mut reception = Reception {
+        app,
+        door,
+        traffic,
+        limits,
+        places: Arc::new(Places::new(limits.answers, limits.share)),
+        connections: Connections::new(limits.connections, limits.share),
+    };
+    let mut turn = 0;
     loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok((stream, address)) => (stream, peer(address)),
+        match inlet::accept(&inlets, &mut turn).await {
+            Ok(Arrival::Tcp(stream, address)) => {
+                set_limit(&stream, limits);
+                reception.receive(stream, Peer::of(address));
+            }
+            Ok(Arrival::Unix(stream, uid)) => reception.receive(stream, Peer::User(uid)),
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
-        };
-        if let Some(stay) = connections.make_room(peer) {
-            let client = Client::new(peer, &places);
-            let activity = Arc::clone(client.activity());
-            let open = traffic.connection();
-            let (app, door, traffic) = (app.clone(), Arc::clone(&door), Arc::clone(&traffic));
-            let task = tokio::spawn(async move {
-                let _open = open;
-                set_limit(&stream, limits);
-                let Some((stream, admission)) = handshake(stream, &door, &traffic).await else {
-                    return;
-                };
-                let is_in = move || door.admission() == admission;
-                if let Some(status) = answer(stream, app, client, is_in, stay, limits).await {
-                    traffic.refused(status);
-                }
-            });
-            connections.add(peer, activity, task.abort_handle());
         }
         // Those that have come are heard before the next one comes, which may close one that is silent.
         tokio::task::yield_now().await;
     }
 }
 
-/// An IPv4 client of a socket for both is the same as of one for IPv4.
-fn peer(address: SocketAddr) -> IpAddr {
-    address.ip().to_canonical()
+/// What all connections share, wherever they come in.
+struct Reception {
+    app: Router,
+    door: Arc<Door>,
+    traffic: Arc<Traffic>,
+    limits: Limits,
+    places: Arc<Places>,
+    connections: Connections,
+}
+
+impl Reception {
+    /// Lets a connection in, if there is room for it, and has a task answer it.
+    fn receive(&mut self, stream: impl Plain, peer: Peer) {
+        let Some(stay) = self.connections.make_room(peer) else {
+            return;
+        };
+        let client = Client::new(peer, &self.places);
+        let activity = Arc::clone(client.activity());
+        let open = self.traffic.connection();
+        let (app, limits) = (self.app.clone(), self.limits);
+        let (door, traffic) = (Arc::clone(&self.door), Arc::clone(&self.traffic));
+        let task = tokio::spawn(async move {
+            let _open = open;
+            let Some((stream, admission)) = handshake(stream, &door, &traffic).await else {
+                return;
+            };
+            let is_in = move || door.admission() == admission;
+            if let Some(status) = answer(stream, app, client, is_in, stay, limits).await {
+                traffic.refused(status);
+            }
+        });
+        self.connections.add(peer, activity, task.abort_handle());
+    }
 }
 
 /// What is sent and not taken does not keep a connection for ever.

@@ -9,27 +9,32 @@
 //! | `GET /` | where to look |
 //!
 //! ```text
-//!  listener ─► connections ─► door ─► hosts ─► places ─► renderings ─► wire
-//!  accepts     which stay     who     names    how many  made once     until it has been taken
+//!  inlet ─► listener ─► connections ─► door ─► hosts ─► places ─► renderings ─► wire
+//!  where    accepts     which stay     who     names    how many  made once     until it has been taken
 //! ```
 //!
 //! What health checks ask for is answered at once, whatever else is going on: it takes no place and no rendering.
 
 mod activity;
+pub mod address;
 mod client;
 mod compress;
 mod connections;
 mod door;
 mod health;
 mod hosts;
+pub mod inlet;
 pub mod listener;
 mod metrics;
 pub(crate) mod negotiate;
+mod peer;
 mod places;
 mod rendering;
+pub mod rights;
 mod sessions;
 pub mod settings;
 mod traffic;
+pub mod unix;
 mod wire;
 
 use std::{path::Path, sync::Arc, time::Duration};

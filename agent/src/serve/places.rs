@@ -8,10 +8,11 @@
 use std::{
     collections::BTreeMap,
     future::poll_fn,
-    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
+
+use super::peer::Peer;
 
 /// The places.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ struct Tickets {
 
 #[derive(Debug)]
 struct Ticket {
-    peer: IpAddr,
+    peer: Peer,
     phase: Phase,
     waker: Option<Waker>,
 }
@@ -56,13 +57,13 @@ impl Places {
     }
 
     /// A place, once there is one; `None` when the peer has its share.
-    pub(super) async fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+    pub(super) async fn take(self: &Arc<Self>, peer: Peer) -> Option<Place> {
         let place = self.ask(peer);
         let is_held = poll_fn(|context| place.poll(context)).await;
         is_held.then_some(place)
     }
 
-    fn ask(self: &Arc<Self>, peer: IpAddr) -> Place {
+    fn ask(self: &Arc<Self>, peer: Peer) -> Place {
         let number = self.change(|tickets| {
             let number = tickets.next;
             tickets.next += 1;
@@ -108,7 +109,7 @@ impl Places {
 
 impl Tickets {
     /// Places that a peer has or waits for.
-    fn of_peer(&self, peer: IpAddr) -> usize {
+    fn of_peer(&self, peer: Peer) -> usize {
         self.count(|ticket| ticket.peer == peer && ticket.phase != Phase::Refused)
     }
 
@@ -119,7 +120,7 @@ impl Tickets {
             .count()
     }
 
-    fn waiting(&self) -> impl Iterator<Item = (u64, IpAddr)> {
+    fn waiting(&self) -> impl Iterator<Item = (u64, Peer)> {
         let all = self.all.iter();
         all.filter(|(_, ticket)| ticket.phase == Phase::Waiting)
             .map(|(number, ticket)| (*number, ticket.peer))
@@ -189,8 +190,8 @@ mod tests {
 
     use super::*;
 
-    fn peer(number: u8) -> IpAddr {
-        Ipv4Addr::new(192, 0, 2, number).into()
+    fn peer(number: u8) -> Peer {
+        Peer::Address(Ipv4Addr::new(192, 0, 2, number).into())
     }
 
     fn places(most: usize, share: usize) -> Arc<Places> {

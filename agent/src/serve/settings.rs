@@ -5,13 +5,19 @@ use std::{
     path::PathBuf,
 };
 
+use super::{
+    address::Address,
+    rights::{Owner, Rights, mode_text, parse_mode},
+};
 use crate::setting::{Field, Key, Table, form};
 
 /// The HTTP side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Where to serve.
-    pub listen: SocketAddr,
+    /// Where to serve; one at least.
+    pub listen: Vec<Address>,
+    /// Who may connect to those that are sockets in the file system.
+    pub socket: Rights,
     /// Names to which what is told of sessions answers besides addresses, `localhost` and the node's own.
     pub hosts: Vec<String>,
     /// A web configuration file; `None` for plain HTTP to everybody.
@@ -26,7 +32,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             // Loopback: what a session is called can be personal, so who may scrape is a decision.
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9709)),
+            listen: vec![Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 9709)))],
+            socket: Rights::default(),
             hosts: Vec::new(),
             web_config: None,
             metrics_tokens: None,
@@ -47,18 +54,56 @@ pub const ABOVE: Table<Settings> = Table {
     keys: &[Key {
         name: "listen",
         flag: Some("--listen"),
-        doc: "Address and port on which /metrics, the status page and the health checks are served.",
-        field: Field::Text {
-            form: "address:port",
-            get: |settings| Some(settings.listen.to_string()),
-            set: |settings, text| {
-                settings.listen = text.parse::<SocketAddr>().map_err(|_| {
-                        format!("expected address:port such as \"127.0.0.1:9709\" or \"[::]:9709\", found \"{text}\"")
-                    })?;
+        doc: "Where /metrics, the sessions and the health checks are served: addresses with their ports, and sockets in the file system, each `unix:` and an absolute path. Where only sockets are listed, no port is open. The subcommands that ask a running agent take the first.",
+        field: Field::OneOrMore {
+            form: "address:port or unix:/path",
+            get: |settings| settings.listen.iter().map(Address::to_string).collect(),
+            set: |settings, texts| {
+                let addresses = texts.iter().map(|text| text.parse::<Address>());
+                let addresses: Vec<Address> = addresses.collect::<Result<_, _>>()?;
+                if addresses.is_empty() {
+                    return Err("expected an address at least, found none".to_owned());
+                }
+                settings.listen = addresses;
                 Ok(())
             },
         },
     }],
+};
+
+/// The table `socket`.
+pub const SOCKET: Table<Settings> = Table {
+    name: "socket",
+    about: "Who may connect to the sockets of `listen` in the file system: who may write to their files. TLS, users and \
+            tokens of `[web]` are asked for there as at a port.",
+    keys: &[
+        Key {
+            name: "owner",
+            flag: None,
+            doc: "User and group that the sockets are given to, as chown(1) has them: names of /etc/passwd and /etc/group, or numbers. Without it, and where it names only one of both, they are the agent's own. To give them to a group that the agent is not in, or to another user, takes CAP_CHOWN.",
+            field: Field::Text {
+                form: "user, user:group or :group",
+                get: |settings| settings.socket.owner.text(),
+                set: |settings, text| {
+                    settings.socket.owner = Owner::parse(text)?;
+                    Ok(())
+                },
+            },
+        },
+        Key {
+            name: "mode",
+            flag: None,
+            doc: "Permissions of the sockets. To connect takes that of writing.",
+            field: Field::Text {
+                form: "octal digits",
+                get: |settings| Some(mode_text(settings.socket.mode)),
+                set: |settings, text| {
+                    settings.socket.mode = parse_mode(text)?;
+                    Ok(())
+                },
+            },
+        },
+    ],
 };
 
 /// The table `api`.

@@ -14,14 +14,46 @@ use hyper::{
     rt::{Read, ReadBufCursor, Write},
 };
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustix::net::{RecvFlags, recv};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest},
+    net::{TcpStream, UnixStream},
+};
 
 use super::activity::Activity;
 
-/// What a connection is read from and written to: TCP, or TLS on it.
+/// What a connection is read from and written to: the socket itself, or TLS on it.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// The socket of a client, before anything is agreed on.
+pub(super) trait Plain: Stream + 'static {
+    /// The first byte that the client sends, which is there to be read afterwards; `None` where it sends none and ends.
+    fn first_byte(&mut self) -> impl Future<Output = io::Result<Option<u8>>> + Send;
+}
+
+impl Plain for TcpStream {
+    async fn first_byte(&mut self) -> io::Result<Option<u8>> {
+        let mut first = [0_u8];
+        let length = self.peek(&mut first).await?;
+        Ok((length > 0).then_some(first[0]))
+    }
+}
+
+impl Plain for UnixStream {
+    async fn first_byte(&mut self) -> io::Result<Option<u8>> {
+        let mut first = [0_u8];
+        // tokio's has no `peek`.
+        let length = self
+            .async_io(Interest::READABLE, || {
+                let (_, length) = recv(&*self, &mut first, RecvFlags::PEEK)?;
+                Ok(length)
+            })
+            .await?;
+        Ok((length > 0).then_some(first[0]))
+    }
+}
 
 /// A socket that says when nothing is left to write.
 pub(super) struct Socket {

@@ -89,6 +89,15 @@ pub enum Field<S> {
         /// Sets them, or says what was expected.
         set: Check<S, Vec<String>>,
     },
+    /// The same, of which one alone is written as a string.
+    OneOrMore {
+        /// How one looks, in Markdown.
+        form: &'static str,
+        /// What is set.
+        get: Get<S, Vec<String>>,
+        /// Sets them, or says what was expected.
+        set: Check<S, Vec<String>>,
+    },
 }
 
 /// A value before it is known to be acceptable.
@@ -129,6 +138,7 @@ impl<S> Field<S> {
             Self::Duration { range, .. } => format!("duration, {}", bounds(range)),
             Self::Boolean { .. } => "boolean".to_owned(),
             Self::List { form, .. } => format!("array of {form}"),
+            Self::OneOrMore { form, .. } => one_or_more(form),
         }
     }
 
@@ -139,18 +149,27 @@ impl<S> Field<S> {
             Self::Integer { get, .. } => Some(get(settings).to_string()),
             Self::Duration { get, .. } => Some(toml_string(&duration::format(get(settings)))),
             Self::Boolean { get, .. } => Some(get(settings).to_string()),
-            Self::List { .. } => self
-                .elements(settings)
-                .map(|elements| format!("[{}]", elements.join(", "))),
+            Self::List { .. } => self.array(settings),
+            Self::OneOrMore { get, .. } => match get(settings).as_slice() {
+                [one] => Some(toml_string(one)),
+                _ => self.array(settings),
+            },
         }
     }
 
     /// The elements of a list, in TOML; `None` of anything else.
     pub fn elements(&self, settings: &S) -> Option<Vec<String>> {
-        let Self::List { get, .. } = self else {
-            return None;
+        let texts = match self {
+            Self::List { get, .. } => get(settings),
+            Self::OneOrMore { get, .. } => Some(get(settings)).filter(|texts| texts.len() != 1)?,
+            _ => return None,
         };
-        Some(get(settings).iter().map(|text| toml_string(text)).collect())
+        Some(texts.iter().map(|text| toml_string(text)).collect())
+    }
+
+    fn array(&self, settings: &S) -> Option<String> {
+        let elements = self.elements(settings)?;
+        Some(format!("[{}]", elements.join(", ")))
     }
 
     /// Validates a value and puts it in its place; an error says what was expected.
@@ -198,6 +217,11 @@ impl<S> Field<S> {
                 Scalar::List(texts) => set(settings, texts.clone()),
                 _ => wrong(&format!("an array of {form}")),
             },
+            Self::OneOrMore { form, set, .. } => match value {
+                Scalar::Text(text) => set(settings, vec![text.clone()]),
+                Scalar::List(texts) => set(settings, texts.clone()),
+                _ => wrong(&one_or_more(form)),
+            },
         }
     }
 
@@ -213,7 +237,7 @@ impl<S> Field<S> {
                 text.parse()
                     .map_err(|_| format!("expected true or false, found \"{text}\""))?,
             ),
-            Self::List { .. } => {
+            Self::List { .. } | Self::OneOrMore { .. } => {
                 let texts = text
                     .split(';')
                     .map(str::trim)
@@ -227,6 +251,10 @@ impl<S> Field<S> {
 /// Text as a TOML string, in the style that needs the fewest escapes.
 pub fn toml_string(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
+}
+
+fn one_or_more(form: &str) -> String {
+    format!("{form}, or an array of them")
 }
 
 fn bounds(range: &RangeInclusive<Duration>) -> String {

@@ -28,6 +28,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "kernel::settings",
             "logging::settings",
             "metrics::settings",
+            "serve::address",
             "serve::settings",
             "session::settings",
         ],
@@ -70,7 +71,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ),
     ("api", &[]),
     // It sees another agent through its API, never this one's insides.
-    ("client", &["api"]),
+    ("client", &["api", "serve::address"]),
 ];
 
 /// The top, which puts the layers together and may use them all.

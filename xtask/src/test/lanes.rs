@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 41] = [
+const LANES: [(&str, Lane, &str); 42] = [
     (
         "runtimes",
         Beside,
@@ -60,6 +60,11 @@ const LANES: [(&str, Lane, &str); 41] = [
     ("operations", Beside, "waits for Prometheus to fire"),
     ("door", Beside, "waits for files to be read again"),
     ("door_peer", Beside, "as door"),
+    (
+        "unix_sockets",
+        Beside,
+        "waits for agents to start and to end",
+    ),
     ("restart", Beside, "counts sessions of its own"),
     ("nvml_real", Beside, "has a /dev of its own"),
     (

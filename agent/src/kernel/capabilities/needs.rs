@@ -3,8 +3,8 @@
 use std::{fs, os::unix::fs::MetadataExt as _};
 
 use super::{
-    CAP_BPF, CAP_DAC_READ_SEARCH, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYS_RESOURCE,
-    CAP_SYSLOG, Capability,
+    CAP_BPF, CAP_CHOWN, CAP_DAC_READ_SEARCH, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE,
+    CAP_SYS_RESOURCE, CAP_SYSLOG, Capability,
 };
 use crate::kernel::{
     Settings,
@@ -29,6 +29,8 @@ pub enum Condition {
     Statistics,
     /// The first process has another root directory, as for an agent in a container with the host's pids.
     OtherRoot,
+    /// `socket.owner`.
+    SocketOwner,
 }
 
 /// What a feature needs a capability for.
@@ -56,7 +58,7 @@ const BPF_FOR_MAKING_ALONE: KernelVersion = KernelVersion(5, 19);
 const WITHOUT_MEMLOCK: KernelVersion = KernelVersion(5, 11);
 
 /// Every need, those of one capability side by side.
-pub const NEEDS: [Need; 9] = [
+pub const NEEDS: [Need; 10] = [
     Need {
         capability: CAP_BPF,
         feature: "kernel programs",
@@ -132,6 +134,14 @@ pub const NEEDS: [Need; 9] = [
         before: None,
         only: Some(Condition::OtherRoot),
     },
+    Need {
+        capability: CAP_CHOWN,
+        feature: "socket.owner",
+        why: "gives the socket to another user, or to a group that the agent is not in (setattr_prepare, fs/attr.c)",
+        when: When::AtStart,
+        before: None,
+        only: Some(Condition::SocketOwner),
+    },
 ];
 
 /// What of a node and its configuration decides what is needed.
@@ -143,17 +153,19 @@ pub struct Node {
 }
 
 impl Node {
-    /// This node. `gpus` is `gpu.enabled`.
-    pub fn new(facts: &Facts, settings: &Settings, gpus: bool) -> Self {
-        let all = [
-            (Condition::Gpus, gpus),
+    /// This node, with what other rooms' settings say.
+    pub fn new(facts: &Facts, settings: &Settings, others: &[Condition]) -> Self {
+        let own = [
             (Condition::Statistics, settings.statistics),
             (Condition::OtherRoot, sees_another_root()),
         ];
-        let so = all.into_iter().filter(|(_, is_so)| *is_so);
+        let own = own.into_iter().filter(|(_, is_so)| *is_so);
         Self {
             kernel: facts.kernel(),
-            conditions: so.map(|(condition, _)| condition).collect(),
+            conditions: own
+                .map(|(condition, _)| condition)
+                .chain(others.iter().copied())
+                .collect(),
         }
     }
 
@@ -192,8 +204,8 @@ mod tests {
 
     const PAGE: &str = include_str!("../../../../docs/install.md");
     const UNIT: &str = include_str!("../../../../deploy/systemd/sessionscope.service");
-    /// What the unit leaves out: it runs on the host, and without the statistics.
-    const NOT_OF_THE_UNIT: [Capability; 2] = [CAP_SYS_ADMIN, CAP_SYS_PTRACE];
+    /// What the unit leaves out: it runs on the host, without the statistics, and listens on a port.
+    const NOT_OF_THE_UNIT: [Capability; 3] = [CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_CHOWN];
 
     #[test]
     fn every_capability_of_the_table_is_in_the_document_and_in_the_unit() {

@@ -5,14 +5,16 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 
-use crate::{metrics::http::Cache, serve::traffic::Traffic};
+use crate::{
+    metrics::http::Cache,
+    serve::{peer::Peer, traffic::Traffic},
+};
 
 /// bcrypt of a password that nobody has, of the cost that the format's documentation uses: who does not exist takes as
 /// long to refuse as who does.
@@ -53,8 +55,8 @@ struct Compared {
     outcomes: Mutex<HashMap<[u8; 32], bool>>,
     /// Held by the thread that compares.
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// How many wait, by address.
-    waiting: Mutex<HashMap<IpAddr, usize>>,
+    /// How many wait, by peer.
+    waiting: Mutex<HashMap<Peer, usize>>,
 }
 
 impl Users {
@@ -77,7 +79,7 @@ impl Users {
         &self,
         user: &str,
         password: &str,
-        peer: IpAddr,
+        peer: Peer,
         traffic: &Arc<Traffic>,
     ) -> Shown {
         let known = self.hashes.get(user);
@@ -135,12 +137,12 @@ impl Compared {
 /// A password that waits to be compared, or is, and its client is there.
 struct Waits {
     compared: Arc<Compared>,
-    peer: IpAddr,
+    peer: Peer,
 }
 
 impl Waits {
     /// `None` where too many do.
-    fn begin(compared: &Arc<Compared>, peer: IpAddr) -> Option<Self> {
+    fn begin(compared: &Arc<Compared>, peer: Peer) -> Option<Self> {
         let mut waiting = lock(&compared.waiting);
         let (of_one, of_all) = WAITING;
         let all: usize = waiting.values().sum();
@@ -192,8 +194,8 @@ mod tests {
 
     use super::*;
 
-    fn peer(number: u8) -> IpAddr {
-        Ipv4Addr::new(192, 0, 2, number).into()
+    fn peer(number: u8) -> Peer {
+        Peer::Address(Ipv4Addr::new(192, 0, 2, number).into())
     }
 
     fn users(all: &[(&str, &str)]) -> Users {

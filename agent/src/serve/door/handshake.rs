@@ -4,7 +4,6 @@ use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy, sink},
-    net::TcpStream,
     time::timeout,
 };
 use tokio_rustls::rustls::{self, CertificateError};
@@ -12,7 +11,7 @@ use tokio_rustls::rustls::{self, CertificateError};
 use super::{Door, Traffic};
 use crate::{
     metrics::http::{AuthMethod, AuthReason},
-    serve::wire::Stream,
+    serve::wire::{Plain, Stream},
 };
 
 /// Bytes of a request without TLS that are taken before it is cut.
@@ -24,8 +23,8 @@ const HANDSHAKE: u8 = 22;
 
 /// What the client of a connection talks through, and what it was let in by ([`Door::admission`]); `None` if it has not
 /// agreed.
-pub(in crate::serve) async fn handshake(
-    mut stream: TcpStream,
+pub(in crate::serve) async fn handshake<S: Plain>(
+    mut stream: S,
     door: &Door,
     traffic: &Arc<Traffic>,
 ) -> Option<(Box<dyn Stream>, Option<[u8; 32]>)> {
@@ -34,12 +33,11 @@ pub(in crate::serve) async fn handshake(
     };
     let mut trying = None;
     let agreed = timeout(LIMIT, async {
-        let mut first = [0];
-        if stream.peek(&mut first).await? == 0 {
+        let Some(first) = stream.first_byte().await? else {
             // A probe that only wants to know whether somebody listens.
             return Ok(None);
-        }
-        if first != [HANDSHAKE] {
+        };
+        if first != HANDSHAKE {
             let text = b"HTTP/1.0 400 Bad Request\r\n\r\nthis port speaks TLS: ask with https://\n";
             stream.write_all(text).await?;
             stream.shutdown().await?;

@@ -19,7 +19,7 @@ mod web;
 
 use std::{
     fmt,
-    net::IpAddr,
+    net::Ipv4Addr,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -42,7 +42,7 @@ use self::{
     watched::{Seen, Watched},
     web::Web,
 };
-use super::{Settings, client::Client, traffic::Traffic};
+use super::{Settings, client::Client, peer::Peer, traffic::Traffic};
 use crate::{
     metrics::http::{AuthMethod, AuthReason},
     setting::{ConfigError, regular},
@@ -254,7 +254,7 @@ impl Rules {
         &self,
         area: Area,
         headers: &HeaderMap,
-        peer: IpAddr,
+        peer: Peer,
         traffic: &Arc<Traffic>,
     ) -> Result<Option<AuthMethod>, Refusal> {
         let tokens = self.tokens(area);
@@ -367,7 +367,7 @@ pub(super) async fn check(
         return (StatusCode::TOO_MANY_REQUESTS, text).into_response();
     }
     let client = request.extensions().get::<Client>();
-    let peer = client.map_or(IpAddr::from([0, 0, 0, 0]), Client::peer);
+    let peer = client.map_or(Peer::Address(Ipv4Addr::UNSPECIFIED.into()), Client::peer);
     let admitted = rules.admit(area, request.headers(), peer, &door.traffic);
     match admitted.await {
         Ok(method) => {

@@ -1,16 +1,21 @@
 //! Tests of what clients can hold, with clients at addresses of loopback.
 
-use std::{io::ErrorKind, net::Ipv4Addr, time::Instant};
+use std::{
+    io::ErrorKind,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Instant,
+};
 
 use axum::{middleware::from_fn, routing::get};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpSocket,
+    net::{TcpSocket, UnixStream},
     time::{sleep, timeout},
 };
 
 use super::*;
-use crate::serve::{Settings, client::with_place};
+use crate::serve::{Settings, address::Address, client::with_place, rights::Rights};
 
 const LIMITS: Limits = Limits {
     share: 2,
@@ -28,8 +33,21 @@ const ONE: u8 = 2;
 const OTHER: u8 = 3;
 
 async fn start(limits: Limits) -> SocketAddr {
-    let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let address = listener.local_addr().unwrap();
+    start_at(&[], limits).await
+}
+
+/// At further addresses, too.
+async fn start_at(more: &[Address], limits: Limits) -> SocketAddr {
+    let port = Address::Tcp(([127, 0, 0, 1], 0).into());
+    let all = [&[port], more].concat();
+    let (bound, files) = inlet::bind(&all, &Rights::default()).await.unwrap();
+    let inlets: Vec<Inlet> = bound
+        .into_iter()
+        .map(|one| Inlet::new(one).unwrap())
+        .collect();
+    let Address::Tcp(address) = *inlets[0].address() else {
+        panic!("the first is a port");
+    };
     let app = Router::new()
         .route("/much", get(|| async { vec![0; MUCH] }))
         .route_layer(from_fn(with_place))
@@ -37,8 +55,18 @@ async fn start(limits: Limits) -> SocketAddr {
     let traffic = Arc::<Traffic>::default();
     let door = Door::open(&Settings::default(), Arc::clone(&traffic)).unwrap();
     let door = Arc::new(door);
-    tokio::spawn(serve(listener, app, door, traffic, limits));
+    tokio::spawn(async move {
+        let _files = files;
+        serve(inlets, app, door, traffic, limits).await;
+    });
     address
+}
+
+async fn asked_by_socket(path: &Path, what: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(path).await.unwrap();
+    let request = format!("GET {what} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
 }
 
 /// A connection from an address of loopback.
@@ -57,7 +85,7 @@ async fn asked(address: SocketAddr, from: u8, path: &str) -> TcpStream {
 }
 
 /// The answer to its end.
-async fn read(mut stream: TcpStream) -> Vec<u8> {
+async fn read(mut stream: impl AsyncReadExt + Unpin) -> Vec<u8> {
     let mut answer = Vec::new();
     let read = timeout(SOON, stream.read_to_end(&mut answer)).await;
     read.expect("an end").expect("an answer in full");
@@ -65,7 +93,7 @@ async fn read(mut stream: TcpStream) -> Vec<u8> {
 }
 
 /// The line with the status.
-async fn status(stream: TcpStream) -> String {
+async fn status(stream: impl AsyncReadExt + Unpin) -> String {
     let answer = read(stream).await;
     let line = answer.split(|byte| *byte == b'\r').next();
     String::from_utf8_lossy(line.unwrap_or_default()).into_owned()
@@ -222,4 +250,45 @@ async fn assert_cut(mut stream: TcpStream) {
     let read = timeout(SOON, stream.read_to_end(&mut rest)).await;
     let read = read.expect("an end");
     assert!(read.is_err() || rest.len() < MUCH, "{} bytes", rest.len());
+}
+
+#[tokio::test]
+async fn the_clients_of_a_user_share_as_those_of_an_address_and_a_port_is_beside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.sock");
+    let address = start_at(&[Address::Unix(path.clone())], LIMITS).await;
+    let mut slow = Vec::new();
+    for _ in 0..LIMITS.share {
+        let mut stream = asked_by_socket(&path, "/much").await;
+        let mut first = [0; 12];
+        let read = timeout(SOON, stream.read_exact(&mut first)).await;
+        read.expect("an answer").expect("a status");
+        assert_eq!(&first, b"HTTP/1.1 200");
+        slow.push(stream);
+    }
+    let answer = read(asked_by_socket(&path, "/much").await).await;
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("as one user may have"), "{answer}");
+    assert_eq!(
+        status(asked_by_socket(&path, "/").await).await,
+        "HTTP/1.1 200 OK"
+    );
+    // An address is another peer.
+    let others = that_do_not_read(address, ONE, LIMITS.share).await;
+    drop((slow, others));
+}
+
+#[tokio::test]
+async fn a_client_of_a_socket_that_does_not_read_is_sent_away_when_its_answer_is_overdue() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.sock");
+    let answer = Duration::from_millis(500);
+    start_at(&[Address::Unix(path.clone())], Limits { answer, ..LIMITS }).await;
+    let mut stream = asked_by_socket(&path, "/much").await;
+    sleep(4 * answer).await;
+    let mut taken = Vec::new();
+    let read = timeout(SOON, stream.read_to_end(&mut taken)).await;
+    let read = read.expect("an end");
+    assert!(read.is_err() || taken.len() < MUCH, "{} bytes", taken.len());
 }
