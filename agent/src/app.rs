@@ -51,6 +51,7 @@ use crate::{
         remembered::{Remembered, StateFile},
     },
     snapshot::{AgentView, GpuView, Reloads, SessionView, Snapshot},
+    telemetry::{Subject, audit_lines, log_event},
 };
 
 mod cgroups;
@@ -97,16 +98,13 @@ pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Err
         },
     )?;
     for inlet in &inlets {
-        tracing::info!(address = %inlet.address(), "listening");
+        log_event!(Listening, address = %inlet.address());
     }
     // A task of its own: a long sample holds up no scrape.
     let door = state.door();
     // Who reaches a socket in the file system is its mode's to say.
     if config.serve.listen.iter().any(Address::is_open_to_others) && !door.is_shut() {
-        tracing::warn!(
-            "who reaches the port may read what is served: web.config_file, web.metrics_tokens and \
-             web.session_tokens shut the door"
-        );
+        log_event!(OpenToAll);
     }
     tokio::spawn(async move { door.watch().await });
     let (door, traffic) = (state.door(), state.traffic());
@@ -123,9 +121,15 @@ pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Err
     tokio::select! {
         result = agent.work(publish, hangup) => result,
         ended = server => Err(Error::Other(format!("HTTP server ended: {ended:?}"))),
-        _ = terminate.recv() => { tracing::info!("SIGTERM: stopping"); Ok(()) }
-        _ = interrupt.recv() => { tracing::info!("SIGINT: stopping"); Ok(()) }
+        _ = terminate.recv() => { log_event!(Stopping, signal = "SIGTERM"); Ok(()) }
+        _ = interrupt.recv() => { log_event!(Stopping, signal = "SIGINT"); Ok(()) }
     }
+}
+
+/// The configuration file, as the log names it.
+fn file_names(inputs: &Inputs) -> Option<String> {
+    let file = inputs.file.as_ref();
+    file.map(|file| file.display().to_string())
 }
 
 /// Events that are taken at once: some 10 ms of work. Sessions that fork and fail without end may make them
@@ -200,16 +204,14 @@ impl Agent {
         let registry = Registry::new(&config.session, config.metrics.max_templates);
         let gpus = Monitor::start(&config.gpu)?;
         if config.gpu.enabled && !sees_host_pids() {
-            tracing::warn!(
-                "not in the host's pid namespace: processes on GPUs cannot be told (hostPID)"
-            );
+            log_event!(ForeignPidNamespace);
         }
         let kernel_log = match log {
             Some(opened) => KernelLog::of(opened),
             None => KernelLog::off("gpu.enabled is false".to_owned()),
         };
         if let Some(reason) = kernel_log.reason() {
-            tracing::info!(reason, "Xid errors are charged to no process");
+            log_event!(KernelLogOff, reason);
         }
         let (speaker, messages) = mpsc::channel(MESSAGES);
         sources::start(&config.discover, &mut directory, &speaker);
@@ -268,11 +270,7 @@ impl Agent {
                 self.registry.recall(before, &there);
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(
-                path = %path.display(),
-                %error,
-                "sessions.state not read: what ended while the agent was away is not counted"
-            ),
+            Err(error) => log_event!(StateUnread, path = %path.display(), %error),
         }
     }
 
@@ -395,49 +393,40 @@ impl Agent {
     }
 
     fn log_failure(&mut self, slot: u32, pid: u32, status: u32, oom_killed: bool, command: &str) {
-        let session = self
-            .registry
-            .session_of_slot(slot)
-            .map(|s| s.identity.session.as_str());
+        let session = self.registry.session_of_slot(slot);
+        let name = session.map(|session| session.identity.session.as_str());
         let signal = status & 0x7f;
         let kind = if oom_killed || signal != 0 {
             Kind::Killed
         } else {
             Kind::Exited
         };
-        if !self.failures.add(slot, session, kind, Instant::now()) {
+        if !self.failures.add(slot, name, kind, Instant::now()) {
             if kind == Kind::Killed {
                 self.registry.exceeded_by_slot(slot, Resource::LogLines);
             }
             return;
         }
         if oom_killed {
-            tracing::info!(
-                session,
-                pid,
-                command,
-                "process killed by the out-of-memory killer"
-            );
+            log_event!(ProcessOomKilled, of session, pid, command);
         } else if signal != 0 {
-            tracing::info!(session, pid, command, signal, "process killed by a signal");
+            log_event!(ProcessKilled, of session, pid, command, signal);
         } else {
-            tracing::debug!(
-                session,
-                pid,
-                command,
-                code = (status >> 8) & 0xff,
-                "process failed"
-            );
+            log_event!(ProcessFailed, of session, pid, command, code = (status >> 8) & 0xff);
         }
     }
 
     /// Says how many failed processes have no line of their own.
     fn log_left_out(&mut self, now: Instant) {
         for left_out in self.failures.left_out(now) {
-            let (session, processes) = (left_out.session, left_out.processes);
+            let session = Subject {
+                session: left_out.session.as_deref(),
+                ..Subject::default()
+            };
+            let processes = left_out.processes;
             match left_out.kind {
-                Kind::Killed => tracing::info!(session, processes, "further processes were killed"),
-                Kind::Exited => tracing::debug!(session, processes, "further processes failed"),
+                Kind::Killed => log_event!(ProcessesKilled, of session, processes),
+                Kind::Exited => log_event!(ProcessesFailed, of session, processes),
             }
         }
     }
@@ -465,10 +454,7 @@ impl Agent {
         let now = Instant::now();
         let lost: u64 = self.kernel.events_lost().iter().map(|(_, n)| n).sum();
         if lost > self.events_lost {
-            tracing::warn!(
-                lost = lost - self.events_lost,
-                "events lost: scanning the hierarchy"
-            );
+            log_event!(EventsLost, lost = lost - self.events_lost);
             self.events_lost = lost;
             self.rescan_wanted = true;
             self.kernel.processes_moved();
@@ -576,6 +562,7 @@ impl Agent {
                     })
                     .to_vec(),
                 ring_bytes: self.kernel.ring_bytes(),
+                audit_lines: audit_lines(),
                 max_series: self.config.metrics.max_series,
                 admissions: self.registry.admissions().clone(),
                 map_bytes: self.kernel.map_bytes(),
@@ -601,17 +588,23 @@ impl Agent {
             Ok(config) => {
                 self.config.discover.rules = config.discover.rules.clone();
                 let settings = &self.config.discover.rules;
-                tracing::info!(rules = settings.configured.len(), "rules read again");
+                log_event!(
+                    ConfigurationReloaded,
+                    files = file_names(&self.inputs),
+                    rules = settings.configured.len()
+                );
                 let differing = config.differing(&self.config);
                 if !differing.is_empty() {
                     let keys = differing.join(", ");
-                    tracing::warn!(keys, "what else has changed takes a restart");
+                    log_event!(RestartWanted, keys);
                 }
                 self.rules = Rules::new(&settings.configured, settings.builtin);
                 self.config_hash = self.config.hash();
                 self.judge_all();
             }
-            Err(error) => tracing::error!(%error, "rules not read again; the old ones stay"),
+            Err(error) => {
+                log_event!(ConfigurationRefused, files = file_names(&self.inputs), %error);
+            }
         }
     }
 }

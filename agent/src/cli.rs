@@ -82,6 +82,8 @@ pub enum Command {
     },
     /// Print the reference of the configuration (Markdown).
     Configuration,
+    /// Print the reference of what the log says (Markdown).
+    Events,
 }
 
 /// Form of the findings of `check`.

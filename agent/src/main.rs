@@ -11,7 +11,7 @@ use sessionscope::{
     config::{self, Config},
     error::Error,
     kernel::{capabilities, preflight},
-    limits, logging, metrics, serve,
+    limits, metrics, serve, telemetry,
 };
 
 fn main() -> ExitCode {
@@ -49,6 +49,10 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
             print!("{}", config::reference_markdown());
             return Ok(());
         }
+        Command::Events => {
+            print!("{}", telemetry::markdown());
+            return Ok(());
+        }
         Command::Run | Command::Check { .. } | Command::Sessions(_) | Command::Explain(_) => {}
     }
     let inputs = cli.inputs(std::env::vars_os());
@@ -81,10 +85,11 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
         return preflight::require(&facts).map(drop);
     }
     allocator::keep_little();
-    logging::init(&config.log)?;
+    let mut log = telemetry::start(&config.log)?;
     limits::raise_open_files();
     // Before the runtime has threads: each would keep the capabilities that the first one gives up.
     let start = Start::new(&config)?;
+    log.write_audit()?;
     tokio::runtime::Builder::new_multi_thread()
         // For scrapes and the platforms' sources; the sampling task has the main thread, and waits for neither.
         .worker_threads(2)

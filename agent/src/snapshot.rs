@@ -29,6 +29,7 @@ use crate::{
         recent::RecentView,
         registry::{Admission, StartupKey},
     },
+    telemetry::AuditLines,
 };
 
 /// The agent's state at one moment.
@@ -157,6 +158,8 @@ pub struct AgentView {
     pub map_fills: Vec<(FilledMap, u64)>,
     /// The most that waited in the ring of events since the sample before, bytes.
     pub ring_bytes: Option<u64>,
+    /// Lines of the audit log; `None` where there is none.
+    pub audit_lines: Option<AuditLines>,
     /// Cap on the series of an exposition.
     pub max_series: u32,
     /// Sessions that came, by who made them and what became of that; `None` where nobody but the hierarchy knows them.

@@ -164,15 +164,13 @@ impl Agent {
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
 
-    /// The records that it has logged with a message.
-    pub fn logged(&self, message: &str) -> Vec<Value> {
+    /// The records of an event that it has logged, by the event's name.
+    pub fn logged(&self, event: &str) -> Vec<Value> {
         let log = self.log();
         let records = log
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        records
-            .filter(|record| record["message"] == message)
-            .collect()
+        records.filter(|record| record["event"] == event).collect()
     }
 
     /// Requests a path with headers of the caller's choice, whatever the answer's status.

@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    fs::{self, File},
+    io::Write,
     net::SocketAddr,
     path::PathBuf,
     process::{Command, ExitStatus},
@@ -14,6 +16,7 @@ pub use lab::agent::command;
 use lab::programs::{AGENT, developed, released};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use sessionscope::telemetry::{Event, SUBJECT};
 
 use crate::{
     cgroup::Tree,
@@ -127,7 +130,8 @@ impl Agent {
         started.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn try_start_with(
+    /// The same with environment variables.
+    pub fn try_start_with(
         configuration: &Configuration,
         environment: &[(&str, PathBuf)],
     ) -> Result<Self, String> {
@@ -139,6 +143,10 @@ impl Agent {
         configuration: &Configuration,
         environment: &[(&str, PathBuf)],
     ) -> Result<Self, String> {
+        // Debug events, too, are of the list.
+        let configuration = configuration
+            .clone()
+            .set_default("log.level", "'info,sessionscope=debug'");
         let text = configuration.text();
         let pause = || {
             wait::pause();
@@ -169,9 +177,9 @@ impl Agent {
         self.0.log()
     }
 
-    /// The records that it has logged with a message.
-    pub fn logged(&self, message: &str) -> Vec<Value> {
-        self.0.logged(message)
+    /// The records of an event that it has logged.
+    pub fn logged(&self, event: Event) -> Vec<Value> {
+        self.0.logged(event.name())
     }
 
     /// Requests a path.
@@ -245,10 +253,51 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        // What it says at its end is of interest too.
+        self.0.stop();
         if thread::panicking() {
-            // What it says at its end is of interest too.
-            self.0.stop();
             eprintln!("the agent's log ends:\n{}", self.0.end_of_log());
+        } else {
+            record_events(&self.0.log());
         }
     }
 }
+
+/// Reads what an agent has logged as a collector does, and notes the events where `xtask` gathers them. The list is
+/// closed: there must be no other.
+fn record_events(log: &str) {
+    let mut seen = String::new();
+    for line in log.lines().filter(|line| line.starts_with('{')) {
+        // An agent that was killed may have left half a line.
+        let Ok(record) = serde_json::from_str::<Value>(line) else {
+            continue;
+        };
+        let event = record["event"].as_str().unwrap_or_default();
+        let known = Event::named(event);
+        assert!(
+            known.is_some() || event == "library",
+            "no event of the list: {line}"
+        );
+        let Some(known) = known else { continue };
+        let fields = record.as_object().expect("a line is an object").keys();
+        let is_of_it = |field: &str| {
+            ALWAYS.contains(&field)
+                || known.fields().contains(&field)
+                || (known.is_of_session() && SUBJECT.contains(&field))
+        };
+        for field in fields {
+            assert!(is_of_it(field), "no field of {event}: {line}");
+        }
+        seen.push_str(event);
+        seen.push('\n');
+    }
+    if let Some(path) = env::var_os("AGENT_EVENTS_SEEN") {
+        let file = File::options().append(true).create(true).open(path);
+        let mut file = file.expect("the file of events can be written");
+        file.write_all(seen.as_bytes())
+            .expect("events can be noted");
+    }
+}
+
+/// The fields of every line.
+const ALWAYS: [&str; 5] = ["ts", "level", "target", "event", "message"];

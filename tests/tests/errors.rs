@@ -22,6 +22,7 @@ use nix::{
     unistd::mkfifo,
 };
 use serde_json::Value;
+use sessionscope::telemetry::Event;
 
 /// An agent that cannot start says so at once.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -172,9 +173,7 @@ fn a_configuration_that_became_a_pipe_does_not_hold_up_a_running_agent() {
     mkfifo(&file, Mode::S_IRWXU).unwrap();
     agent.signal(Signal::SIGHUP);
     let record = wait::until("the reload is refused", LIMIT, || {
-        agent
-            .logged("rules not read again; the old ones stay")
-            .pop()
+        agent.logged(Event::ConfigurationRefused).pop()
     });
     let error = record["error"].as_str().unwrap_or_default();
     assert!(error.contains("it is a pipe"), "{error}");
@@ -330,8 +329,8 @@ fn a_crash_loop_has_few_lines_in_the_log_and_none_of_its_processes_is_lost() {
     desk.take(shell.id());
     drop(shell.stdin.take());
     process::wait(&mut shell, Duration::from_mins(1)).expect("the loop ends");
-    let alone = || agent.logged("process killed by a signal").len();
-    let left_out = || agent.logged("further processes were killed");
+    let alone = || agent.logged(Event::ProcessKilled).len();
+    let left_out = || agent.logged(Event::ProcessesKilled);
     let counted = |records: &[Value]| -> u64 {
         let processes = records.iter().map(|record| record["processes"].as_u64());
         processes.map(Option::unwrap_or_default).sum()

@@ -17,6 +17,7 @@ use integration_tests::{
     wait,
 };
 use nix::sys::signal::Signal;
+use sessionscope::telemetry::Event;
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const HANGS: &str = "nvmlDeviceGetUtilizationRates";
@@ -156,16 +157,13 @@ fn a_driver_that_is_loaded_again_is_initialised_again() {
     };
     grows(&node);
     // Between two calls.
-    let times = node.agent.logged("NVIDIA driver initialised").len();
+    let times = node.agent.logged(Event::DriverInitialised).len();
     node.gpus.change(|scenario| scenario.driver_generation += 1);
     let metrics = node.until_up_is("the driver was unloaded", SHOW_LIMIT);
     assert_no_gpu_is_shown(&metrics);
     node.until_up_is("", SHOW_LIMIT);
     grows(&node);
-    assert_eq!(
-        node.agent.logged("NVIDIA driver initialised").len(),
-        times + 1
-    );
+    assert_eq!(node.agent.logged(Event::DriverInitialised).len(), times + 1);
 
     // For some seconds.
     node.gpus.change(|scenario| scenario.driver_loaded = false);

@@ -24,6 +24,7 @@ use object::{
     elf::{DT_SONAME, FileHeader64},
     read::elf::{Dyn, ElfFile},
 };
+use sessionscope::telemetry::Event;
 
 fn library() -> Option<PathBuf> {
     match nvml_library::path() {
@@ -125,11 +126,11 @@ fn an_agent_without_a_driver_measures_all_but_the_gpus() {
             of_gpus.iter().any(starts)
         });
         assert_eq!(shown, None);
-        let said = agent.logged("GPUs are not measured");
+        let said = agent.logged(Event::GpusUnmeasured);
         assert_eq!(said.len(), 1, "{said:?}");
         assert_eq!(
             (&said[0]["level"], &said[0]["reason"]),
-            (&"INFO".into(), &down[0].1.into())
+            (&"info".into(), &down[0].1.into())
         );
         let switches =
             metrics.matching("vdi_session_context_switches_total", &[("session", "desk")]);

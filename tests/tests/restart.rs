@@ -19,6 +19,7 @@ use integration_tests::{
     process, wait,
 };
 use nix::sys::signal::Signal;
+use sessionscope::telemetry::Event;
 
 const SESSIONS: usize = 50;
 const ENDED: &str = "vdi_session_ended_total";
@@ -171,7 +172,7 @@ fn a_state_that_cannot_be_written_is_tried_again_until_it_can() {
             .then_some(())
     });
     wait::until("that is said too", SHOW_LIMIT, || {
-        (agent.logged("sessions.state written again").len() == 1).then_some(())
+        (agent.logged(Event::StateWritten).len() == 1).then_some(())
     });
     let permissions = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
     assert_eq!((permissions(&blocker), permissions(&state)), (0o700, 0o600));

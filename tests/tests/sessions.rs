@@ -17,6 +17,7 @@ use integration_tests::{
     workload::{Workload, scaled, two_cpus},
 };
 use nix::sys::signal::Signal;
+use sessionscope::telemetry::Event;
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 /// What the agent may take to hear of a thread that moves, of which a guest has a multiple.
@@ -240,9 +241,10 @@ fn sighup_reads_the_rules_again_and_keeps_the_old_ones_when_they_are_wrong() {
     fs::write(agent.configuration_file(), after.replace(")$'", "$'")).unwrap();
     agent.signal(Signal::SIGHUP);
     wait::until("the wrong rule is logged", SHOW_LIMIT, || {
-        let log = agent.log();
-        log.lines()
-            .find(|line| line.contains("ERROR") && line.contains("rules[0]"))
+        let refused = agent.logged(Event::ConfigurationRefused).into_iter();
+        refused
+            .map(|record| record["error"].to_string())
+            .find(|error| error.contains("rules[0]"))
             .map(drop)
     });
     assert_eq!(reloads(), ([1, 1], second));

@@ -18,6 +18,7 @@ use integration_tests::{
     workload::{Workload, two_cpus},
 };
 use serde_json::{Value, json};
+use sessionscope::telemetry::Event;
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 /// What joining a session and being killed in it may take of a CPU.
@@ -63,7 +64,7 @@ fn sessions_that_use_the_same_slot_one_after_the_other_share_nothing() {
 
     let found = |agent: &Agent, name: &str| {
         agent
-            .logged("session found")
+            .logged(Event::SessionFound)
             .into_iter()
             .find(|record| record["session"] == name)
     };
@@ -98,7 +99,7 @@ fn sessions_that_use_the_same_slot_one_after_the_other_share_nothing() {
     };
 
     let mut users = BTreeMap::<u64, Vec<String>>::new();
-    for record in agent.logged("session found") {
+    for record in agent.logged(Event::SessionFound) {
         let name = record["session"].as_str().unwrap().to_owned();
         users
             .entry(record["slot"].as_u64().unwrap())

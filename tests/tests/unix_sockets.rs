@@ -25,6 +25,7 @@ use integration_tests::{
     process, wait,
 };
 use nix::sys::signal::Signal;
+use sessionscope::telemetry::Event;
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -127,7 +128,7 @@ fn a_scrape_by_the_socket_and_one_by_the_port_are_answered_at_once() {
     let _session = house.tree.child("desk");
     let agent = house.start();
     agent.wait_for(&["desk"]);
-    assert_eq!(agent.logged("listening").len(), 2, "{}", agent.log());
+    assert_eq!(agent.logged(Event::Listening).len(), 2, "{}", agent.log());
     let (socket, port) = (house.socket(), agent.address());
     thread::scope(|scope| {
         for _ in 0..2 {

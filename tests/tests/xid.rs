@@ -22,13 +22,14 @@ use nix::{
     kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module},
 };
 use serde_json::{Value, json};
+use sessionscope::telemetry::Event;
 
 const NAME: &CStr = c"nvidia_xid_scenario";
 const REPORT: &str = "/sys/module/nvidia_xid_scenario/parameters/report";
 const LOG: &str = "/sys/module/nvidia_xid_scenario/parameters/log";
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const PROBE: &str = "nvidia_dev_xid";
-const LOGGED: &str = "Xid error of a GPU";
+const LOGGED: Event = Event::GpuXid;
 /// What the agent keeps of a message (`agent_common::event::XID_MESSAGE_BYTES` less its end).
 const LONGEST: usize = 255;
 
@@ -130,9 +131,9 @@ fn each_xid_is_logged_once_from_when_the_driver_is_loaded() {
     assert_eq!(
         logged(&agent, 3),
         [
-            json!(["WARN", "0000:3b:00.0", 31, short]),
-            json!(["WARN", "0000:af:00.0", 79, lost]),
-            json!(["WARN", "0001:00:00.0", 13, &long[..LONGEST]]),
+            json!(["warn", "0000:3b:00.0", 31, short]),
+            json!(["warn", "0000:af:00.0", 79, lost]),
+            json!(["warn", "0001:00:00.0", 13, &long[..LONGEST]]),
         ]
     );
 }
@@ -149,7 +150,7 @@ fn a_driver_that_reports_xids_is_in_use_until_the_agent_ends() {
     assert_eq!(
         logged(&agent, 1),
         [json!([
-            "WARN",
+            "warn",
             "0000:3b:00.0",
             48,
             "An uncorrectable double bit error"
@@ -231,5 +232,5 @@ fn a_session_that_a_user_blames_in_the_drivers_words_is_charged_nothing() {
             .map(|sample| sample.labels["reason"].clone())
     });
     assert_eq!(ended, "signal");
-    assert_eq!(agent.logged("Xid error of a process").len(), 0);
+    assert_eq!(agent.logged(Event::ProcessXid).len(), 0);
 }

@@ -21,9 +21,10 @@ pub(crate) struct Options {
 }
 
 /// A page and the arguments with which the agent prints it.
-const PAGES: [(&str, &[&str]); 2] = [
+const PAGES: [(&str, &[&str]); 3] = [
     ("docs/metrics.md", &["metrics", "--format", "markdown"]),
     ("docs/configuration.md", &["configuration"]),
+    ("docs/log.md", &["events"]),
 ];
 
 /// Runs `cargo xtask docs`.

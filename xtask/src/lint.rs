@@ -4,6 +4,7 @@
 //! Clippy's findings in what is compiled for this machine are errors of the build that the tests run from.
 
 mod layers;
+mod log_events;
 mod rust_version;
 mod sources;
 mod unit_tests;
@@ -51,6 +52,7 @@ pub(crate) fn check_sources() -> Result<()> {
     // It is a workspace of its own.
     command::run(command::cargo().args(["fmt", "--check", "--manifest-path", FLOOR]))?;
     check_layers()?;
+    check_log_events()?;
     check_unit_tests()?;
     rust_version::check()?;
     check_dependencies()?;
@@ -90,6 +92,17 @@ fn check_unit_tests() -> Result<()> {
     }
     bail!(
         "unit tests are not where CONTRIBUTING.md says:\n{}",
+        findings.join("\n")
+    );
+}
+
+fn check_log_events() -> Result<()> {
+    let findings = log_events::check(&command::repository().join("agent/src"))?;
+    if findings.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "what the agent logs is a row of agent/src/telemetry/event.rs, by log_event!:\n{}",
         findings.join("\n")
     );
 }

@@ -5,6 +5,7 @@
 
 mod all;
 mod ending;
+mod events;
 mod lanes;
 mod long;
 mod program;
@@ -75,13 +76,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Builds everything and runs the tests; all of them run even when some fail.
 fn run_tests(filter: Option<&str>, compiler: Compiler) -> Result<()> {
     let (agent, programs) = prepare(compiler)?;
+    let seen = events::begin()?;
+    let seen_text = seen.display().to_string();
     let call = Call {
         agent: &agent,
         filter,
-        environment: &[],
+        environment: &[(events::VARIABLE, &seen_text)],
         limit: program::LIMIT,
     };
-    Report::of(programs, &call)?.check()
+    Report::of(programs, &call)?.check()?;
+    if filter.is_none() {
+        events::check(&seen)?;
+    }
+    Ok(())
 }
 
 /// Builds everything; returns the agent's path and the test programs.

@@ -17,6 +17,7 @@ use crate::{
     },
     kernel::programs::name,
     session::budget::Resource,
+    telemetry::log_event,
 };
 
 /// Scans that events ask for take one part in so many of the time.
@@ -160,7 +161,7 @@ impl Agent {
         let rescan = match self.hierarchy.rescan() {
             Ok(rescan) => rescan,
             Err(error) => {
-                tracing::error!(%error, "scan of the cgroup hierarchy failed");
+                log_event!(ScanFailed, %error);
                 let outcome = Outcome::Error(ErrorType::of_io(&error));
                 self.reconciles.add(began.elapsed(), outcome);
                 return;

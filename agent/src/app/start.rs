@@ -24,6 +24,7 @@ use crate::{
         unix::SocketFile,
     },
     session::slots::slots_for,
+    telemetry::log_event,
 };
 
 /// What the agent runs with.
@@ -142,8 +143,8 @@ fn give_up(settings: &Settings, node: &Node) {
     match capabilities::give_up(node) {
         Ok(kept) => {
             let kept = kept.names().join(" ");
-            tracing::info!(kept, "capabilities given up");
+            log_event!(CapabilitiesGivenUp, kept);
         }
-        Err(reason) => tracing::warn!(reason, "capabilities not given up"),
+        Err(reason) => log_event!(CapabilitiesKept, reason),
     }
 }

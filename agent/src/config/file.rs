@@ -365,7 +365,7 @@ mod tests {
         );
         assert_eq!(
             refused("[log]\nformat = \"xml\"\n"),
-            "config.toml:2: log.format: expected \"text\" or \"json\", found \"xml\""
+            "config.toml:2: log.format: expected \"text\" or \"json\" or \"logfmt\", found \"xml\""
         );
     }
 

@@ -22,11 +22,11 @@ use crate::{
     discover::settings as discover,
     gpu::settings as gpu,
     kernel::settings as kernel,
-    logging::settings as logging,
     metrics::settings as metrics,
     serve::settings as serve,
     session::settings as session,
     setting::{self, ConfigError, Origin, regular},
+    telemetry::settings as telemetry,
 };
 
 /// Environment variables that are no keys: the path of the file, and the binary that the end-to-end
@@ -39,7 +39,7 @@ pub struct Config {
     /// The HTTP side.
     pub serve: serve::Settings,
     /// The log.
-    pub log: logging::Settings,
+    pub log: telemetry::Settings,
     /// How many sessions there may be, and for how long.
     pub session: session::Settings,
     /// Rhythms.

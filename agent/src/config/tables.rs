@@ -10,11 +10,11 @@ use crate::{
     discover::settings::{containers, kubernetes, libvirt, logind, rules, users},
     gpu::settings as gpu,
     kernel::settings as kernel,
-    logging::settings as logging,
     metrics::settings as metrics,
     serve::settings as serve,
     session::settings as session,
     setting::{self, Field, Scalar, Table},
+    telemetry::settings as telemetry,
 };
 
 /// What every environment variable of the agent begins with.
@@ -30,7 +30,7 @@ macro_rules! parts {
 pub static PARTS: LazyLock<Vec<Part>> = LazyLock::new(|| {
     parts! {
         serve::ABOVE: serve,
-        logging::TABLE: log,
+        telemetry::TABLE: log,
         session::TABLE: session,
         rules::TABLE: discover.rules,
         users::TABLE: discover.users,

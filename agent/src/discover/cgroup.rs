@@ -5,6 +5,7 @@
 //! asking the file system, which may already have forgotten a short-lived cgroup. A name is kept once, in its
 //! own node: whole paths would take memory by the square of the depth, and a tenant chooses both.
 
+use crate::telemetry::log_event;
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque},
@@ -147,11 +148,11 @@ impl Hierarchy {
             }
         }
         if let Some((_, directory, error)) = unread.first() {
-            tracing::warn!(
+            log_event!(
+                CgroupsUnread,
                 cgroup = %String::from_utf8_lossy(&shown(directory)),
-                %error,
                 cgroups = unread.len(),
-                "cgroups not read: what was known below them stays"
+                %error
             );
         }
         let gone = self.nodes.keys().filter(|id| !nodes.contains_key(id));

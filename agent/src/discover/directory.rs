@@ -5,6 +5,7 @@
 //! cgroup is held back for a moment ([`Verdict::Held`]), so that it does not come under a name that is not its
 //! own. What a platform has said stands until it says something else, also when it is away.
 
+use crate::telemetry::log_event;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -141,7 +142,7 @@ impl Directory {
             Update::Reconciled { took, outcome } => peer.reconciles.add(took, outcome),
             Update::Up => {
                 if peer.status != Status::Up {
-                    tracing::info!(source = source.name(), "platform answers");
+                    log_event!(PlatformAnswers, source = source.name());
                 }
                 peer.status = Status::Up;
             }
@@ -149,14 +150,14 @@ impl Directory {
                 let source = source.name();
                 peer.status = match &peer.status {
                     Status::Up => {
-                        tracing::warn!(source, reason, "platform does not answer any more");
+                        log_event!(PlatformLost, source, reason);
                         Status::Down(reason)
                     }
                     Status::Down(_) => Status::Down(reason),
                     Status::Off(_) | Status::Starting | Status::Absent(_) => {
                         let status = Status::Absent(reason.clone());
                         if peer.status != status {
-                            tracing::info!(source, reason, "platform does not answer");
+                            log_event!(PlatformAbsent, source, reason);
                         }
                         status
                     }

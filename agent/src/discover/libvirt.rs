@@ -18,6 +18,7 @@
 mod domain;
 pub mod settings;
 
+use crate::telemetry::log_event;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
@@ -129,10 +130,12 @@ impl Folder for State {
                 now.facts.created = before.facts.created;
             }
             if let Err(reason) = &machine {
-                tracing::warn!(
+                log_event!(
+                    DescriptionRefused,
+                    source = "libvirt",
                     file = %path.display(),
                     %reason,
-                    "a machine keeps the name of its cgroup: restart it, or libvirt if it wrote this"
+                    remedy = "restart the machine, or libvirt if it wrote this"
                 );
             }
             let machine = machine.ok();

@@ -6,6 +6,7 @@
 //! directories decides: systemd's attributes `user.delegate` and `trusted.delegate` could only take trust away,
 //! since a user can write the first, and the second needs a capability that the agent does not have.
 
+use crate::telemetry::log_event;
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -75,10 +76,10 @@ impl Recognition {
             rule.is_configured() && self.disbelieved.insert(rule.definition().name.clone())
         });
         if let Some(rule) = unsaid {
-            tracing::warn!(
+            log_event!(
+                RuleNotTrusted,
                 rule = rule.definition().name,
-                cgroup = %String::from_utf8_lossy(&path),
-                "rule not applied to a cgroup that a tenant may have made: set trust = true in it if it is meant"
+                cgroup = %String::from_utf8_lossy(&path)
             );
         }
         let Some(rule) = judgement.rule else { return };

@@ -24,6 +24,7 @@ use std::{borrow::Cow, cell::LazyCell};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::platform::{Key, Named, Source};
+use crate::telemetry::Subject;
 pub use builtin::{BUILTIN, Builtin, Example, builtin_markdown};
 pub use ground::{Ground, Standing};
 #[cfg(any(test, fuzzing))]
@@ -166,6 +167,19 @@ impl Identity {
     /// What told of it: the label `source`.
     pub fn source_name(&self) -> &'static str {
         self.source.map_or("cgroup", Source::name)
+    }
+}
+
+impl<'a> From<&'a Identity> for Subject<'a> {
+    fn from(identity: &'a Identity) -> Self {
+        let known = |text: &'a str| (!text.is_empty()).then_some(text);
+        Self {
+            session: Some(&identity.session),
+            namespace: known(&identity.namespace),
+            template: known(&identity.template),
+            pod: None,
+            pod_uid: identity.pod.as_deref(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Samples one device: what is asked of it, how often, and what is remembered between two rounds.
 
+use crate::telemetry::log_event;
 use std::{collections::HashMap, sync::Arc};
 
 use nvml_wrapper::enum_wrappers::device::PcieUtilCounter;
@@ -81,7 +82,7 @@ impl<'d> DeviceSampler<'d> {
         });
         match sampled {
             Err(Failure::Device(reason)) => {
-                tracing::warn!(gpu = self.device.identity.index, reason, "GPU is down");
+                log_event!(GpuDown, gpu = self.device.identity.index, reason);
                 self.device = Device {
                     identity: Arc::clone(&self.device.identity),
                     down: Some(reason),
@@ -127,10 +128,10 @@ impl<'d> DeviceSampler<'d> {
         if samples.is_some() || lacking {
             let supported = Some(!lacking);
             if lacking && self.device.usage_supported != supported {
-                tracing::info!(
+                log_event!(
+                    UtilisationUnknown,
                     gpu = self.device.identity.index,
-                    mig = self.device.identity.mig,
-                    "the driver does not account utilisation by process on this GPU"
+                    mig = self.device.identity.mig
                 );
             }
             self.device.usage_supported = supported;

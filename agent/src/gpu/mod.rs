@@ -17,6 +17,7 @@ mod sampler;
 pub mod settings;
 mod usage;
 
+use crate::telemetry::log_event;
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -110,7 +111,7 @@ impl Monitor {
                 }
                 Some(Message::Down(reason)) => {
                     if self.down.as_ref() != Some(&reason) {
-                        tracing::info!(%reason, "GPUs are not measured");
+                        log_event!(GpusUnmeasured, %reason);
                     }
                     self.down = Some(reason);
                 }

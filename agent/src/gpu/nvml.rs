@@ -10,6 +10,7 @@ mod buffer;
 mod events;
 mod meaning;
 
+use crate::telemetry::log_event;
 use std::{
     cell::{Cell, RefCell},
     collections::HashSet,
@@ -167,7 +168,7 @@ impl<'d> Handle<'d> {
             Meaning::Nothing => Ok(None),
             Meaning::NoAnswer(name) | Meaning::Silence(name) => {
                 log.failed(function, name);
-                tracing::debug!(function, parameter, %error, "no answer from the driver");
+                log_event!(DriverNoAnswer, function, parameter, %error);
                 Ok(None)
             }
             Meaning::Fails(failure, name) => {
@@ -421,12 +422,12 @@ impl<'d> Handle<'d> {
             if !buffer.is_intact() {
                 self.driver.log.failed(function, "overrun");
                 self.driver.version_3_fits.set(false);
-                tracing::error!(
+                log_event!(
+                    DriverOverran,
                     function,
                     room,
                     count,
-                    entry_bytes = size_of::<T>(),
-                    "the NVIDIA driver has written past the room that it was told of: version 3 of its lists is not used"
+                    entry_bytes = size_of::<T>()
                 );
                 return Err(NvmlError::FunctionNotFound);
             }

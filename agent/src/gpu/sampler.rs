@@ -4,6 +4,7 @@
 //! what it finds, and who listens looks at the age of it. What fails is tried again with back-off, by
 //! initialising the driver anew, which is also what shows new devices and makes lost handles valid.
 
+use crate::telemetry::log_event;
 use std::{
     borrow::Cow,
     collections::HashMap,
@@ -151,7 +152,7 @@ impl Sampler {
             thread::sleep(power::LOOK);
         }
         if waited {
-            tracing::info!("a GPU has been woken");
+            log_event!(GpuWoken);
             self.idleness.is_used(Instant::now());
         }
         true
@@ -160,7 +161,7 @@ impl Sampler {
     /// Waits until every GPU is suspended, now that the library is closed, or somebody else is seen to hold one; `false` when
     /// nobody listens any more.
     fn let_fall_asleep(&mut self) -> bool {
-        tracing::info!("nobody uses a GPU: the NVIDIA driver is let go");
+        log_event!(DriverLetGo);
         let until = Instant::now() + power::FALLS_ASLEEP;
         while power_of_gpus() != Power::Suspended {
             if self.messages.send(Message::Down(LET_GO.into())).is_err() {
@@ -168,7 +169,7 @@ impl Sampler {
             }
             let now = Instant::now();
             if now >= until {
-                tracing::info!("the GPUs are not suspended: somebody else holds them");
+                log_event!(GpusHeld);
                 self.idleness.is_held(now);
                 break;
             }
@@ -192,18 +193,18 @@ impl Sampler {
             let path = match library::to_load(&candidate) {
                 Ok(path) => path,
                 Err(reason) => {
-                    tracing::debug!(reason, "not usable");
+                    log_event!(LibraryUnusable, library = %candidate.display(), reason);
                     refused.get_or_insert(reason);
                     continue;
                 }
             };
             match Driver::initialise(path.as_os_str(), log) {
                 Ok(driver) => {
-                    tracing::info!(library = %path.display(), "NVIDIA driver initialised");
+                    log_event!(DriverInitialised, library = %path.display());
                     return Ok(driver);
                 }
                 Err(error) => {
-                    tracing::debug!(library = %path.display(), %error, "not usable");
+                    log_event!(LibraryUnusable, library = %path.display(), reason = %error);
                     last = nvml::reason(&error);
                     if !matches!(error, NvmlError::LibloadingError(_)) {
                         return Err(last.into());
@@ -323,7 +324,7 @@ impl Sampler {
                     samplers.push(DeviceSampler::new(handle, identity, integral));
                 }
                 Err(reason) => {
-                    tracing::warn!(gpu = index, reason, "GPU cannot be opened");
+                    log_event!(GpuUnopened, gpu = index, reason);
                     let identity = self.known.iter().find(|known| known.index == index);
                     missing.push(Device {
                         identity: identity.cloned().unwrap_or_else(|| {

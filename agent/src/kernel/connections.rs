@@ -3,6 +3,7 @@
 //! A system call for each 4,096 keys, and three for each batch: 1.5 µs a connection, most of which are misses of
 //! the cache.
 
+use crate::telemetry::log_event;
 use std::{
     io::{self, Read as _},
     os::fd::{AsFd, BorrowedFd},
@@ -68,7 +69,7 @@ impl Kernel {
         let mut processes = entered.iter();
         let walked = processes.try_for_each(|(process, _)| self.walk_files_of(*process));
         if let Err(error) = &walked {
-            tracing::debug!(%error, "open files of all processes are walked");
+            log_event!(KernelDetail, what = "open files of all processes are walked", %error);
             let ever = !matches!(error.raw_os_error(), Some(libc::E2BIG | libc::EINVAL));
             self.walks_one_process = ever;
         }
@@ -103,7 +104,7 @@ impl Kernel {
                 Reading::Taken(all)
             }
             Err(error) => {
-                tracing::warn!(%error, "connections not read");
+                log_event!(KernelUnread, what = "connections", %error);
                 Reading::Impossible
             }
         }

@@ -1,5 +1,6 @@
 //! Resolves the layout of the running kernel, and proves it on the agent itself.
 
+use crate::telemetry::log_event;
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use agent_common::{
@@ -30,7 +31,7 @@ pub fn resolve(btf: &Btf) -> Result<Layout, Error> {
         match (result, member.need) {
             (Ok(offset), _) => (member.set)(&mut layout, offset),
             (Err(reason), Need::Optional) => {
-                tracing::info!(member = member.field, %reason, "kernel structure member absent");
+                log_event!(MemberAbsent, member = member.field, %reason);
                 (member.set)(&mut layout, ABSENT);
             }
             (Err(_), Need::Alternative) => (member.set)(&mut layout, ABSENT),

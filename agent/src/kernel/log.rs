@@ -9,6 +9,7 @@
 //! (`Documentation/ABI/testing/dev-kmsg`). Who may write to it can write what the driver would; but the kernel
 //! marks such a record as not its own, and it is not believed.
 
+use crate::telemetry::log_event;
 use std::{
     fs::{File, OpenOptions},
     future::pending,
@@ -119,7 +120,7 @@ impl KernelLog {
     }
 
     fn fail(&mut self, error: &io::Error) {
-        tracing::warn!(path = PATH, %error, "kernel log not read any more");
+        log_event!(KernelLogLost, path = PATH, %error);
         *self = Self::off(format!("{PATH}: {error}"));
     }
 }

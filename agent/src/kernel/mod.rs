@@ -69,7 +69,7 @@ use self::{
     ring::EventKind,
     ring_fill::RingFill,
 };
-use crate::{allocator, clock, error::Error};
+use crate::{allocator, clock, error::Error, telemetry::log_event};
 
 pub use census::Census;
 pub use constants::tracepoints_may_be_preemptible;
@@ -185,7 +185,7 @@ impl Kernel {
             match Self::load_object(options, store, types, btf, pid_max) {
                 Ok(kernel) => return Ok(kernel),
                 Err(error) => {
-                    tracing::info!(store = store.name(), %error, "state store not usable here");
+                    log_event!(StoreUnusable, store = store.name(), %error);
                     failure.get_or_insert(error);
                 }
             }
@@ -237,7 +237,7 @@ impl Kernel {
 
         let statistics = if options.statistics {
             enable_stats(Stats::RunTime)
-                .inspect_err(|error| tracing::warn!(%error, "BPF statistics stay off"))
+                .inspect_err(|error| log_event!(StatisticsOff, %error))
                 .ok()
         } else {
             None
@@ -276,12 +276,12 @@ impl Kernel {
         // So are the listeners outside of sessions, which tell the side of what is carried into one.
         let _nothing_written: Option<Vec<ConnectionRecord>> = kernel.records(name::OPEN_SOCKETS);
         kernel.prove_layout(options)?;
-        tracing::info!(
+        log_event!(
+            ProgramsAttached,
             store = store.name(),
             allocation = kind.name(),
             programs = kernel.statuses.iter().filter(|s| s.up).count(),
-            map_bytes = kernel.map_bytes(),
-            "kernel programs attached"
+            map_bytes = kernel.map_bytes()
         );
         Ok(kernel)
     }
@@ -310,7 +310,7 @@ impl Kernel {
                     }
                 });
             }
-            Err(error) => tracing::warn!(%error, "debug records of the programs are not available"),
+            Err(error) => log_event!(DebugRecordsOff, %error),
         }
     }
 
@@ -409,7 +409,7 @@ impl Kernel {
     pub fn publish(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         if let Err(error) = self.maps.generation.set(0, self.generation, 0) {
-            tracing::error!(%error, "sessions could not be published to the kernel");
+            log_event!(KernelUnwritten, what = "sessions", %error);
         }
     }
 
@@ -420,14 +420,14 @@ impl Kernel {
         if let Some(cleared_ns) = self.cleared_ns.get_mut(slot as usize) {
             *cleared_ns = clock::boot_ns();
             if let Err(error) = self.maps.slot_began.set(slot, *cleared_ns, 0) {
-                tracing::error!(slot, %error, "what was carried into the slot before stays there");
+                log_event!(KernelUnwritten, what = "what was carried into a slot", slot, %error);
             }
         }
         let maps = PER_SLOT.iter().zip(&self.maps.per_slot);
         for (map, descriptor) in maps.filter(|(map, _)| map.is_cleared) {
             let bytes = map.bytes_on(self.cpus);
             if let Err(error) = syscall::clear(descriptor.as_fd(), slot, bytes) {
-                tracing::error!(slot, map = map.name, %error, "slot could not be cleared");
+                log_event!(KernelUnwritten, what = map.name, slot, %error);
             }
         }
         self.zero_hashes(slot);
@@ -442,7 +442,7 @@ impl Kernel {
             return Vec::new();
         };
         syscall::all_entries(map.fd().as_fd())
-            .inspect_err(|error| tracing::warn!(map = name, %error, "map not read"))
+            .inspect_err(|error| log_event!(KernelUnread, what = name, %error))
             .unwrap_or_default()
     }
 
@@ -473,11 +473,7 @@ impl Kernel {
         let now = object::pid_max();
         if self.store == TaskStore::PidArray && now > self.pid_max && !self.pid_max_raised {
             self.pid_max_raised = true;
-            tracing::error!(
-                at_start = self.pid_max,
-                now,
-                "kernel.pid_max has been raised: threads with higher pids are not measured; restart the agent"
-            );
+            log_event!(PidMaxRaised, at_start = self.pid_max, now);
         }
     }
 
@@ -542,7 +538,7 @@ impl Kernel {
         }
         let bytes = self
             .run_iterator(name)
-            .inspect_err(|error| tracing::warn!(program = name, %error, "iterator failed"))
+            .inspect_err(|error| log_event!(KernelUnread, what = name, %error))
             .ok()?;
         Some(
             bytes

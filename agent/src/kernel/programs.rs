@@ -7,6 +7,7 @@ mod off;
 
 pub use off::OffCode;
 
+use crate::telemetry::log_event;
 use aya::{
     Btf, Ebpf,
     programs::{
@@ -425,7 +426,7 @@ pub(super) fn attach_drivers(ebpf: &mut Ebpf, statuses: &mut [ProgramStatus]) ->
         let (code, reason) = off.unzip();
         match &reason {
             None => {
-                tracing::info!(program = spec.name, "program is on: the driver is loaded");
+                log_event!(ProgramOn, program = spec.name);
                 any = true;
             }
             Some(new) if status.reason.as_ref() != Some(new) => say_off(spec, new),
@@ -450,9 +451,9 @@ fn why(spec: &ProgramSpec, error: &(dyn std::error::Error + 'static)) -> (OffCod
 fn say_off(spec: &ProgramSpec, reason: &str) {
     let (program, fallback) = (spec.name, spec.fallback);
     if spec.hook.awaits_driver() {
-        tracing::info!(program, reason, fallback, "program is off");
+        log_event!(ProgramAwaitsDriver, program, reason, fallback);
     } else {
-        tracing::warn!(program, reason, fallback, "program is off");
+        log_event!(ProgramOff, program, reason, fallback);
     }
 }
 

@@ -1,5 +1,6 @@
 //! How much waits in the ring of events.
 
+use crate::telemetry::log_event;
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd},
@@ -91,9 +92,7 @@ impl Kernel {
         #[expect(unsafe_code, reason = "aya shows the number of a ring alone")]
         let map = unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) };
         self.ring_fill = RingFill::of(map)
-            .inspect_err(
-                |error| tracing::warn!(%error, "how full the ring of events is, is not known"),
-            )
+            .inspect_err(|error| log_event!(KernelUnread, what = "fill of the ring", %error))
             .ok();
         Some(Ring::new(ring))
     }

@@ -1,5 +1,6 @@
 //! Threads: whose they are, how many there are, and the time of those that run.
 
+use crate::telemetry::log_event;
 use std::{
     fs,
     os::fd::{AsFd, AsRawFd},
@@ -124,7 +125,7 @@ impl Kernel {
     fn process_stats(&self) -> Option<Vec<ProcessStats>> {
         let map = self.maps.per_slot_map(PROCESS_STATS)?;
         syscall::first_values(map, self.slots as usize)
-            .inspect_err(|error| tracing::warn!(map = PROCESS_STATS, %error, "map not read"))
+            .inspect_err(|error| log_event!(KernelUnread, what = PROCESS_STATS, %error))
             .ok()
     }
 
@@ -150,7 +151,7 @@ impl Kernel {
             if let Err(error) = syscall::run_on(cpu, program.as_fd())
                 && error.raw_os_error() != Some(libc::ENXIO)
             {
-                tracing::debug!(cpu, %error, "who runs there is charged at the next switch");
+                log_event!(KernelDetail, what = "who runs there is charged at the next switch", cpu, %error);
             }
         }
     }

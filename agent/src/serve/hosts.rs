@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{client::Client, peer::Peer};
+use super::{client::Client, peer::Peer, refused};
 
 /// The names, in lower case.
 #[derive(Debug)]
@@ -126,7 +126,11 @@ pub(super) async fn check(
     }
     match hosts.refusal(&request) {
         None => next.run(request).await,
-        Some(reason) => (StatusCode::MISDIRECTED_REQUEST, reason).into_response(),
+        Some(reason) => {
+            let status = StatusCode::MISDIRECTED_REQUEST;
+            refused::say(&request, status, None, "host");
+            (status, reason).into_response()
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Anybody on the node, and where the agent listens for Prometheus anybody who reaches the port, may open
 //! connections and leave them, or ask and not read. Neither may take the agent's descriptors or its memory, nor
-//! keep another one from being answered. Each address, and each user of a socket in the file system, has a share of
-//! the connections and of the answers, and what has begun to be answered is not cut for the sake of another one.
+//! keep another one from being answered. Each address, and each user of a socket in the file system, has its share
+//! of the connections and of the answers, and what has begun to be answered is not cut for the sake of another one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,6 +33,7 @@ use super::{
     traffic::Traffic,
     wire::{Answer, Plain, Socket, Stream},
 };
+use crate::telemetry::log_event;
 
 /// What clients may hold.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +101,7 @@ pub async fn serve(
             }
             Ok(Arrival::Unix(stream, uid)) => reception.receive(stream, Peer::User(uid)),
             Err(error) => {
-                tracing::warn!(%error, "connection not accepted");
+                log_event!(ConnectionRefused, %error);
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
@@ -133,7 +134,7 @@ impl Reception {
         let (door, traffic) = (Arc::clone(&self.door), Arc::clone(&self.traffic));
         let task = tokio::spawn(async move {
             let _open = open;
-            let Some((stream, admission)) = handshake(stream, &door, &traffic).await else {
+            let Some((stream, admission)) = handshake(stream, peer, &door, &traffic).await else {
                 return;
             };
             let is_in = move || door.admission() == admission;
@@ -149,7 +150,7 @@ impl Reception {
 fn set_limit(stream: &TcpStream, limits: Limits) {
     // It also ends a connection whose window stays closed (tcp_probe_timer, net/ipv4/tcp_timer.c, 5.10).
     if let Err(error) = set_tcp_user_timeout(stream, limits.unread.as_millis() as u32) {
-        tracing::debug!(%error, "TCP_USER_TIMEOUT not set");
+        log_event!(ConnectionFailed, what = "TCP_USER_TIMEOUT not set", %error);
     }
 }
 
@@ -193,12 +194,12 @@ async fn answer(
     tokio::select! {
         served = connection => {
             served.err().and_then(|error| {
-                tracing::debug!(%error, "connection ended");
+                log_event!(ConnectionFailed, %error);
                 status_of(&error)
             })
         }
         () = activity.overdue(limits.answer) => {
-            tracing::debug!("connection ended: its answer has not been taken in time");
+            log_event!(ConnectionFailed, what = "its answer has not been taken in time");
             None
         }
     }

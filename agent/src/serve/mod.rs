@@ -29,6 +29,7 @@ mod metrics;
 pub(crate) mod negotiate;
 mod peer;
 mod places;
+mod refused;
 mod rendering;
 pub mod rights;
 mod sessions;

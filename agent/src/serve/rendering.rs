@@ -10,6 +10,7 @@
 //! too. Nobody gets what was made before they asked: an exposition also says how old its sample is. After each
 //! rendering there is a pause of the same length, so that scrapes without end take half of one CPU at most.
 
+use crate::telemetry::log_event;
 use std::{
     collections::HashMap,
     fmt,
@@ -220,7 +221,7 @@ impl<S: Send + Sync + 'static> Renderings<S> {
                 encoding,
             }),
             Err(error) => {
-                tracing::error!(%error, what = ?wanted.what, "answer not made");
+                log_event!(AnswerFailed, what = ?wanted.what, %error);
                 Err(Failed(error))
             }
         }

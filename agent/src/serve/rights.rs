@@ -1,5 +1,5 @@
-//! Who may connect to the agent's sockets in the file system: who may write to their files, which have an owner, a
-//! group and a mode.
+//! Who may connect to the agent's sockets in the file system: who may write to their files, which have an owner, a group
+//! and a mode.
 
 use std::{fmt, path::Path};
 

@@ -26,7 +26,7 @@ use rustix::{
 };
 
 use super::{address::Address, rights::Rights};
-use crate::error::Error;
+use crate::{error::Error, telemetry::log_event};
 
 /// What chmod(1) sets of a file's mode, and a file to which nobody has any right.
 const PERMISSIONS: u32 = 0o7777;
@@ -154,7 +154,7 @@ impl Drop for SocketFile {
         if is_still(&self.path, self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::warn!(path = %self.path.display(), %error, "socket not removed");
+            log_event!(SocketLeft, path = %self.path.display(), %error);
         }
     }
 }

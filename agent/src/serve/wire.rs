@@ -35,7 +35,7 @@ pub(super) trait Plain: Stream + 'static {
 
 impl Plain for TcpStream {
     async fn first_byte(&mut self) -> io::Result<Option<u8>> {
-        let mut first = [0_u8];
+        let mut first = [0];
         let length = self.peek(&mut first).await?;
         Ok((length > 0).then_some(first[0]))
     }
@@ -43,7 +43,7 @@ impl Plain for TcpStream {
 
 impl Plain for UnixStream {
     async fn first_byte(&mut self) -> io::Result<Option<u8>> {
-        let mut first = [0_u8];
+        let mut first = [0];
         // tokio's has no `peek`.
         let length = self
             .async_io(Interest::READABLE, || {

@@ -32,6 +32,7 @@ use crate::{
     },
     kernel::{Census, Reading, SlotCounts, accounts::CgroupAccounts},
     named::named,
+    telemetry::Subject,
 };
 
 /// Namespace and template.
@@ -197,6 +198,17 @@ pub struct Session {
     pub throttled: [Option<Growth>; 2],
     /// The last seconds, minute and hour.
     pub recent: Recent,
+}
+
+impl<'a> From<&'a Session> for Subject<'a> {
+    fn from(session: &'a Session) -> Self {
+        let facts = session.platform.as_ref();
+        let pod = facts.and_then(|facts| facts.details.get("pod"));
+        Self {
+            pod: pod.map(String::as_str),
+            ..Self::from(&session.identity)
+        }
+    }
 }
 
 impl Session {

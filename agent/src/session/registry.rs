@@ -39,6 +39,7 @@ use crate::{
         platform::Source,
         rules::{Identity, Verdict},
     },
+    telemetry::log_event,
 };
 
 mod admission;
@@ -403,7 +404,7 @@ impl Registry {
         let now_ns = clock::boot_ns();
         let since_ns = if root {
             if let Err(error) = self.mark(id, slot, table) {
-                tracing::error!(cgroup = id, %error, "cgroup not measured");
+                log_event!(CgroupUnmeasured, cgroup = id, %error);
                 return self.take_out(id, found.parent, table);
             }
             now_ns
@@ -477,7 +478,7 @@ impl Registry {
             self.recount = true;
         }
         if let Err(error) = self.mark(id, NO_SESSION, table) {
-            tracing::error!(cgroup = id, %error, "cgroup measured with the session above");
+            log_event!(CgroupWithAbove, cgroup = id, %error);
         }
     }
 
@@ -494,7 +495,7 @@ impl Registry {
                 if self.labels.get(&labels) == Some(&member.session) {
                     self.labels.remove(&labels);
                 }
-                tracing::info!(session = session.identity.session, "session ended");
+                log_event!(SessionEnded, of & *session);
             }
         }
         Some(member)

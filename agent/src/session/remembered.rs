@@ -6,6 +6,7 @@
 //! The file is the agent's alone: it names the sessions, so others do not read it, and what others may have
 //! written is not believed, because it would be counted.
 
+use crate::telemetry::log_event;
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
@@ -199,19 +200,14 @@ impl StateFile {
         match now.write(&self.path) {
             Ok(()) => {
                 if self.failure.take().is_some() {
-                    tracing::info!(%path, "sessions.state written again");
+                    log_event!(StateWritten, %path);
                 }
                 self.written = Some((now.sessions, now.closed));
             }
             Err(error) => {
                 let error = error.to_string();
                 if self.failure.as_ref() != Some(&error) {
-                    tracing::warn!(
-                        %path,
-                        error,
-                        "sessions.state not written: what ends while the agent is away would not be counted; \
-                         it is tried again"
-                    );
+                    log_event!(StateUnwritten, %path, error);
                 }
                 self.failure = Some(error);
             }

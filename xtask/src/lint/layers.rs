@@ -26,14 +26,14 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "discover::settings",
             "gpu::settings",
             "kernel::settings",
-            "logging::settings",
             "metrics::settings",
             "serve::address",
             "serve::settings",
             "session::settings",
+            "telemetry::settings",
         ],
     ),
-    ("logging", &[]),
+    ("telemetry", &[]),
     ("clock", &[]),
     ("fuzz", &[]),
     ("named", &[]),
@@ -85,6 +85,7 @@ const EVERYWHERE: &[&str] = &[
     "metrics::catalog",
     "fuzz",
     "named",
+    "telemetry",
 ];
 
 /// Checks every file below a source folder and returns one line per finding.

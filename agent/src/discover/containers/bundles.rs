@@ -7,6 +7,7 @@
 //!
 //! Docker's and Podman's containers are in the same folders without a name; their sockets have it.
 
+use crate::telemetry::log_event;
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -110,10 +111,12 @@ impl Bundles {
             // Of the future is not young.
             Err(_) if written.elapsed().is_ok_and(|age| age < WRITTEN_WITHIN) => None,
             Err(reason) => {
-                tracing::warn!(
+                log_event!(
+                    DescriptionRefused,
+                    source = "containers",
                     file = %path.display(),
                     %reason,
-                    "a container keeps the name of its cgroup: start it again"
+                    remedy = "start the container again"
                 );
                 Some(Bundle::Faulty(written))
             }

@@ -42,6 +42,7 @@ use crate::{
         platform::{Closed, ErrorType, Facts, Key, Outcome, PlatformPhase, Update},
         poll::Listener,
     },
+    telemetry::log_event,
 };
 
 /// Between two comparisons while the events flow.
@@ -321,7 +322,7 @@ impl<L: Listener> Runtime<'_, L> {
         let since = instant(since.min(until));
         let events = match past(&self.api, &since, &instant(until)).await {
             Err(failure) if failure.answered => {
-                tracing::debug!(reason = %failure, "what has happened is not told");
+                log_event!(PlatformDetail, source = "containers", what = "events of before", reason = %failure);
                 Vec::new()
             }
             events => events?,
@@ -386,7 +387,7 @@ impl<L: Listener> Runtime<'_, L> {
                         Answer::Refused
                     }
                     _ => {
-                        tracing::debug!(reason = %failure, "a container is not described");
+                        log_event!(PlatformDetail, source = "containers", what = "a container", reason = %failure);
                         Answer::Refused
                     }
                 });
@@ -469,11 +470,13 @@ impl<L: Listener> Runtime<'_, L> {
     /// Costs the container, and not the others.
     fn refuse(&mut self, id: &str, reason: impl std::fmt::Display) {
         if self.refused.insert(id.to_owned()) {
-            tracing::warn!(
-                socket = %self.api.socket().display(),
+            log_event!(
+                DescriptionRefused,
+                source = "containers",
+                file = %self.api.socket().display(),
                 container = id,
                 %reason,
-                "a container keeps the name of its cgroup: see what the engine's inspect says of it"
+                remedy = "see what the engine's inspect says of it"
             );
         }
     }

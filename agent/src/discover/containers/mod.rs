@@ -15,6 +15,7 @@ pub(crate) mod docker;
 mod names;
 pub mod settings;
 
+use crate::telemetry::log_event;
 use std::{collections::BTreeMap, time::SystemTime};
 
 use tokio::{sync::mpsc, task::JoinSet};
@@ -228,10 +229,15 @@ impl Union {
         let Known { name, status, .. } = &self.peers[from];
         match (before, status) {
             (Status::Up, Status::Down(reason)) => {
-                tracing::info!(runtime = name, reason, "container runtime does not answer");
+                log_event!(
+                    PlatformAbsent,
+                    source = "containers",
+                    runtime = name,
+                    reason
+                );
             }
             (Status::Unknown | Status::Down(_), Status::Up) => {
-                tracing::info!(runtime = name, "container runtime answers");
+                log_event!(PlatformAnswers, source = "containers", runtime = name);
             }
             _ => {}
         }

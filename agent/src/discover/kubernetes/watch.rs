@@ -3,6 +3,7 @@
 //! A broken watch may have lost a change, and a node has 110 pods by default, so a new list is cheap and sure.
 //! Only a watch that the server ends in order, every few minutes, goes on from its last resource version.
 
+use crate::telemetry::log_event;
 use std::{
     collections::BTreeMap,
     hash::{BuildHasher as _, RandomState},
@@ -54,7 +55,12 @@ pub async fn run(settings: Settings, sender: Sender) {
         if listed && began.elapsed() >= STEADY {
             peer.is_steady();
         }
-        tracing::debug!(reason = failure.reason, "watch of the pods begun anew");
+        log_event!(
+            PlatformDetail,
+            source = "kubernetes",
+            what = "watch of the pods",
+            reason = failure.reason
+        );
         let took = if listed {
             Duration::ZERO
         } else {
@@ -117,7 +123,7 @@ async fn try_follow(
             }
             Event::InitDone => {
                 *listed = true;
-                tracing::info!(node, pods = list.len(), "pods of the node listed");
+                log_event!(PodsListed, node, pods = list.len());
                 sender.send(Update::All(std::mem::take(&mut list))).await?;
                 let took = began.elapsed();
                 let outcome = Outcome::Success;

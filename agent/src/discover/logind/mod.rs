@@ -20,6 +20,7 @@ mod bus;
 mod login;
 pub mod settings;
 
+use crate::telemetry::log_event;
 use std::{
     collections::BTreeMap,
     convert::Infallible,
@@ -30,7 +31,6 @@ use tokio::{
     select,
     time::{Instant, sleep, sleep_until},
 };
-use tracing::debug;
 
 pub use self::settings::Settings;
 use self::{
@@ -227,7 +227,7 @@ impl Account {
             }
             Err(trouble) if trouble.is_of_connection() => Err(trouble),
             Err(trouble) => {
-                debug!(path, %trouble, "a session of logind cannot be read");
+                log_event!(PlatformDetail, source = "logind", what = path, reason = %trouble);
                 Ok(Some(trouble.kind))
             }
         }

@@ -20,6 +20,7 @@ use crate::{
         label::{OneOf, Text},
     },
     session::{audit::Account, registry::Admission},
+    telemetry::LineResult,
 };
 
 const VERSION: Text = Text::new("version", "version of the agent");
@@ -31,6 +32,7 @@ const REASON: Text = Text::new("reason", "why it does not run, in words");
 const ACCOUNT: OneOf<Account> = OneOf::new("account");
 const EVENT: OneOf<EventKind> = OneOf::new("event");
 const MAP: OneOf<FilledMap> = OneOf::new("map");
+const LINE: OneOf<LineResult> = OneOf::new("result");
 const ADMISSION: OneOf<Admission> = OneOf::new("result");
 const FAMILY: Text = Text::new("family", "name of the family");
 
@@ -234,6 +236,22 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: Node(|state, out| {
             for (map, _) in &state.snapshot.agent.map_fills {
                 out.number(&[MAP.is(*map)], f64::from(map.limit()));
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_audit_lines",
+        help: "Lines of the audit log, by what became of them; absent without one (`log.audit`)",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[LINE.label()],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            let lines = state.snapshot.agent.audit_lines.iter();
+            for (result, count) in
+                lines.flat_map(|lines| LineResult::ALL.into_iter().zip(lines.counts))
+            {
+                out.number(&[LINE.is(result)], count as f64);
             }
         }),
     },

@@ -8,10 +8,11 @@ use tokio::{
 };
 use tokio_rustls::rustls::{self, CertificateError};
 
-use super::{Door, Traffic};
+use super::{Door, Peer, Traffic};
 use crate::{
     metrics::http::{AuthMethod, AuthReason},
     serve::wire::{Plain, Stream},
+    telemetry::log_event,
 };
 
 /// Bytes of a request without TLS that are taken before it is cut.
@@ -25,6 +26,7 @@ const HANDSHAKE: u8 = 22;
 /// agreed.
 pub(in crate::serve) async fn handshake<S: Plain>(
     mut stream: S,
+    peer: Peer,
     door: &Door,
     traffic: &Arc<Traffic>,
 ) -> Option<(Box<dyn Stream>, Option<[u8; 32]>)> {
@@ -66,8 +68,14 @@ pub(in crate::serve) async fn handshake<S: Plain>(
     };
     if let Some(reason) = reason(&error) {
         traffic.turned_away(AuthMethod::Certificate, reason);
+        log_event!(
+            AccessRefused,
+            %peer,
+            auth = AuthMethod::Certificate.name(),
+            reason = reason.name()
+        );
     }
-    tracing::debug!(%error, "TLS not agreed on");
+    log_event!(ConnectionFailed, what = "TLS not agreed on", %error);
     None
 }
 

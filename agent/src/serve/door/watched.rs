@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::{serve::traffic::Traffic, setting::ConfigError};
+use crate::{serve::traffic::Traffic, setting::ConfigError, telemetry::log_event};
 
 /// Reads a file, and adds to the list those that it names. What was in effect before is known.
 pub(super) type Read<T> =
@@ -129,10 +129,7 @@ impl<T: Default> Watched<T> {
         match result {
             Ok(new) => {
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-                tracing::info!(
-                    files = names,
-                    "read again: in effect for what comes from now on"
-                );
+                log_event!(ConfigurationReloaded, files = names);
                 let is_named = |old: &Seen| read.iter().any(|seen| seen.path == old.path);
                 for old in files.read.iter().filter(|old| !is_named(old)) {
                     traffic.forget(&old.path);
@@ -144,7 +141,7 @@ impl<T: Default> Watched<T> {
                 files.read = read;
             }
             Err(error) => {
-                tracing::error!(%error, files = names, "not read again: what was in effect stays");
+                log_event!(ConfigurationRefused, files = names, %error);
                 for path in changed {
                     traffic.reloaded(&path, false);
                 }

@@ -21,6 +21,7 @@ use crate::{
         phase::{Activity, Phase},
         recent::Recent,
     },
+    telemetry::log_event,
 };
 
 named! {
@@ -102,10 +103,10 @@ impl Registry {
             self.take_out(found.id, found.parent, table);
             if over && self.overflowed.insert(found.id) {
                 self.overflowed_total += 1;
-                tracing::warn!(
-                    session = identity.session,
-                    limit = self.max_sessions,
-                    "session not measured: sessions.max_sessions is reached"
+                log_event!(
+                    SessionLimitReached,
+                    of & identity,
+                    limit = self.max_sessions
                 );
             }
             return;
@@ -113,7 +114,7 @@ impl Registry {
         table.zero(slot);
         // Before there is a session: one without a cgroup would have no end.
         if let Err(error) = self.mark(found.id, slot, table) {
-            tracing::error!(session = identity.session, %error, "session not measured");
+            log_event!(SessionUnmeasured, of &identity, %error);
             self.slots.put_back(slot);
             self.came(&origin, Admission::MapFull);
             self.take_out(found.id, found.parent, table);
@@ -136,13 +137,6 @@ impl Registry {
         }
         let serial = self.next_serial;
         self.next_serial += 1;
-        tracing::info!(
-            session = identity.session,
-            namespace = identity.namespace,
-            rule = identity.rule,
-            slot,
-            "session found"
-        );
         let labels = labels_of(&identity);
         self.supersede(&labels, serial);
         self.labels.insert(labels, serial);
@@ -179,6 +173,9 @@ impl Registry {
             },
         );
         self.live.insert(origin, serial);
+        if let Some(session) = self.sessions.get(&serial) {
+            log_event!(SessionFound, of session, rule = session.identity.rule, slot);
+        }
         self.attach(found, serial, true, table);
     }
 }

@@ -9,6 +9,7 @@ use crate::{
         audit::{Account, Figures},
         model::Session,
     },
+    telemetry::log_event,
 };
 
 /// The log has a line for what is further off than this.
@@ -74,13 +75,7 @@ impl Registry {
         for (account, figures) in [(Account::Cpu, cpu), (Account::Connections, connections)] {
             let found = self.audit.take(serial, account, figures);
             if let Some(discrepancy) = found.filter(|discrepancy| *discrepancy > WORTH_A_LINE) {
-                let session = &session.identity.session;
-                tracing::warn!(
-                    session,
-                    account = account.name(),
-                    discrepancy,
-                    "a figure of a session is not what the kernel has"
-                );
+                log_event!(FigureDiffers, of session, account = account.name(), discrepancy);
             }
         }
     }

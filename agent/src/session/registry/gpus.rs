@@ -15,6 +15,7 @@ use crate::{
         gpu::{Gpu, Join, Serial, Sessions, Unknown, XidError},
         model::Session,
     },
+    telemetry::log_event,
 };
 
 impl Registry {
@@ -39,7 +40,7 @@ impl Registry {
     /// The driver reported an Xid error.
     pub fn gpu_error(&mut self, error: &XidError) {
         let XidError { pci, code, message } = error;
-        tracing::warn!(pci, code, text = message, "Xid error of a GPU");
+        log_event!(GpuXid, pci, code, text = message);
         self.gpu.xid(error, SystemTime::now());
     }
 
@@ -57,13 +58,12 @@ impl Registry {
             pid,
             command,
         } = blame;
-        let session = session.map(|s| s.identity.session.as_str());
-        tracing::warn!(session, pci, code, pid, command, "Xid error of a process");
+        log_event!(ProcessXid, of session.map(|session| &*session), pci, code, pid, command);
     }
 
     /// The driver reported an Xid error as an event.
     pub fn gpu_error_event(&mut self, gpu: u32, xid: u32) {
-        tracing::warn!(gpu, code = xid, "Xid error of a GPU");
+        log_event!(GpuXid, gpu, code = xid);
         self.gpu.xid_event(gpu, xid, SystemTime::now());
     }
 }

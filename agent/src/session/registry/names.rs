@@ -23,6 +23,7 @@ use crate::{
         gpu::Serial,
         model::{Origin, Session},
     },
+    telemetry::log_event,
 };
 
 /// What `explain` says of a name that a session got because another has its own.
@@ -49,13 +50,7 @@ impl Registry {
         // It has labels of its own again.
         session.superseded &= is_over(session);
         if old != now {
-            tracing::info!(
-                session = now.0,
-                namespace = now.1,
-                template = now.2,
-                before = old.0,
-                "session renamed"
-            );
+            log_event!(SessionRenamed, of & *session, before = old.0);
         }
         if self.labels.get(&old) == Some(&serial) {
             self.labels.remove(&old);

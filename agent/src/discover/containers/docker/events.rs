@@ -1,5 +1,6 @@
 //! The stream of what happens to an engine's containers.
 
+use crate::telemetry::log_event;
 use std::{
     collections::BTreeMap,
     time::{Duration, SystemTime},
@@ -201,7 +202,12 @@ impl Events<'_> {
                 match serde_json::from_slice(&line) {
                     Ok(event) => return Ok(Some(Said::Event(event))),
                     // An empty line keeps the connection open. Of anything else the next comparison makes up.
-                    Err(error) => tracing::debug!(%error, "an event that makes no sense"),
+                    Err(error) => log_event!(
+                        PlatformDetail,
+                        source = "containers",
+                        what = "an event",
+                        reason = %error
+                    ),
                 }
             }
             // It has all labels of its container, as the container's description has.

@@ -433,6 +433,9 @@ vdi_agent_map_entries{map="preemption_pairs"} 515
 vdi_agent_map_limit{map="cgroups"} 16384
 vdi_agent_map_limit{map="connections"} 65536
 vdi_agent_map_limit{map="preemption_pairs"} 16384
+vdi_agent_audit_lines_total{result="written"} 542
+vdi_agent_audit_lines_total{result="failed"} 543
+vdi_agent_audit_lines_total{result="left_out"} 544
 vdi_agent_ring_bytes 541
 vdi_agent_ring_limit_bytes 1048576
 vdi_agent_series_limit 516

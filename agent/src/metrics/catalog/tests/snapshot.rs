@@ -30,6 +30,7 @@ use crate::{
     },
     session::{audit::Account, ended::Ended, model::Milestone, registry::Admission},
     snapshot::{AgentView, Reloads, Snapshot},
+    telemetry::AuditLines,
 };
 
 const MS: u64 = 1_000_000;
@@ -205,6 +206,9 @@ fn agent() -> AgentView {
         task_store: TaskStore::PidArray,
         map_fills: FilledMap::ALL.into_iter().zip([513, 514, 515]).collect(),
         ring_bytes: Some(541),
+        audit_lines: Some(AuditLines {
+            counts: [542, 543, 544],
+        }),
         max_series: 516,
         admissions: [
             ((None, Admission::Admitted), 517),

@@ -1,0 +1,302 @@
+//! What the agent says of itself: one line an event in each form, and the audit log.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use integration_tests::{
+    agent::{self, Agent, Configuration, SHOW_LIMIT},
+    capability,
+    cgroup::Tree,
+    process, wait,
+};
+use serde_json::Value;
+use sessionscope::telemetry::Event;
+
+/// Starts the agent with these arguments, waits until it says that it listens, and ends it. What it has said on stdout and
+/// on stderr.
+fn run(arguments: &[&str], configuration: &str) -> (String, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let file = |name: &str| File::create(path(name)).expect("a file");
+    let said = |name: &str| fs::read_to_string(path(name)).expect("it is there");
+    fs::write(path("configuration"), configuration).expect("a file can be written");
+    let mut command = agent::command(&agent::binary());
+    command
+        .args(["run", "--listen", "127.0.0.1:0", "--config"])
+        .arg(path("configuration"))
+        .args(arguments)
+        .env("SESSIONSCOPE_SESSIONS_STATE", path("state"))
+        .stdout(file("out"))
+        .stderr(file("err"));
+    let mut child = command.spawn().expect("the agent can be started");
+    wait::until("the agent listens", SHOW_LIMIT, || {
+        let both = said("out") + &said("err");
+        both.contains(Event::Listening.name()).then_some(())
+    });
+    assert!(process::end(&mut child, SHOW_LIMIT), "it does not end");
+    (said("out"), said("err"))
+}
+
+/// The value of a field of a line of logfmt that has no quotes.
+fn plain<'a>(line: &'a str, field: &str) -> Option<&'a str> {
+    let fields = line.split(' ');
+    fields
+        .filter_map(|pair| pair.split_once('='))
+        .find_map(|(name, value)| (name == field).then_some(value))
+}
+
+#[test]
+fn each_form_says_the_same_events() {
+    if !capability::kernel() {
+        return;
+    }
+    let configuration = "sessions.builtin_rules = false\n";
+    let (_, json) = run(&["--log-format", "json"], configuration);
+    let (_, logfmt) = run(&["--log-format", "logfmt"], configuration);
+    let (_, text) = run(&["--log-format", "text"], configuration);
+    let mut of_json: Vec<String> = json
+        .lines()
+        .map(|line| {
+            let record: Value = serde_json::from_str(line).expect("a line is an object");
+            for field in ["ts", "level", "target", "event", "message"] {
+                assert!(record[field].is_string(), "{field}: {line}");
+            }
+            record["event"].as_str().expect("a string").to_owned()
+        })
+        .collect();
+    let mut of_logfmt: Vec<String> = logfmt
+        .lines()
+        .map(|line| {
+            assert!(line.starts_with("ts=2"), "{line}");
+            plain(line, "event").expect("an event").to_owned()
+        })
+        .collect();
+    // Which platform is asked first is chance.
+    of_json.sort();
+    of_logfmt.sort();
+    assert_eq!(of_json, of_logfmt, "{logfmt}");
+    for event in [Event::ProgramsAttached, Event::Listening, Event::Stopping] {
+        assert!(of_json.iter().any(|one| one == event.name()), "{json}");
+        assert!(text.contains(event.message()), "{text}");
+    }
+    assert!(!text.contains('\u{1b}'), "colours into a pipe: {text:?}");
+}
+
+#[test]
+fn the_audit_log_on_stdout_has_nothing_else_beside_it() {
+    if !capability::kernel() {
+        return;
+    }
+    let configuration = "sessions.builtin_rules = false\nlog.audit = 'stdout'\n";
+    let (out, said) = run(
+        &["--log-level", "off"],
+        &format!("{configuration}log.format = 'json'\n"),
+    );
+    assert_eq!(said, "");
+    let events: Vec<Value> = out
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).expect("a line is an object")["event"].clone()
+        })
+        .collect();
+    let expected = [
+        Event::CapabilitiesGivenUp,
+        Event::Listening,
+        Event::Stopping,
+    ];
+    assert_eq!(events, expected.map(Event::name));
+}
+
+/// The lines of an audit log.
+fn lines(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("a line is an object"))
+        .collect()
+}
+
+/// Waits for a line.
+fn line(file: &Path, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    wait::until(&format!("the audit log has {what}"), SHOW_LIMIT, || {
+        lines(file).into_iter().find(&is_it)
+    })
+}
+
+#[test]
+fn the_audit_log_says_who_was_refused_what_came_into_effect_and_which_processes_failed() {
+    if !capability::kernel() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let audit = folder.path().join("audit.jsonl");
+    let web = folder.path().join("web.yml");
+    let hash = bcrypt::hash("secret", 4).expect("a hash");
+    fs::write(&web, format!("basic_auth_users:\n  ada: {hash}\n")).expect("a file");
+    let tree = Tree::new();
+    let mut configuration = Configuration::of(&tree);
+    for (key, value) in [
+        ("log.audit", audit.display().to_string()),
+        ("web.config_file", web.display().to_string()),
+        // The refusals are not in the log.
+        ("log.level", "warn,sessionscope::app=info".to_owned()),
+    ] {
+        configuration = configuration.set(key, &format!("{value:?}"));
+    }
+    let agent = Agent::start(&configuration.set("log.audit_processes", "true"));
+    let mode = fs::metadata(&audit)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    assert_eq!(
+        agent
+            .get("/metrics", &[("Authorization", "Basic YWRhOndyb25n")])
+            .status,
+        401
+    );
+    let refused = line(&audit, "a refusal", |one| one["reason"] == "invalid");
+    for (field, value) in [
+        ("event", "access_refused"),
+        ("method", "get"),
+        ("path", "/metrics"),
+        ("auth", "basic"),
+        ("peer", "127.0.0.1"),
+    ] {
+        let found = refused[field].as_str().map(str::to_ascii_lowercase);
+        assert_eq!(found.as_deref(), Some(value), "{refused}");
+    }
+    assert_eq!(refused["status"], 401);
+    let forged = [
+        ("Host", "evil.example"),
+        ("Authorization", "Basic YWRhOnNlY3JldA=="),
+    ];
+    assert_eq!(agent.get("/api/v1/sessions", &forged).status, 421);
+    line(&audit, "a forged host", |one| {
+        one["status"] == 421 && one["reason"] == "host"
+    });
+
+    fs::write(&web, "basic_auth_users:\n  ada: nonsense\n").expect("a file");
+    let wrong = line(&audit, "a refused change", |one| {
+        one["event"] == "configuration_refused"
+    });
+    assert!(
+        wrong["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("ada")),
+        "{wrong}"
+    );
+    fs::write(&web, format!("basic_auth_users:\n  ada: {hash}\n")).expect("a file");
+    line(&audit, "a change", |one| {
+        one["event"] == "configuration_reloaded"
+    });
+
+    let desk = tree.child("desk");
+    let right = [("Authorization", "Basic YWRhOnNlY3JldA==")];
+    wait::until("the session is found", SHOW_LIMIT, || {
+        agent
+            .get("/api/v1/sessions", &right)
+            .text()
+            .contains("\"desk\"")
+            .then_some(())
+    });
+    let procs = desk.path().join("cgroup.procs");
+    let fails = |script: &str| {
+        let script = format!("echo 0 > {} && {script}", procs.display());
+        let status = Command::new("sh").args(["-c", &script]).status();
+        assert!(!status.expect("sh runs").success());
+    };
+    fails("exit 3");
+    let failed = line(&audit, "a failed process", |one| {
+        one["event"] == "process_failed"
+    });
+    for (field, value) in [
+        ("session", "desk"),
+        ("namespace", "tests"),
+        ("template", "child"),
+        ("command", "sh"),
+    ] {
+        assert_eq!(failed[field], value, "{failed}");
+    }
+    assert_eq!(failed["code"], 3);
+    fails("kill -KILL $$");
+    let killed = line(&audit, "a killed process", |one| {
+        one["event"] == "process_killed"
+    });
+    assert_eq!(killed["signal"], 9);
+
+    // What rotates logs moves the file away.
+    let count = || {
+        let text = agent.get("/metrics", &right).text();
+        let value = |result: &str| {
+            let series = format!("vdi_agent_audit_lines_total{{result=\"{result}\"}} ");
+            let value = text.lines().find_map(|line| line.strip_prefix(&series));
+            let value: f64 = value.expect("it is counted").parse().expect("a number");
+            value as usize
+        };
+        [value("written"), value("failed"), value("left_out")]
+    };
+    let before = lines(&audit).len();
+    wait::until("the lines are counted", SHOW_LIMIT, || {
+        (count() == [before, 0, 0]).then_some(())
+    });
+    let moved = folder.path().join("audit.jsonl.1");
+    fs::rename(&audit, &moved).expect("it can be moved");
+    wait::until("a new file is begun", SHOW_LIMIT, || {
+        assert_eq!(agent.get("/", &[]).status, 401);
+        audit.exists().then_some(())
+    });
+    assert!(
+        lines(&audit)
+            .iter()
+            .all(|line| line["event"] == "access_refused")
+    );
+    let all = lines(&audit).len() + lines(&moved).len();
+    wait::until("none is lost", SHOW_LIMIT, || {
+        (count() == [all, 0, 0]).then_some(())
+    });
+
+    assert!(!agent.log().contains(Event::AccessRefused.name()));
+    // Who asks without end has some lines, and the rest is counted.
+    for _ in 0..1500 {
+        assert_eq!(agent.get("/", &[]).status, 401);
+    }
+    wait::until("some are left out", SHOW_LIMIT, || {
+        (count()[2] > 0).then_some(())
+    });
+    let [written, failed, _] = count();
+    assert!(written >= 1000 && failed == 0, "{:?}", count());
+}
+
+#[test]
+fn an_audit_log_that_cannot_be_written_keeps_the_agent_from_starting() {
+    if !capability::kernel() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("/etc/passwd", &link).expect("a link");
+    let nowhere = folder.path().join("no/audit.jsonl");
+    for path in [&link, &nowhere, &folder.path().to_path_buf()] {
+        let mut command = agent::command(&agent::binary());
+        command
+            .args(["run", "--listen", "127.0.0.1:0"])
+            .env("SESSIONSCOPE_LOG_AUDIT", path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the agent can be started");
+        let ended = process::wait(&mut child, Duration::from_secs(10));
+        let output = child.wait_with_output().expect("it has ended");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(ended.is_some_and(|status| !status.success()), "{said}");
+        assert!(
+            said.contains("log.audit") && said.contains(&*path.to_string_lossy()),
+            "{said}"
+        );
+    }
+}
