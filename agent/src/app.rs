@@ -25,7 +25,7 @@ use crate::{
     discover::{
         cgroup::Hierarchy,
         directory::Directory,
-        platform::{Message, Reconciles},
+        platform::{Message, Reconciles, Update},
         recognised::Recognition,
         rules::Rules,
         sources,
@@ -52,6 +52,7 @@ use crate::{
     },
     snapshot::{AgentView, GpuView, Reloads, SessionView, Snapshot},
     telemetry::{Subject, audit_lines, log_event},
+    trace::{Recorder, Traces},
 };
 
 mod cgroups;
@@ -87,6 +88,11 @@ pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Err
     }
 
     let (publish, snapshots) = watch::channel(None);
+    let mut traces = Traces::start(&config.trace)?;
+    if let Some(traces) = &mut traces {
+        traces.follow(snapshots.clone());
+    }
+    let recorder = traces.as_ref().map(Traces::recorder);
     let state = AppState::new(
         snapshots,
         &Service {
@@ -95,6 +101,7 @@ pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Err
             users: config.discover.users.policy,
             period: config.sampling.period,
             node: config.discover.kubernetes.node.as_deref(),
+            traces: recorder.clone(),
         },
     )?;
     for inlet in &inlets {
@@ -116,14 +123,19 @@ pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Err
         listener::Limits::default(),
     ));
     let directory = Directory::new(users);
-    let agent = Agent::start(config, inputs, of_kernel, directory)?;
+    let mut agent = Agent::start(config, inputs, of_kernel, directory)?;
+    agent.traces = recorder;
 
-    tokio::select! {
+    let result = tokio::select! {
         result = agent.work(publish, hangup) => result,
         ended = server => Err(Error::Other(format!("HTTP server ended: {ended:?}"))),
         _ = terminate.recv() => { log_event!(Stopping, signal = "SIGTERM"); Ok(()) }
         _ = interrupt.recv() => { log_event!(Stopping, signal = "SIGINT"); Ok(()) }
+    };
+    if let Some(traces) = traces {
+        traces.finish().await;
     }
+    result
 }
 
 /// The configuration file, as the log names it.
@@ -177,6 +189,8 @@ struct Agent {
     /// The file of `sessions.state`.
     state: StateFile,
     failures: Failures,
+    /// Where comparisons are spans.
+    traces: Option<Recorder>,
     /// Events lost so far; more means that a cgroup may have been missed.
     events_lost: u64,
 }
@@ -242,6 +256,7 @@ impl Agent {
             reconciles: Reconciles::default(),
             rescans: Pace::default(),
             rescan_wanted: false,
+            traces: None,
             events_lost: 0,
         };
         agent.recall();
@@ -434,6 +449,11 @@ impl Agent {
     fn take_messages(&mut self, said: &mut Vec<Message>) {
         let now = Instant::now();
         for message in said.drain(..) {
+            if let (Some(traces), Update::Reconciled { took, outcome }) =
+                (&self.traces, &message.update)
+            {
+                traces.reconciled(message.source.name(), *took, *outcome);
+            }
             self.directory.take(message, now);
         }
         self.take_changes(now);
@@ -563,6 +583,7 @@ impl Agent {
                     .to_vec(),
                 ring_bytes: self.kernel.ring_bytes(),
                 audit_lines: audit_lines(),
+                traces: self.traces.as_ref().map(Recorder::view),
                 max_series: self.config.metrics.max_series,
                 admissions: self.registry.admissions().clone(),
                 map_bytes: self.kernel.map_bytes(),

@@ -34,3 +34,4 @@ pub mod session;
 pub mod setting;
 pub mod snapshot;
 pub mod telemetry;
+pub mod trace;

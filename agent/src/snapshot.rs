@@ -29,7 +29,7 @@ use crate::{
         recent::RecentView,
         registry::{Admission, StartupKey},
     },
-    telemetry::AuditLines,
+    telemetry::{AuditLines, TraceId},
 };
 
 /// The agent's state at one moment.
@@ -71,6 +71,8 @@ pub struct GpuView {
 pub struct SessionView {
     /// What it is called.
     pub identity: Identity,
+    /// Its trace, where there are traces.
+    pub trace: Option<TraceId>,
     /// Path of its first cgroup.
     pub cgroup: String,
     /// The phase; `None` when it has ended and its series linger.
@@ -106,6 +108,7 @@ impl SessionView {
     pub fn of(session: &Session, preempted_by: Vec<(String, u64)>) -> Self {
         Self {
             identity: session.identity.clone(),
+            trace: session.trace,
             cgroup: session.cgroup.clone(),
             phase: session.is_live().then_some(session.phase),
             phase_since: session
@@ -160,6 +163,8 @@ pub struct AgentView {
     pub ring_bytes: Option<u64>,
     /// Lines of the audit log; `None` where there is none.
     pub audit_lines: Option<AuditLines>,
+    /// Spans of traces; `None` where there are none.
+    pub traces: Option<TraceView>,
     /// Cap on the series of an exposition.
     pub max_series: u32,
     /// Sessions that came, by who made them and what became of that; `None` where nobody but the hierarchy knows them.
@@ -182,6 +187,30 @@ pub struct AgentView {
     pub awaited: Vec<Template>,
     /// Templates that sessions have had.
     pub templates: BTreeSet<Template>,
+}
+
+/// What became of the spans of traces so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceView {
+    /// By their fate.
+    pub spans: SpanCounts,
+    /// Times that the collector did not take what was sent.
+    pub failures: u64,
+    /// Spans that wait for being sent.
+    pub waiting: u64,
+    /// The part of all traces that is kept now.
+    pub ratio: f64,
+}
+
+/// Spans by their fate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpanCounts {
+    /// A collector has taken them.
+    pub sent: u64,
+    /// There was no room in the queue.
+    pub dropped: u64,
+    /// There were more than `traces.spans_a_second`.
+    pub over_limit: u64,
 }
 
 /// Readings of a file after the first.

@@ -8,6 +8,7 @@ mod event;
 mod lines;
 mod reference;
 pub mod settings;
+mod trace_id;
 
 use std::{
     io::{self, IsTerminal},
@@ -24,6 +25,7 @@ pub use self::{
     event::{Event, SUBJECT, Subject},
     reference::markdown,
     settings::{AuditTo, LogFormat, Settings},
+    trace_id::{TraceId, begin_traces, trace_id},
 };
 use self::{
     audit::{Queue, Writer},

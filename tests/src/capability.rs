@@ -18,7 +18,7 @@ use std::{
 use lab::command::{find_program, is_root};
 use sessionscope::kernel::{allocation::Allocation, btf::Btf};
 
-use crate::{cgroup, logind, runtimes};
+use crate::{cgroup, collector, logind, runtimes};
 
 /// Whether programs can be loaded into this kernel and cgroups made; says why not.
 pub fn kernel() -> bool {
@@ -73,6 +73,12 @@ pub fn large_disk() -> Option<OsString> {
         skip_on_this_kernel("a machine that runs out of memory is a guest of the kernel matrix");
     }
     disk
+}
+
+/// Whether there is a collector of traces; says that there is none.
+pub fn collector() -> bool {
+    collector::program().is_some()
+        || skip("no collector of traces: `cargo xtask setup --for test` installs it")
 }
 
 /// Whether systemd's logind can be started on a bus of the test's own; says why not.

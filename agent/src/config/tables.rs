@@ -15,6 +15,7 @@ use crate::{
     session::settings as session,
     setting::{self, Field, Scalar, Table},
     telemetry::settings as telemetry,
+    trace::settings as trace,
 };
 
 /// What every environment variable of the agent begins with.
@@ -31,6 +32,7 @@ pub static PARTS: LazyLock<Vec<Part>> = LazyLock::new(|| {
     parts! {
         serve::ABOVE: serve,
         telemetry::TABLE: log,
+        trace::TABLE: trace,
         session::TABLE: session,
         rules::TABLE: discover.rules,
         users::TABLE: discover.users,

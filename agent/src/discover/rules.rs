@@ -179,6 +179,7 @@ impl<'a> From<&'a Identity> for Subject<'a> {
             template: known(&identity.template),
             pod: None,
             pod_uid: identity.pod.as_deref(),
+            trace_id: None,
         }
     }
 }

@@ -56,7 +56,9 @@ use self::{
     rendering::{Renderings, What},
     traffic::Traffic,
 };
-use crate::{discover::users::UserPolicy, setting::ConfigError, snapshot::Snapshot};
+use crate::{
+    discover::users::UserPolicy, setting::ConfigError, snapshot::Snapshot, trace::Recorder,
+};
 
 /// What the endpoints read.
 #[derive(Clone, Debug)]
@@ -73,7 +75,7 @@ pub struct AppState {
 }
 
 /// What is served, and how.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Service<'a> {
     /// The HTTP side's own settings.
     pub settings: &'a Settings,
@@ -85,6 +87,8 @@ pub struct Service<'a> {
     pub period: Duration,
     /// Name of the node, where it is configured.
     pub node: Option<&'a str>,
+    /// Where each request is a span.
+    pub traces: Option<Recorder>,
 }
 
 impl AppState {
@@ -93,7 +97,7 @@ impl AppState {
         snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
         service: &Service<'_>,
     ) -> Result<Self, ConfigError> {
-        let traffic = Arc::<Traffic>::default();
+        let traffic = Arc::new(Traffic::new(service.traces.clone()));
         let expositions = Arc::new(Expositions::new(
             service.metrics.clone(),
             Arc::clone(&traffic),

@@ -20,13 +20,26 @@ use hyper::body::{Frame, SizeHint};
 use crate::{
     metrics::http::{self, AuthMethod, AuthReason, Cache, Http, Method},
     snapshot::Reloads,
+    trace::{self, Recorder},
 };
 
 /// All that has been asked since the agent started.
 #[derive(Debug, Default)]
-pub struct Traffic(Mutex<Http>);
+pub struct Traffic {
+    counted: Mutex<Http>,
+    /// Where each request is a span.
+    traces: Option<Recorder>,
+}
 
 impl Traffic {
+    /// Nothing so far.
+    pub(super) fn new(traces: Option<Recorder>) -> Self {
+        Self {
+            traces,
+            ..Self::default()
+        }
+    }
+
     /// As it is now.
     pub(super) fn now(&self) -> Http {
         self.lock().clone()
@@ -120,7 +133,23 @@ impl Traffic {
             size,
             status,
             began,
+            parent,
         } = *one;
+        // Health checks would be most of all.
+        if let Some(traces) = &self.traces
+            && matches!(
+                path,
+                http::Path::Metrics | http::Path::Sessions | http::Path::Index
+            )
+        {
+            traces.answered(&trace::Asked {
+                parent,
+                method: method.name(),
+                route: path.name(),
+                status,
+                took: began.elapsed(),
+            });
+        }
         let mut counted = self.lock();
         *counted.requests.entry((method, path, status)).or_default() += 1;
         let answers = counted.answers.entry((method, path)).or_default();
@@ -128,7 +157,7 @@ impl Traffic {
     }
 
     fn lock(&self) -> MutexGuard<'_, Http> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,10 +180,14 @@ struct Asked {
     size: u64,
     status: u16,
     began: Instant,
+    /// The span that it belongs to.
+    parent: Option<trace::Parent>,
 }
 
 impl Asked {
-    fn new(request: &Request) -> Self {
+    fn new(request: &Request, is_traced: bool) -> Self {
+        let parent = request.headers().get("traceparent").filter(|_| is_traced);
+        let parent = parent.and_then(|header| header.to_str().ok());
         let headers = request.headers().iter();
         // A colon, a blank and the end of the line.
         let headers: usize = headers
@@ -169,6 +202,7 @@ impl Asked {
             size: (headers + line) as u64,
             status: 0,
             began: Instant::now(),
+            parent: parent.and_then(trace::Parent::parse),
         }
     }
 }
@@ -179,7 +213,7 @@ pub(super) async fn count(
     request: Request,
     next: Next,
 ) -> Response {
-    let mut asked = Asked::new(&request);
+    let mut asked = Asked::new(&request, traffic.traces.is_some());
     let response = next.run(request).await;
     asked.status = response.status().as_u16();
     response.map(|body| {

@@ -32,7 +32,7 @@ use crate::{
     },
     kernel::{Census, Reading, SlotCounts, accounts::CgroupAccounts},
     named::named,
-    telemetry::Subject,
+    telemetry::{Subject, TraceId},
 };
 
 /// Namespace and template.
@@ -47,6 +47,16 @@ pub enum Origin {
     Platform(Key),
     /// The cgroup itself, by its id.
     Cgroup(u64),
+}
+
+impl Origin {
+    /// The same for one origin after a restart of the agent.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Platform(key) => key.text().to_owned(),
+            Self::Cgroup(id) => id.to_string(),
+        }
+    }
 }
 
 named! {
@@ -147,6 +157,8 @@ pub struct Session {
     pub identity: Identity,
     /// What makes it the one that it is.
     pub origin: Origin,
+    /// Its trace, where there are traces.
+    pub trace: Option<TraceId>,
     /// Path of its first cgroup, printable.
     pub cgroup: String,
     /// Cgroups that a rule named.
@@ -206,6 +218,7 @@ impl<'a> From<&'a Session> for Subject<'a> {
         let pod = facts.and_then(|facts| facts.details.get("pod"));
         Self {
             pod: pod.map(String::as_str),
+            trace_id: session.trace.map(tracing::field::display),
             ..Self::from(&session.identity)
         }
     }

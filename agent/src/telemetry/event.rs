@@ -1,7 +1,9 @@
 //! THE list of what the log says. A new event is a row here; the reference (`docs/log.md`) derives from it, and nothing
 //! else can be logged: [`log_event`] takes a row, and the macros of `tracing` are refused by clippy everywhere else.
 
-use tracing::Level;
+use tracing::{Level, field::DisplayValue};
+
+use super::trace_id::TraceId;
 
 /// How an event gets into the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +17,14 @@ pub enum Audit {
 }
 
 /// Fields that say which session an event is of, in the order in which they stand.
-pub const SUBJECT: [&str; 5] = ["session", "namespace", "template", "pod", "pod_uid"];
+pub const SUBJECT: [&str; 6] = [
+    "session",
+    "namespace",
+    "template",
+    "pod",
+    "pod_uid",
+    "trace_id",
+];
 
 /// What an event is, but for its name.
 #[derive(Debug)]
@@ -259,6 +268,10 @@ events! {
     ConnectionRefused = "connection_refused", WARN, "connection not accepted", [error];
     /// A connection has ended before its request was answered.
     ConnectionFailed = "connection_failed", DEBUG, "connection ended", [what, error];
+    /// The collector of traces does not take what is sent; it is asked again.
+    CollectorAway = "collector_away", WARN, "the collector of traces does not answer", [error];
+    /// It takes it again.
+    CollectorAnswers = "collector_answers", INFO, "the collector of traces answers", [];
     /// An answer could not be made.
     AnswerFailed = "answer_failed", ERROR, "answer not made", [what, error];
 }
@@ -341,7 +354,7 @@ const fn are_equal(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// Which session an event is of: what of it is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Subject<'a> {
     /// Its name.
     pub session: Option<&'a str>,
@@ -353,6 +366,8 @@ pub struct Subject<'a> {
     pub pod: Option<&'a str>,
     /// The uid of its pod.
     pub pod_uid: Option<&'a str>,
+    /// The id of its trace.
+    pub trace_id: Option<DisplayValue<TraceId>>,
 }
 
 impl<'a, T> From<Option<T>> for Subject<'a>
@@ -378,6 +393,7 @@ macro_rules! log_event {
             template = subject.template,
             pod = subject.pod,
             pod_uid = subject.pod_uid,
+            trace_id = subject.trace_id,
         ] $($($fields)*)?)
     }};
     (@take $Event:ident [$($name:ident)*] [$($taken:tt)*] $(,)?) => {{

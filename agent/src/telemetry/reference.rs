@@ -18,7 +18,8 @@ pub fn markdown() -> String {
          | `event` | what has happened: one of the list below, or `library` for a line of a library that the agent is built of |\n\
          | `message` | the same for people |\n\
          | `session`, `namespace`, `template` | of an event of a session: its labels |\n\
-         | `pod`, `pod_uid` | name and uid of its pod, as soon as they are known |\n\n\
+         | `pod`, `pod_uid` | name and uid of its pod, as soon as they are known |\n\
+         | `trace_id` | its trace, where there are traces (`traces.endpoint`) |\n\n\
          and the fields of its event. A field that is not known is absent. Names of events and fields stay what they are \
          within a major version; new ones may come. The agent can say nothing else: the list is a type, from which this \
          page is made.\n\n\

@@ -12,7 +12,7 @@ use anyhow::Result;
 use super::sources;
 
 /// A top-level module and what it may use besides itself and [`EVERYWHERE`].
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("allocator", &[]),
     ("limits", &[]),
     ("error", &[]),
@@ -31,6 +31,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "serve::settings",
             "session::settings",
             "telemetry::settings",
+            "trace::settings",
         ],
     ),
     ("telemetry", &[]),
@@ -54,10 +55,12 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "allocator",
         ],
     ),
+    ("trace", &["discover::platform", "session", "snapshot"]),
     (
         "serve",
         &[
             "api",
+            "trace",
             "discover::directory",
             "discover::platform",
             "discover::users",

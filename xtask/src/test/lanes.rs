@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 43] = [
+const LANES: [(&str, Lane, &str); 44] = [
     (
         "runtimes",
         Beside,
@@ -75,6 +75,7 @@ const LANES: [(&str, Lane, &str); 43] = [
     ("ends", Beside, "counts sessions of its own"),
     ("cli", Beside, "reads what is printed"),
     ("log", Beside, "reads what is logged"),
+    ("traces", Beside, "waits for batches"),
     (
         "errors",
         Beside,

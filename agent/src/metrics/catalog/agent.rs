@@ -19,6 +19,7 @@ use crate::{
         },
         label::{OneOf, Text},
     },
+    named::named,
     session::{audit::Account, registry::Admission},
     telemetry::LineResult,
 };
@@ -33,8 +34,21 @@ const ACCOUNT: OneOf<Account> = OneOf::new("account");
 const EVENT: OneOf<EventKind> = OneOf::new("event");
 const MAP: OneOf<FilledMap> = OneOf::new("map");
 const LINE: OneOf<LineResult> = OneOf::new("result");
+const FATE: OneOf<SpanFate> = OneOf::new("result");
 const ADMISSION: OneOf<Admission> = OneOf::new("result");
 const FAMILY: Text = Text::new("family", "name of the family");
+
+named! {
+    /// What became of a span.
+    enum SpanFate {
+        /// The collector has taken it.
+        Sent = "sent",
+        /// There was no room for it.
+        Dropped = "dropped",
+        /// There were too many in a second.
+        OverLimit = "over_limit",
+    }
+}
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
@@ -236,6 +250,66 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: Node(|state, out| {
             for (map, _) in &state.snapshot.agent.map_fills {
                 out.number(&[MAP.is(*map)], f64::from(map.limit()));
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_trace_spans",
+        help: "Spans of traces, by what became of them; absent without traces (`traces.endpoint`)",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[FATE.label()],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            let Some(traces) = &state.snapshot.agent.traces else {
+                return;
+            };
+            for fate in SpanFate::ALL {
+                let count = match fate {
+                    SpanFate::Sent => traces.spans.sent,
+                    SpanFate::Dropped => traces.spans.dropped,
+                    SpanFate::OverLimit => traces.spans.over_limit,
+                };
+                out.number(&[FATE.is(fate)], count as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_trace_export_failures",
+        help: "Times that the collector of traces did not take what was sent; it is sent again",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            if let Some(traces) = &state.snapshot.agent.traces {
+                out.number(&[], traces.failures as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_trace_spans_waiting",
+        help: "Spans of traces that wait for the collector",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            if let Some(traces) = &state.snapshot.agent.traces {
+                out.number(&[], traces.waiting as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_agent_trace_sampling",
+        help: "The part of all traces that is kept now: less than `traces.ratio` where there are more spans than `traces.spans_a_second`",
+        kind: Gauge,
+        unit: Unit::Ratio,
+        labels: &[],
+        source: Source::Agent,
+        samples: Node(|state, out| {
+            if let Some(traces) = &state.snapshot.agent.traces {
+                out.number(&[], traces.ratio);
             }
         }),
     },

@@ -21,7 +21,7 @@ use crate::{
         phase::{Activity, Phase},
         recent::Recent,
     },
-    telemetry::log_event,
+    telemetry::{log_event, trace_id},
 };
 
 named! {
@@ -145,6 +145,7 @@ impl Registry {
             serial,
             Session {
                 identity,
+                trace: trace_id(&origin.text(), found.id),
                 origin: origin.clone(),
                 cgroup: printable(path),
                 roots: HashSet::new(),

@@ -45,6 +45,7 @@ fn written(form: Lines, log: impl FnOnce()) -> String {
 }
 
 const DESK: Subject<'_> = Subject {
+    trace_id: None,
     session: Some("desk"),
     namespace: Some("vdi"),
     template: None,

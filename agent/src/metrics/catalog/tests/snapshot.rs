@@ -29,7 +29,7 @@ use crate::{
         http::{Answers, AuthMethod, AuthReason, Cache, Http, Lookups, Method, Path, Sizes},
     },
     session::{audit::Account, ended::Ended, model::Milestone, registry::Admission},
-    snapshot::{AgentView, Reloads, Snapshot},
+    snapshot::{AgentView, Reloads, Snapshot, SpanCounts, TraceView},
     telemetry::AuditLines,
 };
 
@@ -206,6 +206,16 @@ fn agent() -> AgentView {
         task_store: TaskStore::PidArray,
         map_fills: FilledMap::ALL.into_iter().zip([513, 514, 515]).collect(),
         ring_bytes: Some(541),
+        traces: Some(TraceView {
+            spans: SpanCounts {
+                sent: 551,
+                dropped: 552,
+                over_limit: 553,
+            },
+            failures: 554,
+            waiting: 555,
+            ratio: 0.556,
+        }),
         audit_lines: Some(AuditLines {
             counts: [542, 543, 544],
         }),

@@ -40,6 +40,7 @@ fn empty<T: Default>() -> T {
 
 fn session(names: [&str; 3], cgroup: &str, phase: Option<Phase>, counts: Counts) -> SessionView {
     let mut session = SessionView {
+        trace: None,
         identity: empty(),
         cgroup: cgroup.to_owned(),
         phase,
