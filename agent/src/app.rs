@@ -423,11 +423,17 @@ impl Agent {
             return;
         }
         if oom_killed {
-            log_event!(ProcessOomKilled, of session, pid, command);
+            log_event!(ProcessOomKilled, of = session, pid, command);
         } else if signal != 0 {
-            log_event!(ProcessKilled, of session, pid, command, signal);
+            log_event!(ProcessKilled, of = session, pid, command, signal);
         } else {
-            log_event!(ProcessFailed, of session, pid, command, code = (status >> 8) & 0xff);
+            log_event!(
+                ProcessFailed,
+                of = session,
+                pid,
+                command,
+                code = (status >> 8) & 0xff
+            );
         }
     }
 
@@ -440,8 +446,8 @@ impl Agent {
             };
             let processes = left_out.processes;
             match left_out.kind {
-                Kind::Killed => log_event!(ProcessesKilled, of session, processes),
-                Kind::Exited => log_event!(ProcessesFailed, of session, processes),
+                Kind::Killed => log_event!(ProcessesKilled, of = session, processes),
+                Kind::Exited => log_event!(ProcessesFailed, of = session, processes),
             }
         }
     }

@@ -265,7 +265,7 @@ impl Drop for Agent {
 
 /// Reads what an agent has logged as a collector does, and notes the events where `xtask` gathers them. The list is
 /// closed: there must be no other.
-fn record_events(log: &str) {
+pub fn record_events(log: &str) {
     let mut seen = String::new();
     for line in log.lines().filter(|line| line.starts_with('{')) {
         // An agent that was killed may have left half a line.

@@ -14,22 +14,30 @@ use integration_tests::{
     cgroup::Tree,
     process, wait,
 };
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use sessionscope::telemetry::Event;
 
 /// Starts the agent with these arguments, waits until it says that it listens, and ends it. What it has said on stdout and
 /// on stderr.
 fn run(arguments: &[&str], configuration: &str) -> (String, String) {
+    let mut command = agent::command(&agent::binary());
+    command
+        .args(["run", "--listen", "127.0.0.1:0"])
+        .args(arguments);
+    run_by(command, configuration)
+}
+
+/// The same by a command that becomes the agent.
+fn run_by(mut command: Command, configuration: &str) -> (String, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     let file = |name: &str| File::create(path(name)).expect("a file");
     let said = |name: &str| fs::read_to_string(path(name)).expect("it is there");
     fs::write(path("configuration"), configuration).expect("a file can be written");
-    let mut command = agent::command(&agent::binary());
     command
-        .args(["run", "--listen", "127.0.0.1:0", "--config"])
+        .arg("--config")
         .arg(path("configuration"))
-        .args(arguments)
         .env("SESSIONSCOPE_SESSIONS_STATE", path("state"))
         .stdout(file("out"))
         .stderr(file("err"));
@@ -38,6 +46,12 @@ fn run(arguments: &[&str], configuration: &str) -> (String, String) {
         let both = said("out") + &said("err");
         both.contains(Event::Listening.name()).then_some(())
     });
+    // What has started it in namespaces of its own does not pass a signal on.
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let children = fs::read_to_string(children).unwrap_or_default();
+    for pid in children.split_whitespace() {
+        process::signal(pid.parse().expect("a pid"), Signal::SIGTERM);
+    }
     assert!(process::end(&mut child, SHOW_LIMIT), "it does not end");
     (said("out"), said("err"))
 }
@@ -299,4 +313,113 @@ fn an_audit_log_that_cannot_be_written_keeps_the_agent_from_starting() {
             "{said}"
         );
     }
+}
+
+/// The agent behind programs that change what it may do or see.
+fn behind(words: &[&str], arguments: &[&str]) -> Command {
+    let (first, rest) = words.split_first().expect("a program");
+    let mut command = agent::command(Path::new(first));
+    command
+        .args(rest)
+        .arg(agent::binary())
+        .args(["run", "--log-format", "json"])
+        .args(arguments);
+    command
+}
+
+#[test]
+fn what_a_node_or_a_configuration_lacks_is_an_event() {
+    if !capability::kernel() {
+        return;
+    }
+    let here = ["--listen", "127.0.0.1:0"];
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("broken.xml"), "<domstatus").expect("a file");
+    let machines = format!(
+        "libvirt.watch = 'on'\nlibvirt.state = '{}'\n",
+        folder.path().display()
+    );
+    let unit = [
+        "setpriv",
+        "--bounding-set",
+        "-all,+bpf,+perfmon,+dac_read_search,+sys_resource,+syslog",
+    ];
+    // Alone in their network, nobody else reaches them.
+    let own_network = ["unshare", "--net"];
+    let own_pids = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    let cases: [(&[&str], &[&str], &str, Event); 4] = [
+        (
+            &own_network,
+            &["--listen", "0.0.0.0:0"],
+            "",
+            Event::OpenToAll,
+        ),
+        (&own_pids, &here, "", Event::ForeignPidNamespace),
+        (
+            &unit,
+            &here,
+            "kernel.statistics = true\n",
+            Event::StatisticsOff,
+        ),
+        (&["env"], &here, &machines, Event::DescriptionRefused),
+    ];
+    for (words, arguments, configuration, event) in cases {
+        let configuration = format!("sessions.builtin_rules = false\n{configuration}");
+        let (_, log) = run_by(behind(words, arguments), &configuration);
+        agent::record_events(&log);
+        assert!(
+            log.contains(&format!("\"event\":\"{}\"", event.name())),
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn cgroups_that_the_agent_may_not_read_are_an_event() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let closed = tree.child("closed");
+    std::os::unix::fs::chown(closed.path(), Some(1000), Some(1000)).expect("root may");
+    fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).expect("root may");
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-all,+bpf,+perfmon,+sys_resource,+syslog"]);
+    command.arg(agent::binary());
+    let configuration = Configuration::of(&tree).set("sampling.rescan", "'1s'");
+    let agent = Agent::start_by(command, &configuration, &[]);
+    wait::until("it is said", SHOW_LIMIT, || {
+        (!agent.logged(Event::CgroupsUnread).is_empty()).then_some(())
+    });
+}
+
+#[test]
+fn a_connection_for_which_there_is_no_descriptor_is_an_event_and_the_next_one_is_taken() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", agent.pid()))
+        .expect("it runs")
+        .count();
+    let limit = |limit: usize| {
+        let mut prlimit = Command::new("prlimit");
+        prlimit.args([
+            "--pid",
+            &agent.pid().to_string(),
+            &format!("--nofile={limit}:"),
+        ]);
+        assert!(prlimit.status().expect("prlimit runs").success());
+    };
+    limit(descriptors);
+    let many: Vec<_> = (0..8)
+        .map(|_| std::net::TcpStream::connect(agent.address()))
+        .collect();
+    wait::until("it is said", SHOW_LIMIT, || {
+        (!agent.logged(Event::ConnectionRefused).is_empty()).then_some(())
+    });
+    limit(1024);
+    drop(many);
+    assert_eq!(agent.get("/healthz", &[]).status, 200);
 }

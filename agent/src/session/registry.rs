@@ -495,7 +495,7 @@ impl Registry {
                 if self.labels.get(&labels) == Some(&member.session) {
                     self.labels.remove(&labels);
                 }
-                log_event!(SessionEnded, of & *session);
+                log_event!(SessionEnded, of = &*session);
             }
         }
         Some(member)

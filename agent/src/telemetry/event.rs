@@ -379,10 +379,10 @@ where
     }
 }
 
-/// Logs an event of the list: its row, `of` the session if it is of one, and fields as `name = value`, `name = %shown`, or
+/// Logs an event of the list: its row, `of = ` the session if it is of one, and fields as `name = value`, `name = %shown`, or
 /// the name alone where it is that of a variable. A field that the row does not have does not compile.
 macro_rules! log_event {
-    ($Event:ident, of $subject:expr $(, $($fields:tt)*)?) => {{
+    ($Event:ident, of = $subject:expr $(, $($fields:tt)*)?) => {{
         const {
             assert!($crate::telemetry::Event::$Event.is_of_session(), "the event is not of a session");
         }

@@ -105,7 +105,7 @@ impl Registry {
                 self.overflowed_total += 1;
                 log_event!(
                     SessionLimitReached,
-                    of & identity,
+                    of = &identity,
                     limit = self.max_sessions
                 );
             }
@@ -114,7 +114,7 @@ impl Registry {
         table.zero(slot);
         // Before there is a session: one without a cgroup would have no end.
         if let Err(error) = self.mark(found.id, slot, table) {
-            log_event!(SessionUnmeasured, of &identity, %error);
+            log_event!(SessionUnmeasured, of = &identity, %error);
             self.slots.put_back(slot);
             self.came(&origin, Admission::MapFull);
             self.take_out(found.id, found.parent, table);
@@ -175,7 +175,12 @@ impl Registry {
         );
         self.live.insert(origin, serial);
         if let Some(session) = self.sessions.get(&serial) {
-            log_event!(SessionFound, of session, rule = session.identity.rule, slot);
+            log_event!(
+                SessionFound,
+                of = session,
+                rule = session.identity.rule,
+                slot
+            );
         }
         self.attach(found, serial, true, table);
     }

@@ -75,7 +75,12 @@ impl Registry {
         for (account, figures) in [(Account::Cpu, cpu), (Account::Connections, connections)] {
             let found = self.audit.take(serial, account, figures);
             if let Some(discrepancy) = found.filter(|discrepancy| *discrepancy > WORTH_A_LINE) {
-                log_event!(FigureDiffers, of session, account = account.name(), discrepancy);
+                log_event!(
+                    FigureDiffers,
+                    of = session,
+                    account = account.name(),
+                    discrepancy
+                );
             }
         }
     }

@@ -58,7 +58,14 @@ impl Registry {
             pid,
             command,
         } = blame;
-        log_event!(ProcessXid, of session.map(|session| &*session), pci, code, pid, command);
+        log_event!(
+            ProcessXid,
+            of = session.map(|session| &*session),
+            pci,
+            code,
+            pid,
+            command
+        );
     }
 
     /// The driver reported an Xid error as an event.

@@ -50,7 +50,7 @@ impl Registry {
         // It has labels of its own again.
         session.superseded &= is_over(session);
         if old != now {
-            log_event!(SessionRenamed, of & *session, before = old.0);
+            log_event!(SessionRenamed, of = &*session, before = old.0);
         }
         if self.labels.get(&old) == Some(&serial) {
             self.labels.remove(&old);

@@ -68,7 +68,7 @@ fn object(line: &str) -> Value {
 #[test]
 fn an_event_is_an_object_with_the_fields_that_are_known() {
     let line = written(Lines::Json, || {
-        log_event!(SessionFound, of DESK, rule = "pod", slot = 3_u32);
+        log_event!(SessionFound, of = DESK, rule = "pod", slot = 3_u32);
     });
     assert_eq!(
         object(&line),
@@ -90,7 +90,13 @@ fn an_event_is_an_object_with_the_fields_that_are_known() {
 fn an_event_of_nobody_has_no_session() {
     let error = io::Error::other("no room");
     let line = written(Lines::Json, || {
-        log_event!(ProcessKilled, of None::<Subject<'_>>, pid = 7_u32, command = "a b", signal = 9_u32);
+        log_event!(
+            ProcessKilled,
+            of = None::<Subject<'_>>,
+            pid = 7_u32,
+            command = "a b",
+            signal = 9_u32
+        );
         log_event!(KernelUnread, what = "a map", %error);
         log_event!(GpuWoken);
     });
@@ -105,7 +111,13 @@ fn an_event_of_nobody_has_no_session() {
 #[test]
 fn logfmt_has_the_same_fields_and_quotes_what_needs_it() {
     let line = written(Lines::Logfmt, || {
-        log_event!(ProcessKilled, of DESK, pid = 7_u32, command = "a \"b\"=\n", signal = 9_u32);
+        log_event!(
+            ProcessKilled,
+            of = DESK,
+            pid = 7_u32,
+            command = "a \"b\"=\n",
+            signal = 9_u32
+        );
     });
     let (ts, rest) = line.split_once(' ').unwrap();
     assert!(ts.starts_with("ts=2") && ts.ends_with('Z'), "{ts}");
@@ -159,7 +171,7 @@ fn parsed(line: &str) -> Vec<(String, String)> {
 proptest! {
     #[test]
     fn whatever_a_process_is_called_comes_back_from_each_form(command in any::<String>()) {
-        let log = || log_event!(ProcessKilled, of DESK, pid = 7_u32, command = command.as_str(), signal = 9_u32);
+        let log = || log_event!(ProcessKilled, of = DESK, pid = 7_u32, command = command.as_str(), signal = 9_u32);
         let line = written(Lines::Json, log);
         prop_assert_eq!(line.lines().count(), 1);
         let found = object(&line);
