@@ -115,7 +115,7 @@ pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Err
     }
     tokio::spawn(async move { door.watch().await });
     let (door, traffic) = (state.door(), state.traffic());
-    let server = tokio::spawn(listener::serve(
+    let mut server = tokio::spawn(listener::serve(
         inlets,
         serve::app(state),
         door,
@@ -128,10 +128,12 @@ pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Err
 
     let result = tokio::select! {
         result = agent.work(publish, hangup) => result,
-        ended = server => Err(Error::Other(format!("HTTP server ended: {ended:?}"))),
+        ended = &mut server => Err(Error::Other(format!("HTTP server ended: {ended:?}"))),
         _ = terminate.recv() => { log_event!(Stopping, signal = "SIGTERM"); Ok(()) }
         _ = interrupt.recv() => { log_event!(Stopping, signal = "SIGINT"); Ok(()) }
     };
+    // Nothing is asked any more that would have to be told.
+    server.abort();
     if let Some(traces) = traces {
         traces.finish().await;
     }
@@ -562,6 +564,12 @@ impl Agent {
                         .unwrap_or_default();
                     SessionView::of(s, by)
                 })
+                .collect(),
+            ended_unseen: self
+                .registry
+                .ended_unseen()
+                .filter(|_| self.traces.is_some())
+                .map(|session| SessionView::of(session, Vec::new()))
                 .collect(),
             programs: self.kernel.statuses(),
             gpu,

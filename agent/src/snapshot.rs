@@ -20,6 +20,7 @@ use crate::{
         model::{Calls, Report},
     },
     kernel::{FilledMap, object::TaskStore, programs::ProgramStatus, ring::EventKind},
+    named::named,
     session::{
         audit::Account,
         ended::AllEnded,
@@ -39,6 +40,9 @@ pub struct Snapshot {
     pub taken: Instant,
     /// Sessions, live and lingering, oldest first.
     pub sessions: Vec<SessionView>,
+    /// Sessions whose end has just been decided and that are not among them: they do not linger, or another one has
+    /// their labels.
+    pub ended_unseen: Vec<SessionView>,
     /// The kernel programs.
     pub programs: Vec<ProgramStatus>,
     /// The GPUs.
@@ -198,8 +202,18 @@ pub struct TraceView {
     pub failures: u64,
     /// Spans that wait for being sent.
     pub waiting: u64,
-    /// The part of all traces that is kept now.
-    pub ratio: f64,
+    /// The part of all traces that is kept now, by [`TracesOf`].
+    pub ratios: [f64; TracesOf::ALL.len()],
+}
+
+named! {
+    /// What traces are of.
+    pub enum TracesOf {
+        /// Of sessions.
+        Sessions = "sessions",
+        /// Of what the agent does: requests and comparisons.
+        Agent = "agent",
+    }
 }
 
 /// Spans by their fate.

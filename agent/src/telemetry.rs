@@ -59,8 +59,10 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        // Without a thread nothing would be written.
-        if let (Some(queue), None) = (&self.audit, &self.writer) {
+        // The agent may end before there was a thread.
+        if self.write_audit().is_ok()
+            && let Some(queue) = &self.audit
+        {
             queue.finish(LAST_LINES);
         }
     }

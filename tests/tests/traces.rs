@@ -152,7 +152,7 @@ fn a_collector_that_is_away_holds_up_nothing_and_what_is_lost_is_counted() {
     wait::until("it is told", SENT, || {
         (!agent.logged(Event::CollectorAway).is_empty()).then_some(())
     });
-    // More than there is room for.
+    // More than there is room for: half of the queue is the sessions' alone.
     let mut slowest = Duration::ZERO;
     for _ in 0..3000 {
         let began = Instant::now();
@@ -175,20 +175,16 @@ fn a_collector_that_is_away_holds_up_nothing_and_what_is_lost_is_counted() {
     );
     assert!(metrics.count("vdi_agent_trace_export_failures_total", &[]) > 0);
     let waiting = metrics.value("vdi_agent_trace_spans_waiting", &[]);
-    assert!((2000.0..=2600.0).contains(&waiting), "{waiting}");
+    assert!((1000.0..=1600.0).contains(&waiting), "{waiting}");
     // What has waited is not lost, and comes first.
     let collector = Collector::start(ports);
-    wait::until("all is sent", Duration::from_mins(1), || {
-        let metrics = agent.metrics();
-        let is_idle = metrics.value("vdi_agent_trace_spans_waiting", &[]) < 1.0;
-        is_idle.then_some(())
+    let got = wait::until("what has waited is sent", SENT, || {
+        let got = collector.spans();
+        (got.len() as f64 >= waiting).then_some(got)
     });
-    let got = collector.spans();
-    assert!(
-        got.iter()
-            .any(|span| span.name == "session" && is_of(span, "desk"))
-    );
-    assert_eq!(got.len() as u64, spans(&agent.fresh_metrics(), "sent"));
+    let is_root = |span: &Span| span.name == "session" && is_of(span, "desk");
+    assert!(got.iter().any(is_root));
+    assert!(spans(&agent.fresh_metrics(), "sent") >= waiting as u64);
     assert_eq!(agent.logged(Event::CollectorAway).len(), 1);
     assert_eq!(agent.logged(Event::CollectorAnswers).len(), 1);
 }
@@ -208,7 +204,10 @@ fn more_spans_than_the_limit_lower_the_ratio_and_are_counted() {
     let metrics = agent.fresh_metrics();
     let over = metrics.count("vdi_agent_trace_spans_total", &[("result", "over_limit")]);
     assert!(over >= 80, "{over}");
-    assert!(metrics.value("vdi_agent_trace_sampling_ratio", &[]) < 1.0);
+    // Nothing of it is at the cost of sessions.
+    let ratio = |of| metrics.value("vdi_agent_trace_sampling_ratio", &[("of", of)]);
+    assert!(ratio("sessions") >= 1.0);
+    assert!(ratio("agent") < 1.0);
 }
 
 #[test]

@@ -93,10 +93,15 @@ impl House {
 }
 
 fn get(socket: &Path, path: &str, headers: &[(&str, &str)]) -> io::Result<Response> {
+    get_of("localhost", socket, path, headers)
+}
+
+/// From somebody who takes the agent for this host.
+fn get_of(host: &str, socket: &Path, path: &str, headers: &[(&str, &str)]) -> io::Result<Response> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
-    http::exchange(&mut stream, FOREIGN, path, headers)
+    http::exchange(&mut stream, host, path, headers)
 }
 
 fn parsed(answer: Response) -> Exposition {
@@ -148,7 +153,7 @@ fn a_scrape_by_the_socket_and_one_by_the_port_are_answered_at_once() {
             });
         }
     });
-    // No page in a browser reaches the socket, so any name will do there. What comes by it is counted as all else.
+    // What comes by the socket is counted as all else.
     let requests = || {
         let labels = [
             ("method", "GET"),
@@ -161,6 +166,9 @@ fn a_scrape_by_the_socket_and_one_by_the_port_are_answered_at_once() {
     let before = requests();
     assert_eq!(house.get("/api/v1/sessions", &[]).status, 200);
     assert_eq!(requests(), before + 1);
+    // What forwards a port to a socket may be asked by a page of another host.
+    let answer = get_of(FOREIGN, &house.socket(), "/api/v1/sessions", &[]);
+    assert_eq!(answer.expect("an answer").status, 421);
     let stream = TcpStream::connect(port).expect("it listens");
     let answer = http::ask(stream, FOREIGN, "/api/v1/sessions", &[]).expect("an answer");
     assert_eq!(answer.status, 421);

@@ -286,7 +286,7 @@ mod tests {
         );
         assert_eq!(
             refused("[graphics]\nx = 1\n"),
-            "config.toml:1: unknown key \"graphics\"; expected one of listen, log, sessions, sampling, \
+            "config.toml:1: unknown key \"graphics\"; expected one of listen, log, traces, sessions, sampling, \
              metrics, api, web, socket, kernel, gpu, kubernetes, logind, libvirt, containers, rules"
         );
     }

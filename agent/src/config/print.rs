@@ -93,7 +93,7 @@ mod tests {
     }
 
     /// Values of all forms that keys have, none of which is a default.
-    const VALUES: [&str; 16] = [
+    const VALUES: [&str; 19] = [
         "false",
         "true",
         "7",
@@ -110,6 +110,9 @@ mod tests {
         "unix:path=/x",
         "desks.example; d'sks",
         "warn,a::b=trace",
+        "http://a:1",
+        "grpc",
+        "0.5",
     ];
 
     /// Sets a key to something that it has not by default.

@@ -6,8 +6,8 @@
 //! `api.hosts` lists: none of these is the name of somebody's web page. What names no host is not from a browser. And
 //! where a browser says which page asks (`Origin`), that must be a page of one of these names.
 //!
-//! What comes by a socket in the file system is not looked at: no page in a browser reaches one, and whoever does names
-//! whatever host it likes.
+//! So it is by a socket in the file system: no page in a browser reaches one, but what forwards a port to it does not look
+//! who comes by the port.
 
 use std::{collections::BTreeSet, env, fs, net::IpAddr, sync::Arc};
 
@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{client::Client, peer::Peer, refused};
+use super::traffic::Traffic;
 
 /// The names, in lower case.
 #[derive(Debug)]
@@ -116,19 +116,15 @@ fn lines(table: &str, name: &str) -> Vec<String> {
 
 /// Before the endpoints that tell of sessions.
 pub(super) async fn check(
-    State(hosts): State<Arc<Hosts>>,
+    State((hosts, traffic)): State<(Arc<Hosts>, Arc<Traffic>)>,
     request: Request,
     next: Next,
 ) -> Response {
-    let client = request.extensions().get::<Client>();
-    if client.is_some_and(|client| matches!(client.peer(), Peer::User(_))) {
-        return next.run(request).await;
-    }
     match hosts.refusal(&request) {
         None => next.run(request).await,
         Some(reason) => {
             let status = StatusCode::MISDIRECTED_REQUEST;
-            refused::say(&request, status, None, "host");
+            traffic.refusals().say(&request, status, None, "host");
             (status, reason).into_response()
         }
     }

@@ -154,7 +154,10 @@ pub fn app(state: AppState) -> Router {
             (state.door(), Area::Sessions),
             door::check,
         ))
-        .route_layer(from_fn_with_state(Arc::clone(&state.hosts), hosts::check));
+        .route_layer(from_fn_with_state(
+            (Arc::clone(&state.hosts), state.traffic()),
+            hosts::check,
+        ));
     // A scraper knows the agent by whatever name a Service or a proxy has.
     let of_scrapers = Router::new()
         .route("/metrics", get(metrics::metrics))

@@ -17,6 +17,7 @@ use axum::{
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
+use super::refused::Refusals;
 use crate::{
     metrics::http::{self, AuthMethod, AuthReason, Cache, Http, Method},
     snapshot::Reloads,
@@ -29,6 +30,7 @@ pub struct Traffic {
     counted: Mutex<Http>,
     /// Where each request is a span.
     traces: Option<Recorder>,
+    refusals: Refusals,
 }
 
 impl Traffic {
@@ -40,6 +42,11 @@ impl Traffic {
         }
     }
 
+    /// What is said of who was refused what.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
     /// As it is now.
     pub(super) fn now(&self) -> Http {
         self.lock().clone()
@@ -47,6 +54,7 @@ impl Traffic {
 
     /// A connection, for as long as this lives.
     pub(super) fn connection(self: &Arc<Self>) -> Connection {
+        self.refusals.tell();
         self.lock().connections += 1;
         Connection(Arc::clone(self))
     }

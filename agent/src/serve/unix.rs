@@ -74,6 +74,10 @@ fn listen(
         chown(&same, ids.0, ids.1).map_err(|error| not_given(rights, &error))?;
     }
     net::listen(&socket, BACKLOG)?;
+    // Another agent that began in the same moment may have taken it for one that nobody listens on.
+    if !is_still(path, file.identity) {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
     Ok((UnixListener::from(OwnedFd::from(socket)), file))
 }
 
@@ -110,7 +114,11 @@ fn make_room(path: &Path) -> io::Result<()> {
         Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE) => {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            return Err(io::Error::other(format!(
+                "whether somebody listens there cannot be told ({error}): remove it if nobody does"
+            )));
+        }
     }
     // Another one may have come meanwhile.
     if is_still(path, identity(&found)) {

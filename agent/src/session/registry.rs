@@ -80,6 +80,10 @@ pub struct Registry {
     slots: Slots,
     next_serial: Serial,
     sessions: BTreeMap<Serial, Session>,
+    /// Whose end was decided in the last sample.
+    decided: Vec<Serial>,
+    /// Those of them that are not among the sessions any more.
+    gone: Vec<Session>,
     live: HashMap<Origin, Serial>,
     /// Who among the living has which labels.
     labels: HashMap<Labels, Serial>,
@@ -139,6 +143,8 @@ impl Registry {
             slots: Slots::new(settings.max_sessions),
             next_serial: 1,
             sessions: BTreeMap::new(),
+            decided: Vec::new(),
+            gone: Vec::new(),
             live: HashMap::new(),
             labels: HashMap::new(),
             memberships: HashMap::new(),
@@ -176,6 +182,16 @@ impl Registry {
     /// The sessions, live and ended, oldest first; an ended one whose name is in use again is left out.
     pub fn sessions(&self) -> impl Iterator<Item = &Session> {
         self.sessions.values().filter(|s| !s.superseded)
+    }
+
+    /// Those whose end was decided in this sample and that [`Self::sessions`] does not have: another one has their
+    /// labels, or they do not linger.
+    pub fn ended_unseen(&self) -> impl Iterator<Item = &Session> {
+        let superseded = self.decided.iter().filter_map(|serial| {
+            let session = self.sessions.get(serial)?;
+            session.superseded.then_some(session)
+        });
+        self.gone.iter().chain(superseded)
     }
 
     /// The session that has a slot.

@@ -21,14 +21,15 @@ use std::{
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
-    event::{Audit, Event},
+    event::{Audit, Event, log_event},
     settings::{AuditTo, Settings},
 };
 use crate::{error::Error, named::named};
 
 /// Lines that wait for the disk. A line has some 300 bytes.
 const WAITING: usize = 1024;
-/// Lines at once, and lines a second after that: clients without a password can cause as many as they can ask.
+/// Lines at once, and lines a second after that, of what clients and of what sessions can cause as much as they like. Each of
+/// both has room of its own, and everything else needs none.
 const AT_ONCE: f64 = 1000.0;
 const A_SECOND: f64 = 50.0;
 /// How often the thread looks whether the file is still the one of its path, and how long it waits after a failure.
@@ -92,7 +93,8 @@ enum Message {
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     lines: SyncSender<Message>,
-    allowance: Arc<Mutex<Allowance>>,
+    /// What clients cause, and what sessions do.
+    allowances: Arc<[Mutex<Allowance>; 2]>,
 }
 
 impl Queue {
@@ -101,41 +103,46 @@ impl Queue {
         let output = match &settings.audit {
             AuditTo::Off => return Ok(None),
             AuditTo::Stdout => Output::Stdout,
-            AuditTo::File(path) => {
-                let file = LogFile::open(path).map_err(|error| {
-                    Error::Other(format!(
-                        "log.audit: cannot write {}: {error}",
-                        path.display()
-                    ))
-                })?;
-                Output::File(path.clone(), Some(file))
-            }
+            AuditTo::File(path) => Output::File(path.clone(), Some(open(path)?)),
         };
         IS_KEPT.store(true, Ordering::Relaxed);
         let (lines, waiting) = sync_channel(WAITING);
         let queue = Self {
             lines,
-            allowance: Arc::new(Mutex::new(Allowance::new(Instant::now()))),
+            allowances: Arc::new([(); 2].map(|()| Mutex::new(Allowance::new(Instant::now())))),
         };
         Ok(Some((queue, Writer { output, waiting })))
     }
 
     /// Waits until what is in the queue is written, but not for long.
     pub(super) fn finish(&self, at_most: Duration) {
+        let until = Instant::now() + at_most;
         let (done, wait) = sync_channel(1);
-        if self.lines.try_send(Message::Finish(done)).is_ok() {
-            // It ends by being dropped, or never: then nothing is lost that could be saved.
-            let _ = wait.recv_timeout(at_most);
+        let mut message = Message::Finish(done);
+        // The queue may be full.
+        while let Err(TrySendError::Full(again)) = self.lines.try_send(message) {
+            if Instant::now() >= until {
+                return;
+            }
+            message = again;
+            thread::sleep(Duration::from_millis(5));
         }
+        // It ends by being dropped, or never: then nothing is lost that could be saved.
+        let _ = wait.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 
-    fn send(&self, line: &[u8]) {
-        let mut allowance = self
-            .allowance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let is_allowed = allowance.take(Instant::now());
-        drop(allowance);
+    fn send(&self, event: Option<Event>, line: &[u8]) {
+        let allowance = match event.map(|event| (event, event.audit())) {
+            Some((Event::AccessRefused | Event::AccessesRefused, _)) => Some(0),
+            Some((_, Audit::OfProcesses)) => Some(1),
+            Some(_) | None => None,
+        };
+        let is_allowed = allowance.is_none_or(|one| {
+            let mut allowance = self.allowances[one]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            allowance.take(Instant::now())
+        });
         let sent = is_allowed.then(|| self.lines.try_send(Message::Line(line.to_vec())));
         match sent {
             Some(Ok(())) => {}
@@ -154,7 +161,12 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Has a thread do it from now on.
-    pub(super) fn start(self) -> Result<(), Error> {
+    ///
+    /// The file is opened once more: with what the agent may do now it will have to be, as soon as it is moved away.
+    pub(super) fn start(mut self) -> Result<(), Error> {
+        if let Output::File(path, file) = &mut self.output {
+            *file = Some(open(path)?);
+        }
         thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || write_all(self.output, &self.waiting))
@@ -167,22 +179,35 @@ impl<'a> MakeWriter<'a> for Queue {
     type Writer = OneLine<'a>;
 
     fn make_writer(&'a self) -> OneLine<'a> {
-        OneLine(self)
+        OneLine(self, None)
+    }
+
+    fn make_writer_for(&'a self, metadata: &tracing::Metadata<'_>) -> OneLine<'a> {
+        OneLine(self, Event::named(metadata.name()))
     }
 }
 
-/// Takes a line, which comes in one piece.
-pub(super) struct OneLine<'a>(&'a Queue);
+/// Takes a line of an event, which comes in one piece.
+pub(super) struct OneLine<'a>(&'a Queue, Option<Event>);
 
 impl Write for OneLine<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.send(line);
+        self.0.send(self.1, line);
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn open(path: &Path) -> Result<LogFile, Error> {
+    LogFile::open(path).map_err(|error| {
+        Error::Other(format!(
+            "log.audit: cannot write {}: {error}",
+            path.display()
+        ))
+    })
 }
 
 /// How many lines may come now.
@@ -294,16 +319,30 @@ fn write_all(mut output: Output, lines: &Receiver<Message>) {
             }
         };
         // A full disk is not asked again for each line.
-        let waits = failed.is_some_and(|failed| failed.elapsed() < LOOK);
-        let written = !waits && output.write(&line).is_ok();
-        if !waits {
-            failed = (!written).then(Instant::now);
+        if failed.is_some_and(|failed| failed.elapsed() < LOOK) {
+            count(LineResult::Failed);
+            continue;
         }
-        count(if written {
-            LineResult::Written
+        // What failed may have left half a line.
+        let line = if failed.is_some() {
+            [b"\n", line.as_slice()].concat()
         } else {
-            LineResult::Failed
-        });
+            line
+        };
+        match output.write(&line) {
+            Ok(()) => {
+                count(LineResult::Written);
+                if failed.take().is_some() {
+                    log_event!(AuditWritten);
+                }
+            }
+            Err(error) => {
+                count(LineResult::Failed);
+                if failed.replace(Instant::now()).is_none() {
+                    log_event!(AuditUnwritten, %error);
+                }
+            }
+        }
     }
 }
 

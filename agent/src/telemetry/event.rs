@@ -264,6 +264,12 @@ events! {
         audit Always;
     /// The file of a socket stays behind.
     SocketLeft = "socket_left", WARN, "socket not removed", [path, error];
+    /// More was refused to one client than has lines of its own.
+    AccessesRefused = "accesses_refused", DEBUG, "further requests were refused", [peer, requests], audit Always;
+    /// The file of the audit log does not take a line; it is tried again each second.
+    AuditUnwritten = "audit_unwritten", WARN, "audit log not written", [error];
+    /// It takes them again.
+    AuditWritten = "audit_written", INFO, "audit log written again", [];
     /// A connection was not taken.
     ConnectionRefused = "connection_refused", WARN, "connection not accepted", [error];
     /// A connection has ended before its request was answered.

@@ -61,17 +61,32 @@ where
         match self {
             Self::Json => {
                 let text = serde_json::to_string(&all).map_err(|_| fmt::Error)?;
-                writeln!(writer, "{text}")
+                write_plain(&mut writer, &text)?;
+                writeln!(writer)
             }
             Self::Logfmt => {
                 for (number, (name, value)) in all.0.iter().enumerate() {
                     let blank = if number == 0 { "" } else { " " };
-                    write!(writer, "{blank}{name}={}", Logfmt(value))?;
+                    write!(writer, "{blank}{name}=")?;
+                    write_plain(&mut writer, &Logfmt(value).to_string())?;
                 }
                 writeln!(writer)
             }
         }
     }
+}
+
+/// Writes text in which JSON has left control characters alone that a terminal obeys: DEL, and those from 0x80 on. They are
+/// within quotes, where an escape means the same.
+fn write_plain(writer: &mut Writer<'_>, text: &str) -> fmt::Result {
+    for one in text.chars() {
+        if one.is_control() {
+            write!(writer, "\\u{:04x}", u32::from(one))?;
+        } else {
+            writer.write_char(one)?;
+        }
+    }
+    Ok(())
 }
 
 /// The fields of a line, which an object keeps in this order.

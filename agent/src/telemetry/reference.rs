@@ -24,10 +24,13 @@ pub fn markdown() -> String {
          within a major version; new ones may come. The agent can say nothing else: the list is a type, from which this \
          page is made.\n\n\
          **The audit log.** With `log.audit` the events that are marked so go, as JSON with the same fields, to a file or to \
-         stdout as well, whatever `log.level` is. Those that are marked *processes* are there with `log.audit_processes`. The \
-         file is readable for its owner alone; one that is moved away, as logrotate does, is begun anew within a second. 1,000 \
-         lines may come at once and 50 a second after that; `vdi_agent_audit_lines_total` counts what was written, what the \
-         file has not taken, and what was left out.\n\n\
+         stdout as well, whatever `log.level` is. Those that are marked *processes* are there with `log.audit_processes`. A \
+         file that the agent makes is readable for its owner alone; one that is moved away, as logrotate does, is begun \
+         anew with the first line after a second. The folder must be one that root may write to without \
+         `CAP_DAC_OVERRIDE`, which the agent has given up by then. Each client has twenty lines of refusals at once and \
+         one a second after that, each session five and one every ten seconds; then it is said how many more there were. \
+         Of refusals and of processes 1,000 lines may come at once and 50 a second after that; \
+         `vdi_agent_audit_lines_total` counts what was written, what the file has not taken, and what was left out.\n\n\
          | event | level | audit | message | fields | when |\n|---|---|---|---|---|---|\n",
     );
     for event in Event::ALL {

@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use agent_common::histogram::Histogram;
@@ -48,13 +48,35 @@ struct Followed {
     hour: Part,
     /// When it was looked at last.
     looked: SystemTime,
+    /// The same by the other clock.
+    seen: Instant,
     has_ended: bool,
+}
+
+/// A moment by the time of day, which spans have and which may be set, and by a clock that nobody sets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) wall: SystemTime,
+    pub(super) clock: Instant,
+}
+
+impl Moment {
+    /// This one.
+    pub(super) fn now() -> Self {
+        Self {
+            wall: SystemTime::now(),
+            clock: Instant::now(),
+        }
+    }
 }
 
 /// A minute or an hour that has begun.
 #[derive(Clone, Debug)]
 struct Part {
     since: SystemTime,
+    until: Instant,
+    /// Whether it is a whole one.
+    is_whole: bool,
     waits: Histogram,
     throttled_us: u64,
     cpu_ns: u64,
@@ -62,19 +84,38 @@ struct Part {
 
 impl Part {
     /// Begins with what is counted so far.
-    fn of(session: &SessionView, since: SystemTime) -> Self {
+    fn of(session: &SessionView, now: Moment, length: Duration) -> Self {
         let counts = &session.counts;
         Self {
-            since,
+            since: now.wall,
+            until: now.clock + length,
+            is_whole: true,
             waits: counts.sched.runqueue_wait,
             throttled_us: throttled_us(session),
             cpu_ns: counts.cpu_ns,
         }
     }
 
-    fn is_over(&self, length: Duration, now: SystemTime) -> bool {
-        now.duration_since(self.since)
-            .is_ok_and(|passed| passed >= length)
+    /// The first of a session. One of which the agent has seen the beginning began with that. The others are cut short, each
+    /// at another moment, or all of a node would be told of at once for ever.
+    fn first(session: &SessionView, trace: TraceId, now: Moment, length: Duration) -> Self {
+        if session.made.is_some() {
+            let began = start(session);
+            let passed = now.wall.duration_since(began).unwrap_or_default();
+            return Self {
+                since: began,
+                until: now.clock + length.saturating_sub(passed),
+                is_whole: true,
+                waits: Histogram::default(),
+                throttled_us: 0,
+                cpu_ns: 0,
+            };
+        }
+        let part = f64::from(trace.bytes()[0]) / 256.0;
+        Self {
+            is_whole: false,
+            ..Self::of(session, now, length.mul_f64(part))
+        }
     }
 }
 
@@ -99,20 +140,11 @@ fn start(session: &SessionView) -> SystemTime {
 }
 
 impl Followed {
-    fn new(session: &SessionView, is_kept: bool, now: SystemTime) -> Self {
+    fn new(session: &SessionView, trace: TraceId, is_kept: bool, now: Moment) -> Self {
         // Of one that the agent has seen from its beginning all is new.
         let is_new = session.made.is_some();
         let known = |count: u64| if is_new { 0 } else { count };
         let told = session.startup.keys().copied().filter(|_| !is_new);
-        let mut part = Part::of(session, now);
-        if is_new {
-            part = Part {
-                since: start(session),
-                waits: Histogram::default(),
-                throttled_us: 0,
-                cpu_ns: 0,
-            };
-        }
         Self {
             is_kept,
             milestones: told.collect(),
@@ -123,9 +155,10 @@ impl Followed {
             } else {
                 session.counts.gpu.xids.clone()
             },
-            minute: part.clone(),
-            hour: part,
-            looked: now,
+            minute: Part::first(session, trace, now, MINUTE),
+            hour: Part::first(session, trace, now, HOUR),
+            looked: now.wall,
+            seen: now.clock,
             has_ended: false,
         }
     }
@@ -139,41 +172,56 @@ impl Follower {
         }
     }
 
-    /// What is new in a snapshot. `keeps` decides about a trace that it sees for the first time.
+    /// What is new in a snapshot's sessions, and in those that it has for the last time. `keeps` decides about a trace that
+    /// it sees for the first time.
     pub(super) fn look(
         &mut self,
         sessions: &[SessionView],
+        ended_unseen: &[SessionView],
         keeps: impl Fn([u8; 16]) -> bool,
-        now: SystemTime,
+        now: Moment,
     ) -> Vec<Span> {
         let mut spans = Vec::new();
         let mut there = HashSet::new();
-        for session in sessions {
+        for session in sessions.iter().chain(ended_unseen) {
             let Some(trace) = session.trace else { continue };
             there.insert(trace);
-            let followed = self.sessions.entry(trace).or_insert_with(|| {
-                // One that had ended before the agent looked was told by who looked then.
-                let is_kept = keeps(trace.bytes()) && session.end_reason.is_none();
-                Followed::new(session, is_kept, now)
-            });
+            let followed = self
+                .sessions
+                .entry(trace)
+                .or_insert_with(|| Followed::new(session, trace, keeps(trace.bytes()), now));
             if !followed.is_kept || followed.has_ended {
                 continue;
             }
             let teller = Teller {
                 session,
                 trace: trace.bytes(),
-                now,
+                now: now.wall,
             };
-            followed.tell(&teller, self.run_queue_wait, &mut spans);
+            followed.tell(&teller, now.clock, self.run_queue_wait, &mut spans);
         }
-        self.sessions.retain(|trace, _| there.contains(trace));
+        // One whose labels another has is seen again when its end is decided.
+        self.sessions
+            .retain(|trace, followed| there.contains(trace) || followed.is_awaited(now.clock));
         spans
     }
 }
 
 impl Followed {
-    fn tell(&mut self, teller: &Teller<'_>, run_queue_wait: Duration, spans: &mut Vec<Span>) {
+    /// Whether its end is still to be told, which a platform has some time to decide.
+    fn is_awaited(&self, now: Instant) -> bool {
+        !self.has_ended && now.saturating_duration_since(self.seen) < MINUTE
+    }
+
+    fn tell(
+        &mut self,
+        teller: &Teller<'_>,
+        clock: Instant,
+        run_queue_wait: Duration,
+        spans: &mut Vec<Span>,
+    ) {
         let Teller { session, now, .. } = *teller;
+        let moment = Moment { wall: now, clock };
         for (milestone, after) in &session.startup {
             if self.milestones.insert(*milestone) {
                 spans.push(teller.milestone(*milestone, *after));
@@ -196,21 +244,28 @@ impl Followed {
                     KeyValue::new("vdi.xid", i64::from(*code)),
                     KeyValue::new("vdi.errors", signed(count - known)),
                 ];
-                spans.push(teller.incident("xid", self.looked, attributes));
+                let mut span = teller.incident("xid", self.looked, attributes);
+                // Another device may have failed in the same moment.
+                span.id = span::id(&[&span.id, gpu.as_bytes(), &code.to_le_bytes()]);
+                spans.push(span);
             }
         }
         self.oom_kills += oom_kills;
         self.crashes += crashes;
         self.xids.clone_from(&session.counts.gpu.xids);
-        if self.minute.is_over(MINUTE, now) {
-            teller.minute(&self.minute, run_queue_wait, spans);
-            self.minute = Part::of(session, now);
+        if clock >= self.minute.until {
+            if self.minute.is_whole {
+                teller.minute(&self.minute, run_queue_wait, spans);
+            }
+            self.minute = Part::of(session, moment, MINUTE);
         }
-        if self.hour.is_over(HOUR, now) {
-            spans.push(teller.hour(&self.hour));
-            self.hour = Part::of(session, now);
+        if clock >= self.hour.until {
+            if self.hour.is_whole {
+                spans.push(teller.hour(&self.hour));
+            }
+            self.hour = Part::of(session, moment, HOUR);
         }
-        self.looked = now;
+        (self.looked, self.seen) = (now, clock);
         if let (Some(ended), Some(reason)) = (session.ended, session.end_reason) {
             spans.push(teller.root(ended, reason));
             self.has_ended = true;
@@ -236,6 +291,7 @@ impl Teller<'_> {
             trace: self.trace,
             id: span::id(&[&self.trace, name.as_bytes(), &nanoseconds.to_le_bytes()]),
             parent: Some(span::root(self.trace)),
+            is_root: false,
             is_of_another: false,
             is_server: false,
             name: name.into(),
@@ -256,8 +312,8 @@ impl Teller<'_> {
             ("vdi.session", known(&identity.session)),
             ("vdi.namespace", known(&identity.namespace)),
             ("vdi.template", known(&identity.template)),
-            ("k8s.pod.name", pod),
-            ("k8s.pod.uid", identity.pod.clone()),
+            ("vdi.pod", pod),
+            ("vdi.pod_uid", identity.pod.clone()),
             ("container.id", identity.container.clone()),
         ];
         let labels = labels.into_iter();
@@ -272,6 +328,7 @@ impl Teller<'_> {
         let mut root = self.span("session", start(self.session), ended);
         root.id = span::root(self.trace);
         root.parent = None;
+        root.is_root = true;
         root.attributes.extend([
             KeyValue::new("vdi.end_reason", reason.name()),
             KeyValue::new("vdi.cpu_seconds", seconds(counts.cpu_ns)),
@@ -302,7 +359,10 @@ impl Teller<'_> {
         let mut attributes = vec![KeyValue::new("vdi.processes", signed(processes))];
         if let Some(last) = &self.session.counts.last_oom_kill {
             attributes.push(KeyValue::new("process.pid", i64::from(last.pid)));
-            attributes.push(KeyValue::new("process.command", last.command.clone()));
+            attributes.push(KeyValue::new(
+                "process.executable.name",
+                last.command.clone(),
+            ));
         }
         self.incident("oom_kill", since, attributes)
     }

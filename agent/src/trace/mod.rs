@@ -8,6 +8,7 @@
 //!
 //! It reads what every output reads, and nobody waits for it. Without a collector nothing of it runs.
 
+mod exporter;
 mod follow;
 mod options;
 mod queue;
@@ -21,28 +22,29 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry::KeyValue;
-use opentelemetry_http::hyper::HyperClient;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::{Resource, trace::SpanExporter as _};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
-use tokio_rustls::rustls::{
-    ClientConfig, RootCertStore, crypto,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
 
-use self::{follow::Follower, options::Options, sampler::Sampler, settings::Protocol};
+use self::{
+    follow::{Follower, Moment},
+    options::Options,
+    sampler::Sampler,
+};
 pub use self::{
     queue::Recorder,
     request::{Asked, Parent},
     settings::Settings,
 };
-use crate::{discover::platform::Outcome, error::Error, snapshot::Snapshot, telemetry};
+use crate::{
+    discover::platform::Outcome,
+    error::Error,
+    snapshot::{Snapshot, TracesOf},
+    telemetry,
+};
 
-/// How long a collector may take for a request.
-const EXPORT_LIMIT: Duration = Duration::from_secs(10);
+/// Seconds for which spans of sessions may come at once.
+const SESSIONS_BURST: u32 = 60;
 /// How long the end of the agent waits for the last spans.
 const LAST_SPANS: Duration = Duration::from_secs(2);
 
@@ -66,7 +68,7 @@ impl Traces {
         let Some(options) = options.map_err(Error::Other)? else {
             return Ok(None);
         };
-        let mut exporter = exporter(&options).map_err(|error| {
+        let mut exporter = exporter::of(&options).map_err(|error| {
             Error::Other(format!(
                 "traces cannot be sent to {}: {error}",
                 options.endpoint
@@ -76,8 +78,11 @@ impl Traces {
         exporter.set_resource(&resource.build());
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
         telemetry::begin_traces(boot.unwrap_or_default());
-        let sampler = Sampler::new(options.ratio, options.spans_a_second, Instant::now());
-        let (recorder, waiting) = queue::queue(sampler);
+        let (ratio, limit, now) = (options.ratio, options.spans_a_second, Instant::now());
+        // All sessions of a node may begin or end at once.
+        let sessions = Sampler::new(ratio, limit, SESSIONS_BURST, now);
+        let agent = Sampler::new(ratio, limit, 1, now);
+        let (recorder, waiting) = queue::queue(sessions, agent);
         Ok(Some(Self {
             recorder,
             exporter: tokio::spawn(waiting.send(exporter)),
@@ -100,9 +105,10 @@ impl Traces {
                 let Some(snapshot) = snapshots.borrow_and_update().clone() else {
                     continue;
                 };
-                let keeps = |trace| recorder.keeps(trace);
-                for span in follower.look(&snapshot.sessions, keeps, SystemTime::now()) {
-                    recorder.record(span);
+                let keeps = |trace| recorder.keeps(TracesOf::Sessions, trace);
+                let (there, unseen) = (&snapshot.sessions, &snapshot.ended_unseen);
+                for span in follower.look(there, unseen, keeps, Moment::now()) {
+                    recorder.record(TracesOf::Sessions, span);
                 }
             }
         }));
@@ -110,8 +116,9 @@ impl Traces {
 
     /// Sends what is left, but not for long.
     pub async fn finish(self) {
+        // It ends when it has seen the last snapshot, of which there is none after the agent's end.
         if let Some(follower) = self.follower {
-            follower.abort();
+            let _ = timeout(LAST_SPANS, follower).await;
         }
         let until = Instant::now() + LAST_SPANS;
         while !self.recorder.is_idle() && Instant::now() < until {
@@ -124,66 +131,19 @@ impl Traces {
     }
 }
 
-fn exporter(options: &Options) -> Result<SpanExporter, String> {
-    let exporter = match options.protocol {
-        Protocol::Grpc => SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(options.endpoint.clone())
-            .build(),
-        Protocol::Http => SpanExporter::builder()
-            .with_http()
-            .with_http_client(http_client()?)
-            .with_endpoint(options.endpoint.clone())
-            .build(),
-    };
-    exporter.map_err(|error| error.to_string())
-}
-
-/// The file with the certificates of who may be a collector; without it the system's are.
-const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
-
-/// A client that speaks HTTP with and without TLS.
-fn http_client() -> Result<HyperClient<HttpsConnector<HttpConnector>>, String> {
-    let provider = crypto::ring::default_provider();
-    let builder = HttpsConnectorBuilder::new();
-    let builder = match std::env::var(CERTIFICATE) {
-        Ok(path) if !path.is_empty() => {
-            let wrong = |error: String| format!("{CERTIFICATE}: {path}: {error}");
-            let mut roots = RootCertStore::empty();
-            let certificates = CertificateDer::pem_file_iter(&path);
-            for certificate in certificates.map_err(|error| wrong(error.to_string()))? {
-                let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-                roots
-                    .add(certificate)
-                    .map_err(|error| wrong(error.to_string()))?;
-            }
-            let client = ClientConfig::builder_with_provider(Arc::new(provider))
-                .with_safe_default_protocol_versions()
-                .map_err(|error| wrong(error.to_string()))?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            builder.with_tls_config(client)
-        }
-        _ => builder
-            .with_provider_and_native_roots(provider)
-            .map_err(|error| format!("the certificates of this system cannot be read: {error}"))?,
-    };
-    let connector = builder.https_or_http().enable_http1().build();
-    Ok(HyperClient::new(connector, EXPORT_LIMIT, None))
-}
-
 impl Recorder {
     /// A comparison with a platform has been made, which took so long until now.
     pub fn reconciled(&self, source: &'static str, took: Duration, outcome: Outcome) {
         let trace: [u8; 16] = request::random();
-        if !self.keeps(trace) {
+        if !self.keeps(TracesOf::Agent, trace) {
             return;
         }
         let end = SystemTime::now();
-        self.record(span::Span {
+        let span = span::Span {
             trace,
             id: request::random(),
             parent: None,
+            is_root: false,
             is_of_another: false,
             is_server: false,
             name: "reconcile".into(),
@@ -195,6 +155,7 @@ impl Recorder {
                 Outcome::Success | Outcome::Requeue => None,
                 Outcome::Error(kind) => Some(kind.name().to_owned()),
             },
-        });
+        };
+        self.record(TracesOf::Agent, span);
     }
 }

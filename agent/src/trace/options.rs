@@ -2,7 +2,7 @@
 //! variable of traces before the one of all signals
 //! (opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables).
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use opentelemetry::KeyValue;
 use percent_encoding::percent_decode_str;
@@ -16,6 +16,10 @@ pub(super) struct Options {
     /// The whole URL.
     pub(super) endpoint: String,
     pub(super) protocol: Protocol,
+    /// How long a collector may take for a request.
+    pub(super) timeout: Duration,
+    /// A file with the certificates of those that a collector may have its own from; `None` for the system's.
+    pub(super) certificate: Option<PathBuf>,
     /// In the unit of [`Settings::ratio`].
     pub(super) ratio: u32,
     pub(super) spans_a_second: u32,
@@ -24,10 +28,17 @@ pub(super) struct Options {
     pub(super) resource: Vec<KeyValue>,
 }
 
+/// How long a collector may take where nothing says it.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Where a collector takes traces over HTTP, below its endpoint.
 const PATH: &str = "/v1/traces";
 
 impl Options {
+    /// Whether the collector is spoken to by TLS.
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.endpoint.starts_with("https://")
+    }
+
     /// `None` where there are to be no traces.
     ///
     /// # Errors
@@ -41,8 +52,20 @@ impl Options {
         let variable = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
         let is_off = variable("OTEL_SDK_DISABLED")
             .is_some_and(|text| text.trim().eq_ignore_ascii_case("true"))
-            || variable("OTEL_TRACES_EXPORTER").is_some_and(|text| text.trim() == "none")
-            || variable("OTEL_TRACES_SAMPLER").is_some_and(|text| text.trim() == "always_off");
+            || variable("OTEL_TRACES_EXPORTER").is_some_and(|text| text.trim() == "none");
+        // Whatever it is called, whoever has decided about the parent has decided.
+        let sampler = variable("OTEL_TRACES_SAMPLER");
+        let has_ratio = match sampler.as_deref().map(str::trim) {
+            None | Some("traceidratio" | "parentbased_traceidratio") => true,
+            Some("always_on" | "parentbased_always_on") => false,
+            Some("always_off" | "parentbased_always_off") => return Ok(None),
+            Some(other) => {
+                return Err(format!(
+                    "OTEL_TRACES_SAMPLER: expected always_on, always_off or traceidratio, with or without \
+                     parentbased_ before it, found \"{other}\""
+                ));
+            }
+        };
         if is_off {
             return Ok(None);
         }
@@ -85,12 +108,32 @@ impl Options {
             first(&["OTEL_TRACES_SAMPLER_ARG", "OTEL_SAMPLING_RATE"]),
         ) {
             (Some(ratio), _) => ratio,
-            (None, Some((name, text))) => settings::ratio(&text).map_err(named(name))?,
-            (None, None) => WHOLE,
+            (None, Some((name, text))) if has_ratio => {
+                settings::ratio(&text).map_err(named(name))?
+            }
+            (None, _) => WHOLE,
         };
+        let timeout = match first(&[
+            "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+            "OTEL_EXPORTER_OTLP_TIMEOUT",
+        ]) {
+            None => TIMEOUT,
+            Some((name, text)) => {
+                let milliseconds = text.trim().parse();
+                Duration::from_millis(milliseconds.map_err(|_| {
+                    format!("{name}: expected milliseconds such as 10000, found \"{text}\"")
+                })?)
+            }
+        };
+        let certificate = first(&[
+            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        ]);
         Ok(Some(Self {
             endpoint,
             protocol,
+            timeout,
+            certificate: certificate.map(|(_, path)| path.into()),
             ratio,
             spans_a_second: settings.spans_a_second,
             run_queue_wait: settings.run_queue_wait,
@@ -122,6 +165,8 @@ fn resource(settings: &Settings, variable: impl Fn(&str) -> Option<String>) -> V
             Some(env!("CARGO_PKG_VERSION").to_owned()),
         ),
         ("deployment.environment", settings.environment.clone()),
+        // Its newer name.
+        ("deployment.environment.name", settings.environment.clone()),
         ("host.name", host),
         ("host.id", machine),
         ("host.arch", Some(architecture().to_owned())),
@@ -252,6 +297,8 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector"),
             ("OTEL_TRACES_SAMPLER_ARG", "2"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
         ] {
             let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4317");
             let error = resolve(&Settings::default(), &[(variable, text), endpoint]).unwrap_err();
@@ -269,6 +316,7 @@ mod tests {
             ("OTEL_SDK_DISABLED", "TRUE"),
             ("OTEL_TRACES_EXPORTER", "none"),
             ("OTEL_TRACES_SAMPLER", "always_off"),
+            ("OTEL_TRACES_SAMPLER", "parentbased_always_off"),
         ] {
             assert_eq!(
                 resolve(&Settings::default(), &[endpoint, off]),

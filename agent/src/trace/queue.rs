@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{sampler::Sampler, span::Span};
 use crate::{
-    snapshot::{SpanCounts, TraceView},
+    snapshot::{SpanCounts, TraceView, TracesOf},
     telemetry::log_event,
 };
 
@@ -30,6 +30,8 @@ const WAITING: usize = 2048;
 const BATCH: usize = 512;
 /// How long the first of a batch waits for others.
 const GATHER: Duration = Duration::from_secs(2);
+/// How long a batch is sent again and again: a collector that refuses it for good keeps no other one waiting for ever.
+const GIVE_UP: Duration = Duration::from_mins(5);
 /// How long a collector that is away is left alone, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
@@ -40,7 +42,8 @@ pub struct Recorder(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     spans: mpsc::Sender<Span>,
-    sampler: Mutex<Sampler>,
+    /// By [`TracesOf`]: what is asked of the agent takes nothing from the sessions.
+    samplers: [Mutex<Sampler>; TracesOf::ALL.len()],
     counts: Counts,
     /// Somebody waits for all that is in the queue to be sent.
     flush: Notify,
@@ -63,11 +66,11 @@ pub(super) struct Waiting {
 }
 
 /// A queue that takes spans, and its other end.
-pub(super) fn queue(sampler: Sampler) -> (Recorder, Waiting) {
+pub(super) fn queue(sessions: Sampler, agent: Sampler) -> (Recorder, Waiting) {
     let (sender, spans) = mpsc::channel(WAITING);
     let shared = Arc::new(Shared {
         spans: sender,
-        sampler: Mutex::new(sampler),
+        samplers: [Mutex::new(sessions), Mutex::new(agent)],
         counts: Counts::default(),
         flush: Notify::new(),
     });
@@ -80,14 +83,19 @@ pub(super) fn queue(sampler: Sampler) -> (Recorder, Waiting) {
 
 impl Recorder {
     /// Whether a trace is kept that nobody else has decided about.
-    pub fn keeps(&self, trace: [u8; 16]) -> bool {
-        self.sampler().keeps(trace, Instant::now())
+    pub fn keeps(&self, of: TracesOf, trace: [u8; 16]) -> bool {
+        self.sampler(of).keeps(trace, Instant::now())
     }
 
     /// Takes a span of a trace that is kept.
-    pub(super) fn record(&self, span: Span) {
+    pub(super) fn record(&self, of: TracesOf, span: Span) {
         let Shared { spans, counts, .. } = &*self.0;
-        let is_admitted = self.sampler().admit(Instant::now());
+        let is_admitted = self.sampler(of).admit(Instant::now()) || span.is_root;
+        // Half of the queue is the sessions' alone.
+        if of == TracesOf::Agent && spans.capacity() < WAITING / 2 {
+            counts.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         if !is_admitted {
             counts.over_limit.fetch_add(1, Ordering::Relaxed);
             return;
@@ -117,7 +125,7 @@ impl Recorder {
             },
             failures: read(failures),
             waiting: read(waiting),
-            ratio: self.sampler().ratio(),
+            ratios: TracesOf::ALL.map(|of| self.sampler(of).ratio()),
         }
     }
 
@@ -131,11 +139,9 @@ impl Recorder {
         self.0.flush.notify_one();
     }
 
-    fn sampler(&self) -> std::sync::MutexGuard<'_, Sampler> {
-        self.0
-            .sampler
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn sampler(&self, of: TracesOf) -> MutexGuard<'_, Sampler> {
+        let sampler = &self.0.samplers[of as usize];
+        sampler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,6 +156,7 @@ impl Waiting {
         while let Some(batch) = self.batch().await {
             let batch: Vec<SpanData> = batch.into_iter().map(|span| span.data(&scope)).collect();
             let length = batch.len() as u64;
+            let until = Instant::now() + GIVE_UP;
             loop {
                 match exporter.export(batch.clone()).await {
                     Ok(()) => {
@@ -167,7 +174,14 @@ impl Waiting {
                         if !std::mem::replace(&mut is_away, true) {
                             log_event!(CollectorAway, %error);
                         }
-                        tokio::time::sleep(pause).await;
+                        if Instant::now() >= until {
+                            let counts = &self.shared.counts;
+                            counts.dropped.fetch_add(length, Ordering::Relaxed);
+                            counts.waiting.fetch_sub(length, Ordering::Relaxed);
+                            break;
+                        }
+                        // Whoever waits for the end does not wait for the pause.
+                        let _ = timeout(pause, self.shared.flush.notified()).await;
                         pause = (pause * 2).min(PAUSE.1);
                     }
                 }

@@ -6,6 +6,7 @@ use opentelemetry::KeyValue;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::{queue::Recorder, span::Span};
+use crate::snapshot::TracesOf;
 
 /// The span that a request belongs to, as its client says (`traceparent`, W3C Trace Context).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,31 +75,46 @@ impl Recorder {
     /// A request has been answered.
     pub fn answered(&self, asked: &Asked) {
         let trace = asked.parent.map_or_else(random, |parent| parent.trace);
+        // Who may not ask does not decide what is kept, and there would be no end of it.
+        if (400..500).contains(&asked.status) {
+            return;
+        }
         let is_kept = match asked.parent {
             Some(parent) => parent.is_kept,
-            None => self.keeps(trace),
+            None => self.keeps(TracesOf::Agent, trace),
         };
         if !is_kept {
             return;
         }
         let end = SystemTime::now();
-        self.record(Span {
+        let span = Span {
             trace,
             id: random(),
             parent: asked.parent.map(|parent| parent.span),
+            is_root: false,
             is_of_another: asked.parent.is_some(),
             is_server: true,
             name: format!("{} {}", asked.method, asked.route).into(),
             start: end.checked_sub(asked.took).unwrap_or(end),
             end,
             attributes: vec![
-                KeyValue::new("http.request.method", asked.method),
+                // What the conventions call any other one.
+                KeyValue::new(
+                    "http.request.method",
+                    if asked.method == "other" {
+                        "_OTHER"
+                    } else {
+                        asked.method
+                    },
+                ),
                 KeyValue::new("http.route", asked.route),
+                KeyValue::new("url.path", asked.route),
                 KeyValue::new("http.response.status_code", i64::from(asked.status)),
             ],
-            // By the conventions a client's mistake is no error of the server.
-            error: (asked.status >= 500).then(|| asked.status.to_string()),
-        });
+            // By the conventions a client's mistake is no error of the server, and a status says what a description would.
+            error: (asked.status >= 500).then(String::new),
+        };
+        self.record(TracesOf::Agent, span);
     }
 }
 

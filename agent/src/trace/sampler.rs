@@ -17,22 +17,26 @@ pub(super) struct Sampler {
     /// What is in effect.
     ratio: f64,
     limit: f64,
-    /// Spans that there is room for, at most one second's.
+    /// Spans that there is room for.
     room: f64,
+    /// The most of them.
+    burst: f64,
     looked: Instant,
     /// When there was no room, or more was begun with.
     changed: Instant,
 }
 
 impl Sampler {
-    /// `ratio` in millionths.
-    pub(super) fn new(ratio: u32, spans_a_second: u32, now: Instant) -> Self {
+    /// `ratio` in millionths; `burst` is for how many seconds spans may come at once.
+    pub(super) fn new(ratio: u32, spans_a_second: u32, burst: u32, now: Instant) -> Self {
+        let burst = f64::from(spans_a_second) * f64::from(burst);
         let ratio = f64::from(ratio) / f64::from(WHOLE);
         Self {
             wanted: ratio,
             ratio,
             limit: f64::from(spans_a_second),
-            room: f64::from(spans_a_second),
+            room: burst,
+            burst,
             looked: now,
             changed: now,
         }
@@ -66,7 +70,7 @@ impl Sampler {
     pub(super) fn admit(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.looked).as_secs_f64();
         self.looked = now;
-        self.room = (self.room + passed * self.limit).min(self.limit);
+        self.room = (self.room + passed * self.limit).min(self.burst);
         if self.room >= 1.0 {
             self.room -= 1.0;
             self.recover(now);
@@ -96,7 +100,7 @@ mod tests {
     #[test]
     fn a_part_is_kept_by_the_id() {
         let now = Instant::now();
-        let mut half = Sampler::new(WHOLE / 2, 100, now);
+        let mut half = Sampler::new(WHOLE / 2, 100, 1, now);
         assert!(half.keeps(trace(0), now));
         assert!(half.keeps(trace(u64::MAX / 2 - 1000), now));
         assert!(!half.keeps(trace(u64::MAX), now));
@@ -104,14 +108,14 @@ mod tests {
             .filter(|n| half.keeps(trace(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)), now))
             .count();
         assert!((4_900..5_100).contains(&kept), "{kept}");
-        assert!(!Sampler::new(0, 100, now).keeps(trace(0), now));
-        assert!(Sampler::new(WHOLE, 100, now).keeps(trace(u64::MAX), now));
+        assert!(!Sampler::new(0, 100, 1, now).keeps(trace(0), now));
+        assert!(Sampler::new(WHOLE, 100, 1, now).keeps(trace(u64::MAX), now));
     }
 
     #[test]
     fn too_many_spans_halve_the_ratio_and_it_recovers() {
         let start = Instant::now();
-        let mut sampler = Sampler::new(WHOLE, 10, start);
+        let mut sampler = Sampler::new(WHOLE, 10, 1, start);
         let taken = (0..1000).filter(|_| sampler.admit(start)).count();
         assert_eq!(taken, 10);
         assert!((sampler.ratio() - 0.5).abs() < f64::EPSILON);
@@ -133,7 +137,7 @@ mod tests {
     #[test]
     fn the_ratio_never_becomes_nothing_unless_that_is_wanted() {
         let start = Instant::now();
-        let mut sampler = Sampler::new(WHOLE, 1, start);
+        let mut sampler = Sampler::new(WHOLE, 1, 1, start);
         for second in 0..100 {
             let now = start + Duration::from_secs(second);
             for _ in 0..10 {
@@ -141,7 +145,7 @@ mod tests {
             }
         }
         assert!((sampler.ratio() - LEAST).abs() < f64::EPSILON);
-        let mut none = Sampler::new(0, 1, start);
+        let mut none = Sampler::new(0, 1, 1, start);
         let _taken = (none.admit(start), none.admit(start));
         assert!(none.ratio() == 0.0);
     }

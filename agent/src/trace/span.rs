@@ -14,6 +14,8 @@ use sha2::{Digest, Sha256};
 pub(super) struct Span {
     pub(super) trace: [u8; 16],
     pub(super) id: [u8; 8],
+    /// Whether it is a session's life, which no limit leaves out.
+    pub(super) is_root: bool,
     /// `None` for the root.
     pub(super) parent: Option<[u8; 8]>,
     /// Whether another program has made the parent.

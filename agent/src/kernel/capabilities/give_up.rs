@@ -15,8 +15,9 @@ pub fn give_up(node: &Node) -> Result<Capabilities, String> {
     if held.has(CAP_SETPCAP) {
         steps.push(("bounding set", bound(bounding(held, node))));
     }
-    // NVIDIA's library may run nvidia-modprobe, which is made to have more than who runs it.
-    if !node.is(Condition::Gpus) {
+    // NVIDIA's library may run nvidia-modprobe, which is made to have more than who runs it. Where the bounding set stays,
+    // that would be all that is in there.
+    if !node.is(Condition::Gpus) || !held.has(CAP_SETPCAP) {
         steps.push(("no_new_privs", thread::set_no_new_privs(true)));
     }
     steps.push(("ambient set", thread::clear_ambient_capability_set()));

@@ -21,6 +21,7 @@ use crate::{
     },
     named::named,
     session::{audit::Account, registry::Admission},
+    snapshot::TracesOf,
     telemetry::LineResult,
 };
 
@@ -34,6 +35,7 @@ const ACCOUNT: OneOf<Account> = OneOf::new("account");
 const EVENT: OneOf<EventKind> = OneOf::new("event");
 const MAP: OneOf<FilledMap> = OneOf::new("map");
 const LINE: OneOf<LineResult> = OneOf::new("result");
+const TRACES: OneOf<TracesOf> = OneOf::new("of");
 const FATE: OneOf<SpanFate> = OneOf::new("result");
 const ADMISSION: OneOf<Admission> = OneOf::new("result");
 const FAMILY: Text = Text::new("family", "name of the family");
@@ -305,11 +307,13 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "The part of all traces that is kept now: less than `traces.ratio` where there are more spans than `traces.spans_a_second`",
         kind: Gauge,
         unit: Unit::Ratio,
-        labels: &[],
+        labels: &[TRACES.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
             if let Some(traces) = &state.snapshot.agent.traces {
-                out.number(&[], traces.ratio);
+                for (of, ratio) in TracesOf::ALL.into_iter().zip(traces.ratios) {
+                    out.number(&[TRACES.is(of)], ratio);
+                }
             }
         }),
     },

@@ -68,12 +68,7 @@ pub(in crate::serve) async fn handshake<S: Plain>(
     };
     if let Some(reason) = reason(&error) {
         traffic.turned_away(AuthMethod::Certificate, reason);
-        log_event!(
-            AccessRefused,
-            %peer,
-            auth = AuthMethod::Certificate.name(),
-            reason = reason.name()
-        );
+        traffic.refusals().say_of_certificate(peer, reason);
     }
     log_event!(ConnectionFailed, what = "TLS not agreed on", %error);
     None

@@ -42,7 +42,7 @@ use self::{
     watched::{Seen, Watched},
     web::Web,
 };
-use super::{Settings, client::Client, peer::Peer, refused, traffic::Traffic};
+use super::{Settings, client::Client, peer::Peer, traffic::Traffic};
 use crate::{
     metrics::http::{AuthMethod, AuthReason},
     setting::{ConfigError, regular},
@@ -362,7 +362,8 @@ pub(super) async fn check(
     if let Some(limit) = &rules.web.limit
         && !limit.take(Instant::now())
     {
-        refused::say(&request, StatusCode::TOO_MANY_REQUESTS, None, "rate_limit");
+        let refusals = door.traffic.refusals();
+        refusals.say(&request, StatusCode::TOO_MANY_REQUESTS, None, "rate_limit");
         let text =
             "more requests than rate_limit of the web configuration allows; ask again later\n";
         return (StatusCode::TOO_MANY_REQUESTS, text).into_response();
@@ -380,7 +381,8 @@ pub(super) async fn check(
         Err(refusal) => {
             door.traffic.turned_away(refusal.method, refusal.reason);
             let (method, reason) = (refusal.method, refusal.reason.name());
-            refused::say(&request, refusal.status, Some(method), reason);
+            let refusals = door.traffic.refusals();
+            refusals.say(&request, refusal.status, Some(method), reason);
             let text = format!("{}\n", refusal.reason.sentence());
             let mut response = (refusal.status, text).into_response();
             if refusal.status == StatusCode::SERVICE_UNAVAILABLE {

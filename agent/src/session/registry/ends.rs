@@ -24,9 +24,10 @@ const WORD: Duration = Duration::from_secs(30);
 impl Registry {
     /// Counts the sessions that have ended and been read for the last time, and whose platform has spoken.
     pub(super) fn count_ends(&mut self, now: Instant) {
+        self.decided.clear();
         let undecided = |s: &&Session| s.ended.is_some() && s.end_reason.is_none();
         let crowded = self.sessions.values().filter(undecided).count() > MOST_LINGERING;
-        for session in self.sessions.values_mut() {
+        for (serial, session) in &mut self.sessions {
             let Some(ended) = session.ended else { continue };
             let ago = now.duration_since(ended);
             let decided = session.end_reason.is_some() || session.slot.is_some();
@@ -44,6 +45,7 @@ impl Registry {
                 session.superseded = true;
                 continue;
             }
+            self.decided.push(*serial);
             let (namespace, template) = session.template();
             let ended_ns = clock::boot_ns().saturating_sub(ago.as_nanos() as u64);
             let lasted = session.lasted(ended_ns);
@@ -96,7 +98,9 @@ impl Registry {
         lingering.sort_unstable();
         let surplus = lingering.len().saturating_sub(MOST_LINGERING);
         for (_, serial) in &lingering[..surplus] {
-            self.sessions.remove(serial);
+            let removed = self.sessions.remove(serial);
+            let is_new = self.decided.contains(serial);
+            self.gone.extend(removed.filter(|_| is_new));
         }
     }
 

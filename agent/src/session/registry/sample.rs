@@ -7,7 +7,10 @@ use agent_common::Slot;
 use super::{REST, Registry, SlotTable, startup};
 use crate::{
     kernel::{SlotCounts, accounts::CgroupAccounts},
-    session::model::{Milestone, OomKill},
+    session::{
+        gpu::Serial,
+        model::{Milestone, OomKill, Session},
+    },
 };
 
 impl Registry {
@@ -78,12 +81,18 @@ impl Registry {
             }
         }
         let linger = self.linger;
-        self.sessions.retain(|_, s| {
+        let is_over = |_: &Serial, s: &mut Session| {
             let lingers = !s.superseded
                 && s.ended
                     .is_none_or(|ended| now.duration_since(ended) < linger);
-            s.slot.is_some() || s.end_reason.is_none() || lingers
-        });
+            s.slot.is_none() && s.end_reason.is_some() && !lingers
+        };
+        let over = self.sessions.extract_if(.., is_over);
+        let decided = &self.decided;
+        self.gone = over
+            .filter(|(serial, _)| decided.contains(serial))
+            .map(|(_, session)| session)
+            .collect();
         self.bound_lingering();
         self.publish(table);
         self.slots.wake(now);

@@ -148,6 +148,26 @@ fn every_event_is_one_that_its_line_names() {
     }
 }
 
+#[test]
+fn no_line_has_a_character_that_a_terminal_obeys() {
+    let hostile = "a\u{1b}[31m\u{9b}31m\u{7f}\r\nb";
+    for form in [Lines::Json, Lines::Logfmt] {
+        let line = written(form, || {
+            log_event!(
+                ProcessKilled,
+                of = DESK,
+                pid = 7_u32,
+                command = hostile,
+                signal = 9_u32
+            );
+        });
+        assert!(
+            !line.trim_end_matches('\n').chars().any(char::is_control),
+            "{line:?}"
+        );
+    }
+}
+
 /// Reads logfmt as its readers do.
 fn parsed(line: &str) -> Vec<(String, String)> {
     let mut rest = line.trim_end_matches('\n');

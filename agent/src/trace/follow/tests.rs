@@ -48,6 +48,7 @@ fn desk() -> SessionView {
 /// Names of what is new a second after another.
 struct Told {
     follower: Follower,
+    began: Instant,
     second: u64,
 }
 
@@ -55,6 +56,7 @@ impl Told {
     fn new() -> Self {
         Self {
             follower: Follower::new(WAIT),
+            began: Instant::now(),
             second: 0,
         }
     }
@@ -62,7 +64,21 @@ impl Told {
     fn look(&mut self, session: &SessionView, seconds: u64) -> Vec<Span> {
         self.second += seconds;
         let session = session.clone();
-        self.follower.look(&[session], |_| true, at(self.second))
+        self.follower.look(&[session], &[], |_| true, self.now())
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            wall: at(self.second),
+            clock: self.began + Duration::from_secs(self.second),
+        }
+    }
+}
+
+fn moment(began: Instant, second: u64) -> Moment {
+    Moment {
+        wall: at(second),
+        clock: began + Duration::from_secs(second),
     }
 }
 
@@ -91,7 +107,7 @@ fn a_milestone_is_told_once_and_lasts_from_the_beginning() {
     );
     assert_eq!(span.parent, Some(span::root(span.trace)));
     assert_eq!(attribute(span, "vdi.session").as_deref(), Some("desk"));
-    assert_eq!(attribute(span, "k8s.pod.uid").as_deref(), Some("3f9a"));
+    assert_eq!(attribute(span, "vdi.pod_uid").as_deref(), Some("3f9a"));
     assert_eq!(told.look(&session, 1), []);
 }
 
@@ -143,10 +159,63 @@ fn the_root_is_told_at_the_end_with_how_it_ended() {
 }
 
 #[test]
-fn one_that_had_ended_before_is_not_told_of() {
+fn one_that_lives_between_two_looks_is_told_of_wholly() {
     let (mut told, mut session) = (Told::new(), desk());
-    (session.ended, session.end_reason) = (Some(at(0)), Some(EndReason::Error));
+    session
+        .startup
+        .insert(Milestone::FirstProcess, Duration::from_secs(1));
+    (session.ended, session.end_reason) = (Some(at(2)), Some(EndReason::Error));
+    assert_eq!(
+        names(&told.look(&session, 30)),
+        ["first_process", "session"]
+    );
     assert_eq!(told.look(&session, 1), []);
+}
+
+#[test]
+fn one_that_nobody_sees_any_more_is_told_of_when_its_end_is_decided() {
+    let (mut told, mut session) = (Told::new(), desk());
+    assert_eq!(told.look(&session, 1), []);
+    // Another one has its labels.
+    told.second += 20;
+    assert_eq!(told.follower.look(&[], &[], |_| false, told.now()), []);
+    (session.ended, session.end_reason) = (Some(at(2)), Some(EndReason::Completed));
+    told.second += 10;
+    let spans = told.follower.look(&[], &[session], |_| false, told.now());
+    assert_eq!(names(&spans), ["session"]);
+}
+
+#[test]
+fn the_hours_of_sessions_that_were_there_before_are_not_over_at_once() {
+    let mut told = Told::new();
+    let mut sessions = Vec::new();
+    for number in 0..256_u64 {
+        let mut session = desk();
+        (session.made, session.trace) = (None, trace_id("a pod", number));
+        sessions.push(session);
+    }
+    let mut most = 0;
+    let mut all = 0;
+    for second in 0..7200 {
+        told.second = second;
+        let spans = told.follower.look(&sessions, &[], |_| true, told.now());
+        assert!(spans.iter().all(|span| span.name == "hour"));
+        most = most.max(spans.len());
+        all += spans.len();
+    }
+    assert!(all >= 250 && most < 10, "{all} spans, {most} at once");
+}
+
+#[test]
+fn two_gpus_that_fail_at_once_are_two_spans() {
+    let (mut told, mut session) = (Told::new(), desk());
+    assert_eq!(told.look(&session, 1), []);
+    for (gpu, code) in [("0", 31), ("1", 31), ("1", 43)] {
+        session.counts.gpu.xids.insert((gpu.to_owned(), code), 1);
+    }
+    let spans = told.look(&session, 1);
+    let ids: BTreeSet<[u8; 8]> = spans.iter().map(|span| span.id).collect();
+    assert_eq!((spans.len(), ids.len()), (3, 3));
 }
 
 #[test]
@@ -208,17 +277,17 @@ fn each_full_hour_is_a_span_so_that_a_long_life_can_be_read() {
 
 #[test]
 fn a_trace_is_kept_or_not_from_its_first_sight_on() {
-    let mut follower = Follower::new(WAIT);
+    let (mut follower, began) = (Follower::new(WAIT), Instant::now());
     let mut session = desk();
-    assert_eq!(follower.look(&[session.clone()], |_| false, at(1)), []);
+    let spans = follower.look(&[session.clone()], &[], |_| false, moment(began, 1));
+    assert_eq!(spans, []);
     session
         .startup
         .insert(Milestone::FirstProcess, Duration::from_secs(1));
-    assert_eq!(follower.look(&[session.clone()], |_| true, at(2)), []);
-    // One that is gone is forgotten.
-    assert_eq!(follower.look(&[], |_| true, at(3)), []);
-    assert_eq!(
-        names(&follower.look(&[session], |_| true, at(4))),
-        ["first_process"]
-    );
+    let spans = follower.look(&[session.clone()], &[], |_| true, moment(began, 2));
+    assert_eq!(spans, []);
+    // One that is gone for long is forgotten.
+    assert_eq!(follower.look(&[], &[], |_| true, moment(began, 90)), []);
+    let spans = follower.look(&[session], &[], |_| true, moment(began, 91));
+    assert_eq!(names(&spans), ["first_process"]);
 }

@@ -438,7 +438,8 @@ vdi_agent_trace_spans_total{result="dropped"} 552
 vdi_agent_trace_spans_total{result="over_limit"} 553
 vdi_agent_trace_export_failures_total 554
 vdi_agent_trace_spans_waiting 555
-vdi_agent_trace_sampling_ratio 0.556
+vdi_agent_trace_sampling_ratio{of="sessions"} 0.556
+vdi_agent_trace_sampling_ratio{of="agent"} 0.557
 vdi_agent_audit_lines_total{result="written"} 542
 vdi_agent_audit_lines_total{result="failed"} 543
 vdi_agent_audit_lines_total{result="left_out"} 544

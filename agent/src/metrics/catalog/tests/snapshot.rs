@@ -66,6 +66,7 @@ fn after_epoch(ms: u64) -> SystemTime {
 pub(super) fn snapshot() -> Snapshot {
     let now = Instant::now();
     Snapshot {
+        ended_unseen: Vec::new(),
         taken: now.checked_sub(Duration::from_secs(SAMPLE_AGE)).unwrap(),
         sessions: vec![
             sessions::desktop(),
@@ -214,7 +215,7 @@ fn agent() -> AgentView {
             },
             failures: 554,
             waiting: 555,
-            ratio: 0.556,
+            ratios: [0.556, 0.557],
         }),
         audit_lines: Some(AuditLines {
             counts: [542, 543, 544],
