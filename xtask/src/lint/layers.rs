@@ -55,7 +55,16 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "allocator",
         ],
     ),
-    ("trace", &["discover::platform", "session", "snapshot"]),
+    (
+        "trace",
+        &[
+            "discover::platform",
+            "discover::rules",
+            "kernel::accounts",
+            "session",
+            "snapshot",
+        ],
+    ),
     (
         "serve",
         &[
