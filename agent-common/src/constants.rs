@@ -30,9 +30,11 @@ pub struct Constants {
     /// From the beginning of a kernel stack to the registers of user space, or [`ABSENT`](crate::layout::ABSENT) where
     /// a helper finds them (`bpf_task_pt_regs`, 5.15).
     pub regs_in_stack: u32,
+    /// 1 where the agent wants to be told of each program that a session executes.
+    pub tells_execs: u32,
 }
 
-const _: () = assert!(size_of::<Constants>() == size_of::<Layout>() + 5 * 4);
+const _: () = assert!(size_of::<Constants>() == size_of::<Layout>() + 6 * 4);
 const _: () = assert!(size_of::<Constants>() / 4 < 1 << 16);
 
 crate::pod!(Constants);

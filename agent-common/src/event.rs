@@ -15,8 +15,10 @@ pub const PROCESS_FAILED: u32 = 3;
 pub const PROCESS_MOVED: u32 = 4;
 /// The NVIDIA driver has reported an error of a GPU; the record is a [`GpuXidEvent`].
 pub const GPU_XID: u32 = 5;
+/// A process of a session has executed a program, if somebody wants to know; the record is an [`ExecEvent`].
+pub const PROCESS_EXECUTED: u32 = 6;
 /// One more than the largest kind.
-pub const KINDS: u32 = 6;
+pub const KINDS: u32 = 7;
 
 /// Longest cgroup name with its NUL (`NAME_MAX` + 1).
 pub const NAME_BYTES: usize = 256;
@@ -72,6 +74,20 @@ pub struct ExitEvent {
     pub comm: [u8; COMM_BYTES],
 }
 
+/// A process executed a program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecEvent {
+    /// Kind, session and time.
+    pub header: EventHeader,
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Zero; keeps the structure free of padding.
+    pub reserved: u32,
+    /// Command name, NUL-padded: the new one.
+    pub comm: [u8; COMM_BYTES],
+}
+
 /// The NVIDIA driver reported an error of a GPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +107,7 @@ pub struct GpuXidEvent {
 const _: () = assert!(size_of::<EventHeader>() == 16);
 const _: () = assert!(size_of::<CgroupEvent>() == 16 + 16 + NAME_BYTES);
 const _: () = assert!(size_of::<ExitEvent>() == 16 + 16 + COMM_BYTES);
+const _: () = assert!(size_of::<ExecEvent>() == 16 + 8 + COMM_BYTES);
 const _: () = assert!(size_of::<GpuXidEvent>() == 16 + 8 + XID_PCI_BYTES + XID_MESSAGE_BYTES);
 
-crate::pod!(EventHeader, CgroupEvent, ExitEvent, GpuXidEvent);
+crate::pod!(EventHeader, CgroupEvent, ExitEvent, ExecEvent, GpuXidEvent);

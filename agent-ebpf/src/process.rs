@@ -2,7 +2,7 @@
 
 use agent_common::{
     MAX_RECENT, NO_SESSION, Slot,
-    event::{EventHeader, ExitEvent, PROCESS_FAILED},
+    event::{EventHeader, ExecEvent, ExitEvent, PROCESS_EXECUTED, PROCESS_FAILED},
     process::{ExitedProcess, LAST_EXIT_KNOWN, LAST_EXIT_OOM_KILLED, ProcessStats},
     task::EXEC_COUNTED,
 };
@@ -18,7 +18,7 @@ use aya_log_ebpf::debug;
 use crate::{
     cgroup,
     emit::{self, Urgency},
-    kernel::{KernelPtr, SIGNAL_GROUP_EXIT, Task, chained, number, offset},
+    kernel::{KernelPtr, SIGNAL_GROUP_EXIT, Task, chained, constant, number, offset},
     record, session, task,
 };
 
@@ -133,7 +133,7 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
         None => session::slot_of_task(task),
     };
     if slot != NO_SESSION {
-        executed(slot);
+        executed(slot, task);
     }
     0
 }
@@ -149,10 +149,28 @@ pub(crate) fn moved(left: Slot, entered: Slot) {
     }
 }
 
-/// Counts a program that was executed.
+/// Counts a program that was executed, and tells of it where that is wanted.
 #[inline(never)]
-pub(crate) fn executed(slot: Slot) {
+pub(crate) fn executed(slot: Slot, task: Task) {
     count!(slot, execs);
+    if constant!(tells_execs) == 0 {
+        return;
+    }
+    emit::send(
+        PROCESS_EXECUTED,
+        &ExecEvent {
+            header: EventHeader {
+                kind: PROCESS_EXECUTED,
+                slot,
+                // SAFETY: takes no arguments.
+                at_ns: unsafe { bpf_ktime_get_boot_ns() },
+            },
+            pid: task.tgid(),
+            reserved: 0,
+            comm: task.comm(),
+        },
+        Urgency::NextSample,
+    );
 }
 
 /// `sched_process_exit(task_struct *p, …)`, kernel/exit.c: once per thread, after the thread has left

@@ -130,7 +130,7 @@ fn passed_over(task: Task, state: &mut TaskState, slot: Slot) {
     let exec_id = task.exec_id() as u32 & !EXEC_COUNTED;
     if exec_id != state.exec_id & !EXEC_COUNTED {
         state.exec_id = exec_id | EXEC_COUNTED;
-        process::executed(slot);
+        process::executed(slot, task);
     }
     if task.exit_state() != 0 && state.ended == 0 {
         state.ended = 1;

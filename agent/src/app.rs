@@ -38,7 +38,7 @@ use crate::{
         log::{Blame, KernelLog},
         pace::Pace,
         programs::name,
-        ring::{Event, Ring},
+        ring::{Event, EventKind, Ring},
         sees_host_pids,
     },
     serve::{self, AppState, Service, address::Address, inlet::Inlet, listener},
@@ -383,6 +383,9 @@ impl Agent {
                     let oom_kill = oom_killed.then_some(OomKill { pid, command, at });
                     self.registry.process_failed(slot, pid, oom_kill);
                 }
+                Event::ProcessExecuted { slot, pid, command } => {
+                    self.log_execution(slot, pid, &command);
+                }
                 Event::GpuXid {
                     pci,
                     code,
@@ -439,7 +442,18 @@ impl Agent {
         }
     }
 
-    /// Says how many failed processes have no line of their own.
+    fn log_execution(&mut self, slot: u32, pid: u32, command: &str) {
+        let session = self.registry.session_of_slot(slot);
+        let name = session.map(|session| session.identity.session.as_str());
+        if self
+            .failures
+            .add(slot, name, Kind::Executed, Instant::now())
+        {
+            log_event!(ProcessExecuted, of = session, pid, command);
+        }
+    }
+
+    /// Says how many processes have no line of their own.
     fn log_left_out(&mut self, now: Instant) {
         for left_out in self.failures.left_out(now) {
             let session = Subject {
@@ -450,6 +464,7 @@ impl Agent {
             match left_out.kind {
                 Kind::Killed => log_event!(ProcessesKilled, of = session, processes),
                 Kind::Exited => log_event!(ProcessesFailed, of = session, processes),
+                Kind::Executed => log_event!(ProcessesExecuted, of = session, processes),
             }
         }
     }
@@ -480,7 +495,12 @@ impl Agent {
 
     fn sample(&mut self) -> Snapshot {
         let now = Instant::now();
-        let lost: u64 = self.kernel.events_lost().iter().map(|(_, n)| n).sum();
+        let lost = self.kernel.events_lost();
+        // What is only told is only told: no figure comes of it.
+        let lost = lost
+            .iter()
+            .filter(|(kind, _)| *kind != EventKind::ProcessExecuted);
+        let lost: u64 = lost.map(|(_, count)| count).sum();
         if lost > self.events_lost {
             log_event!(EventsLost, lost = lost - self.events_lost);
             self.events_lost = lost;

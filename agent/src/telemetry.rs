@@ -24,7 +24,7 @@ pub use self::{
     audit::{AuditLines, LineResult, audit_lines},
     event::{Event, SUBJECT, Subject},
     reference::markdown,
-    settings::{AuditTo, LogFormat, Settings},
+    settings::{AuditTo, AuditedProcesses, LogFormat, Settings},
     trace_id::{TraceId, begin_traces, trace_id},
 };
 use self::{
@@ -77,12 +77,12 @@ pub fn start(settings: &Settings) -> Result<Log, Error> {
     let filter = filter(&settings.level).map_err(Error::Other)?;
     let (audit, opened) = match Queue::open(settings)? {
         Some((queue, writer)) => {
-            let of_processes = settings.audit_processes;
+            let processes = settings.audit_processes;
             let layer = fmt::layer()
                 .event_format(Lines::Json)
                 .with_writer(queue.clone())
                 .with_filter(filter_fn(move |metadata| {
-                    audit::wants(metadata.name(), of_processes)
+                    audit::wants(metadata.name(), processes)
                 }));
             (Some(layer), Some((queue, writer)))
         }

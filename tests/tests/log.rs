@@ -167,7 +167,7 @@ fn the_audit_log_says_who_was_refused_what_came_into_effect_and_which_processes_
     ] {
         configuration = configuration.set(key, &format!("{value:?}"));
     }
-    let agent = Agent::start(&configuration.set("log.audit_processes", "true"));
+    let agent = Agent::start(&configuration.set("log.audit_processes", "'all'"));
     let mode = fs::metadata(&audit)
         .expect("it is there")
         .permissions()
@@ -244,6 +244,16 @@ fn the_audit_log_says_who_was_refused_what_came_into_effect_and_which_processes_
         assert_eq!(failed[field], value, "{failed}");
     }
     assert_eq!(failed["code"], 3);
+    fails("/bin/true; exec /bin/false");
+    let executed = line(&audit, "a program", |one| {
+        one["event"] == "process_executed" && one["command"] == "true"
+    });
+    assert_eq!(executed["session"], "desk");
+    fails("for i in $(seq 300); do /bin/true; done; exit 1");
+    let more = line(&audit, "a sum of programs", |one| {
+        one["event"] == "processes_executed"
+    });
+    assert!(more["processes"].as_u64() > Some(100), "{more}");
     fails("kill -KILL $$");
     let killed = line(&audit, "a killed process", |one| {
         one["event"] == "process_killed"
@@ -432,4 +442,79 @@ fn a_connection_for_which_there_is_no_descriptor_is_an_event_and_the_next_one_is
     limit(1024);
     drop(many);
     assert_eq!(agent.get("/healthz", &[]).status, 200);
+}
+
+#[test]
+fn a_rule_for_a_place_of_a_tenant_is_an_event() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let tenant = tree.child("tenant");
+    std::os::unix::fs::chown(tenant.path(), Some(1000), Some(1000)).expect("root may");
+    let pattern = format!("^{}/tenant/(?<session>[^/]+)$", tree.path());
+    let agent = Agent::start(&Configuration::without_rules().rule("desks", &pattern, ""));
+    let desk = tree.child("tenant/desk");
+    wait::until("it is said", SHOW_LIMIT, || {
+        (!agent.logged(Event::RuleNotTrusted).is_empty()).then_some(())
+    });
+    desk.remove();
+}
+
+#[test]
+fn what_a_file_system_does_not_take_is_an_event() {
+    if !capability::kernel() {
+        return;
+    }
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let [small, fixed] = folders
+        .each_ref()
+        .map(|folder| folder.path().display().to_string());
+    let tree = Tree::new();
+    // Each a page, in a mount namespace of the agent's own.
+    let mount = |folder: &str| format!("mount -t tmpfs -o size=4k none {folder} && ");
+    let script = mount(&small) + &mount(&fixed) + "exec \"$0\" \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", &script])
+        .arg(agent::binary());
+    let configuration = Configuration::of(&tree)
+        .set("log.audit", &format!("'{small}/audit'"))
+        .set(
+            "listen",
+            &format!("['127.0.0.1:0', 'unix:{fixed}/agent.sock']"),
+        );
+    let mut agent = Agent::start_by(command, &configuration, &[]);
+    let said = |agent: &Agent, event| {
+        // A name of somebody else is refused, which is a line.
+        let host = [("Host", "evil.example")];
+        assert_eq!(agent.get("/api/v1/sessions", &host).status, 421);
+        (!agent.logged(event).is_empty()).then_some(())
+    };
+    for _ in 0..20 {
+        assert!(said(&agent, Event::Stopping).is_none());
+    }
+    wait::until("the file is full", SHOW_LIMIT, || {
+        said(&agent, Event::AuditUnwritten)
+    });
+    let inside = format!("/proc/{}/root{small}/audit", agent.pid());
+    File::create(&inside).expect("it can be emptied");
+    wait::until("there is room", SHOW_LIMIT, || {
+        said(&agent, Event::AuditWritten)
+    });
+    let pid = agent.pid().to_string();
+    let mut remount = Command::new("nsenter");
+    remount.args([
+        "--mount",
+        "--target",
+        &pid,
+        "mount",
+        "-o",
+        "remount,ro",
+        &fixed,
+    ]);
+    assert!(remount.status().expect("nsenter runs").success());
+    agent.signal(Signal::SIGTERM);
+    assert!(agent.ended(SHOW_LIMIT).is_some());
+    assert_eq!(agent.logged(Event::SocketLeft).len(), 1, "{}", agent.log());
 }

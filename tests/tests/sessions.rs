@@ -305,3 +305,27 @@ fn a_session_made_while_the_agent_runs_is_measured_at_once_and_its_first_process
     eprintln!("{adopted} adopted in {seconds} s");
     assert_eq!((adopted, quick), (3, 3));
 }
+
+#[test]
+fn events_that_are_lost_are_made_up_for_by_a_scan() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let many = tree.child("many");
+    agent.wait_for(&["many"]);
+    agent.signal(Signal::SIGSTOP);
+    // The ring has room for some 3,400 events of cgroups.
+    for number in 0..2500 {
+        let inside = many.path().join(number.to_string());
+        fs::create_dir(&inside).expect("a cgroup can be made");
+        fs::remove_dir(&inside).expect("it can be removed");
+    }
+    let _late = tree.child("late");
+    agent.signal(Signal::SIGCONT);
+    agent.wait_for(&["late"]);
+    wait::until("the loss is said", SHOW_LIMIT, || {
+        (!agent.logged(Event::EventsLost).is_empty()).then_some(())
+    });
+}

@@ -93,7 +93,7 @@ mod tests {
     }
 
     /// Values of all forms that keys have, none of which is a default.
-    const VALUES: [&str; 19] = [
+    const VALUES: [&str; 20] = [
         "false",
         "true",
         "7",
@@ -112,6 +112,7 @@ mod tests {
         "warn,a::b=trace",
         "http://a:1",
         "grpc",
+        "failed",
         "0.5",
     ];
 

@@ -21,11 +21,12 @@ const NUMBER: usize = 4;
 const UPPER_HALF: u32 = 0xffff_0000;
 
 /// Finds the constants of the kernel with these types; `allocation` is that of task storage, where it is used, and
-/// there are so many slots.
+/// there are so many slots; `tells_execs` is whether the agent wants to be told of each program that is executed.
 pub(super) fn resolve(
     btf: &Btf,
     allocation: Option<Allocation>,
     slots: u32,
+    tells_execs: bool,
 ) -> Result<Constants, Error> {
     let create_without_sleeping = allocation != Some(Allocation::BeforeTheLock);
     let mut layout = layout::resolve(btf)?;
@@ -44,6 +45,7 @@ pub(super) fn resolve(
             Registers::InStack(offset) => offset,
             Registers::ByHelper | Registers::NotFound => ABSENT,
         },
+        tells_execs: tells_execs.into(),
     })
 }
 
@@ -134,12 +136,14 @@ fn at(constants: &Constants, place: u32) -> Option<u32> {
     const OF_EACH: usize = offset_of!(Constants, connections_of_each) / 4;
     const SCHED_YIELD: usize = offset_of!(Constants, sched_yield) / 4;
     const REGS_IN_STACK: usize = offset_of!(Constants, regs_in_stack) / 4;
+    const TELLS_EXECS: usize = offset_of!(Constants, tells_execs) / 4;
     match place as usize {
         CREATE => Some(constants.create_without_sleeping),
         PREEMPTIBLE => Some(constants.tracepoints_are_preemptible),
         OF_EACH => Some(constants.connections_of_each),
         SCHED_YIELD => Some(constants.sched_yield),
         REGS_IN_STACK => Some(constants.regs_in_stack),
+        TELLS_EXECS => Some(constants.tells_execs),
         member => layout::MEMBERS
             .get(member)
             .map(|member| (member.get)(&constants.layout)),
@@ -162,6 +166,7 @@ mod tests {
         connections_of_each: 51,
         sched_yield: 24,
         regs_in_stack: 77,
+        tells_execs: 1,
     };
 
     /// An instruction with a number, and one that takes two places.
@@ -183,11 +188,12 @@ mod tests {
         let last = (size_of::<Constants>() / 4) as u32 - 1;
         let places = [
             (1, 1234),
-            (last - 4, 0),
-            (last - 3, 1),
-            (last - 2, 51),
-            (last - 1, 24),
-            (last, 77),
+            (last - 5, 0),
+            (last - 4, 1),
+            (last - 3, 51),
+            (last - 2, 24),
+            (last - 1, 77),
+            (last, 1),
         ];
         for (place, expected) in places {
             let mut code = code(MOVE_NUMBER, PLACEHOLDER + place);

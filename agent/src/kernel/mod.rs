@@ -93,6 +93,8 @@ pub struct Options {
     pub debug_log: bool,
     /// Count runs and time of the programs while the agent runs.
     pub statistics: bool,
+    /// Be told of each program that a session executes.
+    pub tells_execs: bool,
 }
 
 /// What the programs have counted for a session since its slot was cleared. What is not measured here is
@@ -218,7 +220,7 @@ impl Kernel {
             name: format!("object ({})", store.name()),
             reason,
         };
-        let constants = constants::resolve(types, allocation, options.slots)?;
+        let constants = constants::resolve(types, allocation, options.slots, options.tells_execs)?;
         let object = constants::written_into(store.object(), &constants).map_err(refused)?;
         let log_level: u8 = if options.debug_log { u8::MAX } else { 0 };
         let mut loader = EbpfLoader::new();
@@ -509,6 +511,7 @@ impl Kernel {
                 EventKind::CgroupMade => event::CGROUP_MADE,
                 EventKind::CgroupRemoved => event::CGROUP_REMOVED,
                 EventKind::ProcessFailed => event::PROCESS_FAILED,
+                EventKind::ProcessExecuted => event::PROCESS_EXECUTED,
                 EventKind::ProcessMoved => event::PROCESS_MOVED,
                 EventKind::GpuXid => event::GPU_XID,
             };

@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use agent_common::{
     Slot,
     event::{
-        CGROUP_MADE, CGROUP_REMOVED, CgroupEvent, EventHeader, ExitEvent, GPU_XID, GpuXidEvent,
-        PROCESS_FAILED, PROCESS_MOVED,
+        CGROUP_MADE, CGROUP_REMOVED, CgroupEvent, EventHeader, ExecEvent, ExitEvent, GPU_XID,
+        GpuXidEvent, PROCESS_EXECUTED, PROCESS_FAILED, PROCESS_MOVED,
     },
 };
 use aya::{
@@ -26,6 +26,8 @@ named! {
         CgroupRemoved = "cgroup_removed",
         /// A process of a session has failed.
         ProcessFailed = "process_failed",
+        /// A process of a session has executed a program, which is told only if somebody wants to know.
+        ProcessExecuted = "process_executed",
         /// A process was moved from or into a session.
         ProcessMoved = "process_moved",
         /// The driver has reported an error of a GPU.
@@ -65,6 +67,15 @@ pub enum Event {
         /// Chosen by the out-of-memory killer.
         oom_killed: bool,
         /// Command name.
+        command: String,
+    },
+    /// A process of a session has executed a program.
+    ProcessExecuted {
+        /// Session's slot.
+        slot: u32,
+        /// Process id in the initial pid namespace.
+        pid: u32,
+        /// Command name, the new one.
         command: String,
     },
     /// The NVIDIA driver has reported an error of a GPU.
@@ -149,6 +160,14 @@ fn decode(bytes: &[u8]) -> Option<Event> {
                 command: text(&event.comm),
             })
         }
+        PROCESS_EXECUTED => {
+            let event: ExecEvent = record(bytes)?;
+            Some(Event::ProcessExecuted {
+                slot: event.header.slot,
+                pid: event.pid,
+                command: text(&event.comm),
+            })
+        }
         PROCESS_MOVED => Some(Event::ProcessMoved),
         GPU_XID => {
             let event: GpuXidEvent = record(bytes)?;
@@ -193,7 +212,9 @@ pub(crate) fn must_hold(record: &[u8]) {
     let fits = |text: &str, bytes: usize| text.len() <= 3 * bytes;
     let is_short = match &event {
         Some(Event::CgroupMade { name, .. }) => name.len() <= NAME_BYTES,
-        Some(Event::ProcessFailed { command, .. }) => fits(command, COMM_BYTES),
+        Some(Event::ProcessFailed { command, .. } | Event::ProcessExecuted { command, .. }) => {
+            fits(command, COMM_BYTES)
+        }
         Some(Event::GpuXid { pci, message, .. }) => {
             fits(pci, XID_PCI_BYTES) && fits(message, XID_MESSAGE_BYTES)
         }
@@ -289,7 +310,7 @@ mod tests {
     }
 
     /// One of each kind.
-    fn samples() -> [Vec<u8>; 4] {
+    fn samples() -> [Vec<u8>; 5] {
         let cgroup = CgroupEvent {
             header: header(CGROUP_MADE),
             cgroup_id: 7,
@@ -311,11 +332,18 @@ mod tests {
             pci: [b'p'; XID_PCI_BYTES],
             message: [b'm'; XID_MESSAGE_BYTES],
         };
+        let executed = ExecEvent {
+            header: header(PROCESS_EXECUTED),
+            pid: 9,
+            reserved: 0,
+            comm: [b'c'; COMM_BYTES],
+        };
         let moved = header(PROCESS_MOVED);
         [
             bytes_of(&cgroup),
             bytes_of(&exit),
             bytes_of(&xid),
+            bytes_of(&executed),
             bytes_of(&moved),
         ]
     }

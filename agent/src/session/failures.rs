@@ -1,5 +1,6 @@
-//! How many failed processes of a session have a line of their own in the log: five at once, and one every ten
-//! seconds. What restarts without end must not fill the node's log; how many were left out is said instead.
+//! How many processes of a session have a line of their own in the log: of those that failed five at once, and one every
+//! ten seconds; of those that executed a program, if anybody wants to know, a hundred and ten a second. What goes on
+//! without end must not fill the node's log; how many were left out is said instead.
 
 use std::{
     collections::HashMap,
@@ -9,18 +10,25 @@ use std::{
 
 use agent_common::Slot;
 
-/// Lines at once.
-const AT_ONCE: u32 = 5;
-/// Time until there may be one more.
-const EVERY: Duration = Duration::from_secs(10);
-
-/// How a process failed; each has lines of its own, because they are of different levels.
+/// What a process has done; each has lines of its own, because they are of different levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// By a signal, or for want of memory.
     Killed,
     /// With a code other than 0.
     Exited,
+    /// It did not fail: it has executed a program.
+    Executed,
+}
+
+impl Kind {
+    /// Lines at once, and the time until there may be one more.
+    const fn lines(self) -> (u32, Duration) {
+        match self {
+            Self::Killed | Self::Exited => (5, Duration::from_secs(10)),
+            Self::Executed => (100, Duration::from_millis(100)),
+        }
+    }
 }
 
 /// Processes of a session that failed and have no line.
@@ -52,10 +60,11 @@ struct Account {
 
 impl Account {
     /// Whether there may be a line now, which counts as written.
-    fn take(&mut self, now: Instant) -> bool {
-        let allowed = self.full_at <= now + EVERY * (AT_ONCE - 1);
+    fn take(&mut self, kind: Kind, now: Instant) -> bool {
+        let (at_once, every) = kind.lines();
+        let allowed = self.full_at <= now + every * (at_once - 1);
         if allowed {
-            self.full_at = self.full_at.max(now) + EVERY;
+            self.full_at = self.full_at.max(now) + every;
         }
         allowed
     }
@@ -84,7 +93,7 @@ impl Failures {
             *account = new();
         }
         // The next line is for how many there were.
-        let has_line = account.left_out == 0 && account.take(now);
+        let has_line = account.left_out == 0 && account.take(kind, now);
         account.left_out += u64::from(!has_line);
         has_line
     }
@@ -93,7 +102,7 @@ impl Failures {
     pub fn left_out(&mut self, now: Instant) -> Vec<LeftOut> {
         let mut all = mem::take(&mut self.earlier);
         self.accounts.retain(|(_, kind), account| {
-            if account.left_out > 0 && account.take(now) {
+            if account.left_out > 0 && account.take(*kind, now) {
                 all.extend(account.told(*kind));
             }
             account.left_out > 0 || account.full_at > now

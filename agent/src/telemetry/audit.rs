@@ -22,7 +22,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
     event::{Audit, Event, log_event},
-    settings::{AuditTo, Settings},
+    settings::{AuditTo, AuditedProcesses, Settings},
 };
 use crate::{error::Error, named::named};
 
@@ -73,10 +73,11 @@ pub fn audit_lines() -> Option<AuditLines> {
 }
 
 /// Whether an event goes into the audit log.
-pub(super) fn wants(name: &str, of_processes: bool) -> bool {
+pub(super) fn wants(name: &str, processes: AuditedProcesses) -> bool {
     match Event::named(name).map(Event::audit) {
         Some(Audit::Always) => true,
-        Some(Audit::OfProcesses) => of_processes,
+        Some(Audit::OfProcesses) => processes != AuditedProcesses::None,
+        Some(Audit::OfExecs) => processes == AuditedProcesses::All,
         Some(Audit::No) | None => false,
     }
 }
@@ -134,7 +135,7 @@ impl Queue {
     fn send(&self, event: Option<Event>, line: &[u8]) {
         let allowance = match event.map(|event| (event, event.audit())) {
             Some((Event::AccessRefused | Event::AccessesRefused, _)) => Some(0),
-            Some((_, Audit::OfProcesses)) => Some(1),
+            Some((_, Audit::OfProcesses | Audit::OfExecs)) => Some(1),
             Some(_) | None => None,
         };
         let is_allowed = allowance.is_none_or(|one| {
@@ -392,10 +393,16 @@ mod tests {
 
     #[test]
     fn events_of_processes_are_wanted_if_somebody_says_so() {
-        assert!(wants(Event::AccessRefused.name(), false));
-        assert!(!wants(Event::ProcessFailed.name(), false));
-        assert!(wants(Event::ProcessFailed.name(), true));
-        assert!(!wants(Event::SessionFound.name(), true));
-        assert!(!wants("event agent/src/x.rs:3", true));
+        use AuditedProcesses::{All, Failed, None};
+        for (event, wanted) in [
+            (Event::AccessRefused, [true, true, true]),
+            (Event::ProcessFailed, [false, true, true]),
+            (Event::ProcessExecuted, [false, false, true]),
+            (Event::SessionFound, [false, false, false]),
+        ] {
+            let found = [None, Failed, All].map(|processes| wants(event.name(), processes));
+            assert_eq!(found, wanted, "{}", event.name());
+        }
+        assert!(!wants("event agent/src/x.rs:3", All));
     }
 }

@@ -12,8 +12,10 @@ pub enum Audit {
     No,
     /// Whoever keeps such a log wants it.
     Always,
-    /// If `log.audit_processes` is set.
+    /// If `log.audit_processes` is `failed` or `all`.
     OfProcesses,
+    /// If `log.audit_processes` is `all`.
+    OfExecs,
 }
 
 /// Fields that say which session an event is of, in the order in which they stand.
@@ -171,6 +173,12 @@ events! {
     /// More have failed than have lines of their own.
     ProcessesFailed = "processes_failed", DEBUG, "further processes failed", of_session [processes],
         audit OfProcesses;
+
+    /// A process of a session has executed a program. It is told with `log.audit_processes = "all"` alone.
+    ProcessExecuted = "process_executed", DEBUG, "program executed", of_session [pid, command], audit OfExecs;
+    /// More were executed than have lines of their own.
+    ProcessesExecuted = "processes_executed", DEBUG, "further programs were executed", of_session [processes],
+        audit OfExecs;
 
     /// All programs that this kernel takes are on.
     ProgramsAttached = "programs_attached", INFO, "kernel programs attached", [store, allocation, programs, map_bytes];

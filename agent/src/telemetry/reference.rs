@@ -24,11 +24,12 @@ pub fn markdown() -> String {
          within a major version; new ones may come. The agent can say nothing else: the list is a type, from which this \
          page is made.\n\n\
          **The audit log.** With `log.audit` the events that are marked so go, as JSON with the same fields, to a file or to \
-         stdout as well, whatever `log.level` is. Those that are marked *processes* are there with `log.audit_processes`. A \
+         stdout as well, whatever `log.level` is. Those that are marked `failed` or `all` are there if `log.audit_processes` says so. A \
          file that the agent makes is readable for its owner alone; one that is moved away, as logrotate does, is begun \
          anew with the first line after a second. The folder must be one that root may write to without \
          `CAP_DAC_OVERRIDE`, which the agent has given up by then. Each client has twenty lines of refusals at once and \
-         one a second after that, each session five and one every ten seconds; then it is said how many more there were. \
+         one a second after that, each session five of processes that failed and one every ten seconds, and a hundred of programs executed \
+         and ten a second; then it is said how many more there were. \
          Of refusals and of processes 1,000 lines may come at once and 50 a second after that; \
          `vdi_agent_audit_lines_total` counts what was written, what the file has not taken, and what was left out.\n\n\
          | event | level | audit | message | fields | when |\n|---|---|---|---|---|---|\n",
@@ -37,7 +38,8 @@ pub fn markdown() -> String {
         let audit = match event.audit() {
             Audit::No => "",
             Audit::Always => "yes",
-            Audit::OfProcesses => "processes",
+            Audit::OfProcesses => "`failed`",
+            Audit::OfExecs => "`all`",
         };
         let of_session = event.is_of_session().then_some("those of a session");
         let own = event.fields().iter().map(|field| format!("`{field}`"));

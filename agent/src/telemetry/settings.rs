@@ -14,8 +14,27 @@ pub struct Settings {
     pub level: String,
     /// Where the audit log goes.
     pub audit: AuditTo,
-    /// Whether processes of sessions that fail or are killed are in it.
-    pub audit_processes: bool,
+    /// Which processes of sessions are in it.
+    pub audit_processes: AuditedProcesses,
+}
+
+named! {
+    /// Which processes of sessions the audit log has.
+    pub enum AuditedProcesses {
+        /// None.
+        None = "none",
+        /// Those that fail or are killed.
+        Failed = "failed",
+        /// These, and each that executes a program.
+        All = "all",
+    }
+}
+
+impl Settings {
+    /// Whether somebody wants to know of each program that a session executes.
+    pub fn wants_execs(&self) -> bool {
+        self.audit != AuditTo::Off && self.audit_processes == AuditedProcesses::All
+    }
 }
 
 /// Where the audit log goes.
@@ -48,7 +67,7 @@ impl Default for Settings {
             format: LogFormat::Text,
             level: "info".to_owned(),
             audit: AuditTo::Off,
-            audit_processes: false,
+            audit_processes: AuditedProcesses::None,
         }
     }
 }
@@ -113,10 +132,14 @@ pub const TABLE: Table<Settings> = Table {
         Key {
             name: "audit_processes",
             flag: None,
-            doc: "Have the audit log say which processes of sessions failed or were killed: of each session five at once and one every ten seconds, and how many more.",
-            field: Field::Boolean {
-                get: |settings| settings.audit_processes,
-                set: |settings, on| settings.audit_processes = on,
+            doc: "Which processes of sessions the audit log has: none, failed for those that fail or are killed, or all for each that executes a program besides. Of each session some have a line, and how many more there were is said.",
+            field: Field::Text {
+                form: "`none`, `failed` or `all`",
+                get: |settings| Some(settings.audit_processes.name().to_owned()),
+                set: |settings, text| {
+                    settings.audit_processes = form::choose(text)?;
+                    Ok(())
+                },
             },
         },
     ],

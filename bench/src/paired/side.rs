@@ -105,6 +105,7 @@ impl Programs {
             task_store: Some(store),
             debug_log: false,
             statistics,
+            tells_execs: false,
         })
         .with_context(|| format!("cannot load the agent's programs with {}", store.name()))?;
         if let Some(session) = session {

@@ -395,6 +395,7 @@ vdi_agent_audit_discrepancy_ratio{account="cpu"} 0.00422
 vdi_agent_events_lost_total{event="cgroup_made"} 415
 vdi_agent_events_lost_total{event="cgroup_removed"} 416
 vdi_agent_events_lost_total{event="process_failed"} 417
+vdi_agent_events_lost_total{event="process_executed"} 558
 vdi_agent_events_lost_total{event="process_moved"} 418
 vdi_agent_events_lost_total{event="gpu_xid"} 419
 vdi_agent_unmeasured_switches_total 420

@@ -244,6 +244,7 @@ fn agent() -> AgentView {
             (EventKind::CgroupMade, 415),
             (EventKind::CgroupRemoved, 416),
             (EventKind::ProcessFailed, 417),
+            (EventKind::ProcessExecuted, 558),
             (EventKind::ProcessMoved, 418),
             (EventKind::GpuXid, 419),
         ],
