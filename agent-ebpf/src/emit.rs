@@ -41,6 +41,21 @@ fn waiting_bytes() -> u64 {
     unsafe { bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA.into()) }
 }
 
+/// Whether half of the ring is full. What is only told leaves the other half to what figures come of.
+#[inline(always)]
+pub(crate) fn is_half_full() -> bool {
+    waiting_bytes() >= u64::from(RING_BYTES) / 2
+}
+
+/// Counts the loss of a record.
+#[inline(always)]
+pub(crate) fn lose(kind: u32) {
+    if let Some(lost) = EVENTS_LOST.get_ptr_mut(kind) {
+        // SAFETY: a map value.
+        unsafe { record::increment(lost) };
+    }
+}
+
 /// Sends a record, or counts its loss.
 #[inline(always)]
 pub(crate) fn send<T>(kind: u32, record: &T, urgency: Urgency) {
@@ -52,10 +67,7 @@ pub(crate) fn send<T>(kind: u32, record: &T, urgency: Urgency) {
     } else {
         BPF_RB_NO_WAKEUP
     };
-    if EVENTS.output_untyped::<T>(record, flags.into()).is_err()
-        && let Some(lost) = EVENTS_LOST.get_ptr_mut(kind)
-    {
-        // SAFETY: a map value.
-        unsafe { record::increment(lost) };
+    if EVENTS.output_untyped::<T>(record, flags.into()).is_err() {
+        lose(kind);
     }
 }

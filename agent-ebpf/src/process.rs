@@ -156,6 +156,10 @@ pub(crate) fn executed(slot: Slot, task: Task) {
     if constant!(tells_execs) == 0 {
         return;
     }
+    if emit::is_half_full() {
+        emit::lose(PROCESS_EXECUTED);
+        return;
+    }
     emit::send(
         PROCESS_EXECUTED,
         &ExecEvent {

@@ -115,6 +115,8 @@ pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Err
     }
     tokio::spawn(async move { door.watch().await });
     let (door, traffic) = (state.door(), state.traffic());
+    let (told, last_told) = (Arc::clone(&traffic), Arc::clone(&traffic));
+    tokio::spawn(async move { told.tell_of_refusals().await });
     let mut server = tokio::spawn(listener::serve(
         inlets,
         serve::app(state),
@@ -134,6 +136,7 @@ pub async fn run(config: Config, inputs: Inputs, start: Start) -> Result<(), Err
     };
     // Nothing is asked any more that would have to be told.
     server.abort();
+    last_told.tell_last_refusals();
     if let Some(traces) = traces {
         traces.finish().await;
     }

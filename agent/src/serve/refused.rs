@@ -21,7 +21,7 @@ const AT_ONCE: u32 = 20;
 /// Time until there may be one more.
 const EVERY: Duration = Duration::from_secs(1);
 /// How often it is said how many had no line.
-const SUMS: Duration = Duration::from_secs(10);
+pub(super) const SUMS: Duration = Duration::from_secs(10);
 /// Clients of which something is kept. Beyond them a new one has no line of its own.
 const CLIENTS: usize = 1024;
 
@@ -34,7 +34,6 @@ struct Accounts {
     by_peer: HashMap<Peer, Account>,
     /// Of clients that there was no room for.
     others: u64,
-    told: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -86,10 +85,10 @@ impl Refusals {
         accounts.take(peer, Instant::now())
     }
 
-    /// Says how many had no line, now and then.
+    /// Says how many have had no line.
     pub(super) fn tell(&self) {
         let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sums = accounts.sums(Instant::now());
+        let sums = accounts.sums();
         drop(accounts);
         for (peer, requests) in sums {
             log_event!(
@@ -124,13 +123,8 @@ impl Accounts {
         may
     }
 
-    /// What had no line since it was told last; nothing if that is not long ago.
-    fn sums(&mut self, now: Instant) -> Vec<(Option<Peer>, u64)> {
-        let is_due = |told: Instant| now.saturating_duration_since(told) >= SUMS;
-        if !self.told.is_none_or(is_due) {
-            return Vec::new();
-        }
-        self.told = Some(now);
+    /// What had no line since it was told last.
+    fn sums(&mut self) -> Vec<(Option<Peer>, u64)> {
         let left_out = self
             .by_peer
             .iter_mut()
@@ -160,14 +154,12 @@ mod tests {
         let taken = (0..1000).filter(|_| accounts.take(peer(1), start)).count();
         assert_eq!(taken, 20);
         assert!(accounts.take(peer(2), start));
-        assert_eq!(accounts.sums(start), [(Some(peer(1)), 980)]);
+        assert_eq!(accounts.sums(), [(Some(peer(1)), 980)]);
         let later = start + Duration::from_secs(5);
         let taken = (0..1000).filter(|_| accounts.take(peer(1), later)).count();
         assert_eq!(taken, 5);
-        // Not so soon again, and then nothing is lost.
-        assert_eq!(accounts.sums(later), []);
-        assert_eq!(accounts.sums(start + SUMS), [(Some(peer(1)), 995)]);
-        assert_eq!(accounts.sums(start + SUMS * 2), []);
+        assert_eq!(accounts.sums(), [(Some(peer(1)), 995)]);
+        assert_eq!(accounts.sums(), []);
     }
 
     #[test]
@@ -178,7 +170,7 @@ mod tests {
             .filter(|&number| accounts.take(peer(number), now))
             .count();
         assert_eq!((taken, accounts.by_peer.len()), (CLIENTS, CLIENTS));
-        assert_eq!(accounts.sums(now), [(None, 5000 - CLIENTS as u64)]);
+        assert_eq!(accounts.sums(), [(None, 5000 - CLIENTS as u64)]);
         // Those that have been quiet make room.
         let later = now + EVERY;
         assert!(accounts.take(peer(9999), later));

@@ -17,7 +17,7 @@ use axum::{
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
-use super::refused::Refusals;
+use super::refused::{Refusals, SUMS};
 use crate::{
     metrics::http::{self, AuthMethod, AuthReason, Cache, Http, Method},
     snapshot::Reloads,
@@ -42,6 +42,19 @@ impl Traffic {
         }
     }
 
+    /// Says how many refusals have had no line of the log, every ten seconds, for as long as it is polled.
+    pub async fn tell_of_refusals(&self) {
+        loop {
+            tokio::time::sleep(SUMS).await;
+            self.refusals.tell();
+        }
+    }
+
+    /// Says it for the last time.
+    pub fn tell_last_refusals(&self) {
+        self.refusals.tell();
+    }
+
     /// What is said of who was refused what.
     pub(super) fn refusals(&self) -> &Refusals {
         &self.refusals
@@ -54,7 +67,6 @@ impl Traffic {
 
     /// A connection, for as long as this lives.
     pub(super) fn connection(self: &Arc<Self>) -> Connection {
-        self.refusals.tell();
         self.lock().connections += 1;
         Connection(Arc::clone(self))
     }

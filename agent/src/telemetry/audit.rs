@@ -27,9 +27,9 @@ use super::{
 use crate::{error::Error, named::named};
 
 /// Lines that wait for the disk. A line has some 300 bytes.
-const WAITING: usize = 1024;
-/// Lines at once, and lines a second after that, of what clients and of what sessions can cause as much as they like. Each of
-/// both has room of its own, and everything else needs none.
+const WAITING: usize = 4096;
+/// Lines at once, and lines a second after that, of what clients and of what sessions can cause as much as they like. Each kind
+/// has room of its own, and everything else needs none.
 const AT_ONCE: f64 = 1000.0;
 const A_SECOND: f64 = 50.0;
 /// How often the thread looks whether the file is still the one of its path, and how long it waits after a failure.
@@ -94,8 +94,8 @@ enum Message {
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     lines: SyncSender<Message>,
-    /// What clients cause, and what sessions do.
-    allowances: Arc<[Mutex<Allowance>; 2]>,
+    /// What clients cause, which processes of sessions fail, and which execute what.
+    allowances: Arc<[Mutex<Allowance>; 3]>,
 }
 
 impl Queue {
@@ -110,7 +110,7 @@ impl Queue {
         let (lines, waiting) = sync_channel(WAITING);
         let queue = Self {
             lines,
-            allowances: Arc::new([(); 2].map(|()| Mutex::new(Allowance::new(Instant::now())))),
+            allowances: Arc::new([(); 3].map(|()| Mutex::new(Allowance::new(Instant::now())))),
         };
         Ok(Some((queue, Writer { output, waiting })))
     }
@@ -135,7 +135,8 @@ impl Queue {
     fn send(&self, event: Option<Event>, line: &[u8]) {
         let allowance = match event.map(|event| (event, event.audit())) {
             Some((Event::AccessRefused | Event::AccessesRefused, _)) => Some(0),
-            Some((_, Audit::OfProcesses | Audit::OfExecs)) => Some(1),
+            Some((_, Audit::OfProcesses)) => Some(1),
+            Some((_, Audit::OfExecs)) => Some(2),
             Some(_) | None => None,
         };
         let is_allowed = allowance.is_none_or(|one| {

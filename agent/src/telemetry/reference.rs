@@ -29,7 +29,8 @@ pub fn markdown() -> String {
          anew with the first line after a second. The folder must be one that root may write to without \
          `CAP_DAC_OVERRIDE`, which the agent has given up by then. Each client has twenty lines of refusals at once and \
          one a second after that, each session five of processes that failed and one every ten seconds, and a hundred of programs executed \
-         and ten a second; then it is said how many more there were. \
+         and ten a second; then it is said how many more there were. Programs that are \
+         executed faster than the agent reads are not among them: `vdi_agent_events_lost_total` counts those. \
          Of refusals and of processes 1,000 lines may come at once and 50 a second after that; \
          `vdi_agent_audit_lines_total` counts what was written, what the file has not taken, and what was left out.\n\n\
          | event | level | audit | message | fields | when |\n|---|---|---|---|---|---|\n",

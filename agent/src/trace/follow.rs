@@ -98,8 +98,14 @@ impl Part {
 
     /// The first of a session. One of which the agent has seen the beginning began with that. The others are cut short, each
     /// at another moment, or all of a node would be told of at once for ever.
-    fn first(session: &SessionView, trace: TraceId, now: Moment, length: Duration) -> Self {
-        if session.made.is_some() {
+    fn first(
+        session: &SessionView,
+        trace: TraceId,
+        is_new: bool,
+        now: Moment,
+        length: Duration,
+    ) -> Self {
+        if is_new {
             let began = start(session);
             let passed = now.wall.duration_since(began).unwrap_or_default();
             return Self {
@@ -140,9 +146,15 @@ fn start(session: &SessionView) -> SystemTime {
 }
 
 impl Followed {
-    fn new(session: &SessionView, trace: TraceId, is_kept: bool, now: Moment) -> Self {
+    fn new(
+        session: &SessionView,
+        trace: TraceId,
+        is_kept: bool,
+        may_be_new: bool,
+        now: Moment,
+    ) -> Self {
         // Of one that the agent has seen from its beginning all is new.
-        let is_new = session.made.is_some();
+        let is_new = may_be_new && session.made.is_some();
         let known = |count: u64| if is_new { 0 } else { count };
         let told = session.startup.keys().copied().filter(|_| !is_new);
         Self {
@@ -155,8 +167,8 @@ impl Followed {
             } else {
                 session.counts.gpu.xids.clone()
             },
-            minute: Part::first(session, trace, now, MINUTE),
-            hour: Part::first(session, trace, now, HOUR),
+            minute: Part::first(session, trace, is_new, now, MINUTE),
+            hour: Part::first(session, trace, is_new, now, HOUR),
             looked: now.wall,
             seen: now.clock,
             has_ended: false,
@@ -183,13 +195,16 @@ impl Follower {
     ) -> Vec<Span> {
         let mut spans = Vec::new();
         let mut there = HashSet::new();
-        for session in sessions.iter().chain(ended_unseen) {
+        let unseen = ended_unseen.iter().map(|session| (session, true));
+        let seen = sessions.iter().map(|session| (session, false));
+        for (session, is_unseen) in seen.chain(unseen) {
             let Some(trace) = session.trace else { continue };
             there.insert(trace);
-            let followed = self
-                .sessions
-                .entry(trace)
-                .or_insert_with(|| Followed::new(session, trace, keeps(trace.bytes()), now));
+            let followed = self.sessions.entry(trace).or_insert_with(|| {
+                let is_kept = keeps(trace.bytes());
+                // One that was hidden for long was told of before that, all but its end.
+                Followed::new(session, trace, is_kept, !is_unseen, now)
+            });
             if !followed.is_kept || followed.has_ended {
                 continue;
             }
