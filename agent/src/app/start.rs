@@ -115,6 +115,10 @@ pub fn node(facts: &preflight::Facts, config: &Config) -> Node {
             Condition::SocketOwner,
             config.serve.socket.owner != Owner::default(),
         ),
+        (
+            Condition::AdministratorsPerf,
+            config.gpu.enabled && !facts.nvidia && capabilities::perf_is_for_administrators(),
+        ),
     ];
     let so = all.into_iter().filter(|(_, is_so)| *is_so);
     let so: Vec<Condition> = so.map(|(condition, _)| condition).collect();

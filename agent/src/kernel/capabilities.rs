@@ -10,11 +10,13 @@
 mod give_up;
 mod keep;
 mod needs;
+mod perf;
 mod report;
 
 pub use give_up::give_up;
 pub use keep::{bounding, kept};
 pub use needs::{Condition, NEEDS, Need, Node, When};
+pub use perf::perf_is_for_administrators;
 pub use report::{Report, report};
 
 /// The capabilities by number (`include/uapi/linux/capability.h`, Linux 6.12).
@@ -94,6 +96,12 @@ impl Capabilities {
     /// Whether one is in it.
     pub fn has(self, capability: Capability) -> bool {
         self.0 >> capability.0 & 1 == 1
+    }
+
+    /// The set without one.
+    #[must_use]
+    pub fn without(self, capability: Capability) -> Self {
+        Self(self.0 & !(1 << capability.0))
     }
 
     /// The set with one more.

@@ -29,6 +29,9 @@ pub enum Condition {
     Statistics,
     /// The first process has another root directory, as for an agent in a container with the host's pids.
     OtherRoot,
+    /// `gpu.enabled`, the driver is not loaded yet, and this kernel lets nobody but administrators open a perf event
+    /// ([`perf_is_for_administrators`](super::perf_is_for_administrators)).
+    AdministratorsPerf,
     /// `socket.owner`.
     SocketOwner,
 }
@@ -58,7 +61,7 @@ const BPF_FOR_MAKING_ALONE: KernelVersion = KernelVersion(5, 19);
 const WITHOUT_MEMLOCK: KernelVersion = KernelVersion(5, 11);
 
 /// Every need, those of one capability side by side.
-pub const NEEDS: [Need; 10] = [
+pub const NEEDS: [Need; 11] = [
     Need {
         capability: CAP_BPF,
         feature: "kernel programs",
@@ -91,6 +94,15 @@ pub const NEEDS: [Need; 10] = [
         when: When::Always,
         before: None,
         only: Some(Condition::Gpus),
+    },
+    Need {
+        capability: CAP_SYS_ADMIN,
+        feature: "the tracepoint of NVIDIA's driver, where that is loaded after the agent's start",
+        why: "opens the tracepoint's event on kernels of distributions that want it for every event where \
+              kernel.perf_event_paranoid is more than 2 (Ubuntu; Debian's 5.10)",
+        when: When::Always,
+        before: None,
+        only: Some(Condition::AdministratorsPerf),
     },
     Need {
         capability: CAP_SYS_ADMIN,
