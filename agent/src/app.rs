@@ -43,20 +43,20 @@ use crate::{
     },
     serve::{self, AppState, Service, address::Address, inlet::Inlet, listener},
     session::{
-        budget::Resource,
-        failures::{Failures, Kind},
+        failures::Failures,
         gpu::XidError,
         model::OomKill,
         registry::Registry,
         remembered::{Remembered, StateFile},
     },
     snapshot::{AgentView, GpuView, Reloads, SessionView, Snapshot},
-    telemetry::{Subject, audit_lines, log_event},
+    telemetry::{audit_lines, log_event},
     trace::{Recorder, Traces},
 };
 
 mod cgroups;
 mod compare;
+mod processes;
 pub mod settings;
 mod start;
 
@@ -412,63 +412,6 @@ impl Agent {
     fn take_blame(&mut self, blamed: &[Blame]) {
         for blame in blamed {
             self.registry.gpu_blame(blame, &self.kernel);
-        }
-    }
-
-    fn log_failure(&mut self, slot: u32, pid: u32, status: u32, oom_killed: bool, command: &str) {
-        let session = self.registry.session_of_slot(slot);
-        let name = session.map(|session| session.identity.session.as_str());
-        let signal = status & 0x7f;
-        let kind = if oom_killed || signal != 0 {
-            Kind::Killed
-        } else {
-            Kind::Exited
-        };
-        if !self.failures.add(slot, name, kind, Instant::now()) {
-            if kind == Kind::Killed {
-                self.registry.exceeded_by_slot(slot, Resource::LogLines);
-            }
-            return;
-        }
-        if oom_killed {
-            log_event!(ProcessOomKilled, of = session, pid, command);
-        } else if signal != 0 {
-            log_event!(ProcessKilled, of = session, pid, command, signal);
-        } else {
-            log_event!(
-                ProcessFailed,
-                of = session,
-                pid,
-                command,
-                code = (status >> 8) & 0xff
-            );
-        }
-    }
-
-    fn log_execution(&mut self, slot: u32, pid: u32, command: &str) {
-        let session = self.registry.session_of_slot(slot);
-        let name = session.map(|session| session.identity.session.as_str());
-        if self
-            .failures
-            .add(slot, name, Kind::Executed, Instant::now())
-        {
-            log_event!(ProcessExecuted, of = session, pid, command);
-        }
-    }
-
-    /// Says how many processes have no line of their own.
-    fn log_left_out(&mut self, now: Instant) {
-        for left_out in self.failures.left_out(now) {
-            let session = Subject {
-                session: left_out.session.as_deref(),
-                ..Subject::default()
-            };
-            let processes = left_out.processes;
-            match left_out.kind {
-                Kind::Killed => log_event!(ProcessesKilled, of = session, processes),
-                Kind::Exited => log_event!(ProcessesFailed, of = session, processes),
-                Kind::Executed => log_event!(ProcessesExecuted, of = session, processes),
-            }
         }
     }
 
