@@ -4,6 +4,8 @@
 //! or logfmt for a collector. What it can say is a closed list, [`Event`], and [`log_event`] is the only way to say it.
 
 mod audit;
+#[cfg(test)]
+pub(crate) mod captured;
 mod event;
 mod lines;
 mod reference;

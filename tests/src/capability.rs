@@ -81,6 +81,12 @@ pub fn collector() -> bool {
         || skip("no collector of traces: `cargo xtask setup --for test` installs it")
 }
 
+/// Whether calls of the agent can be made to fail; says why not.
+pub fn strace() -> bool {
+    let there = find_program("strace").is_some();
+    kernel() && (there || skip("no strace: `cargo xtask setup --for test` installs it"))
+}
+
 /// Whether systemd's logind can be started on a bus of the test's own; says why not.
 pub fn logind() -> bool {
     if !is_root() {

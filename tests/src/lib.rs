@@ -33,6 +33,7 @@ pub mod rtnetlink;
 pub mod runtimes;
 pub mod sockets;
 pub mod stalls;
+pub mod strace;
 pub mod systemd;
 pub mod tenant;
 pub mod tools;

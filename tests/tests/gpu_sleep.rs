@@ -10,6 +10,7 @@ use integration_tests::{
     mount_namespace,
     wait::{self, patient},
 };
+use sessionscope::telemetry::Event;
 use tempfile::TempDir;
 
 const DRIVERS: &str = "/sys/bus/pci/drivers";
@@ -77,4 +78,10 @@ fn a_suspended_gpu_is_not_woken_and_one_that_nobody_uses_is_let_go() {
     until(&agent, "");
     gpus.change(|s| s.devices[0].processes.clear());
     until(&agent, LET_GO);
+    // It stays awake, because somebody else holds it: it is measured again.
+    let held = || !agent.logged(Event::GpusHeld).is_empty();
+    wait::until("the GPU is held", patient(2 * SOON), || {
+        held().then_some(())
+    });
+    until(&agent, "");
 }

@@ -17,7 +17,7 @@ mod outcome;
 mod page;
 mod qemu;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -106,11 +106,11 @@ pub(crate) fn run(options: &MatrixOptions, filter: Option<&str>, write_docs: boo
         refresh: options.refresh,
         compiler: Compiler::Plain,
     };
-    run_all(boots, &wanted, write_docs)
+    run_all(boots, &wanted, write_docs).map(|_events| ())
 }
 
-/// Runs what CI runs, with the programs that it has compiled.
-pub(crate) fn run_for_ci(compiler: Compiler) -> Result<()> {
+/// Runs what CI runs, with the programs that it has compiled. The events of the agent's log that were seen.
+pub(crate) fn run_for_ci(compiler: Compiler) -> Result<BTreeSet<String>> {
     let boots = IN_CI.map(|(name, bed)| {
         let kernel = KERNELS.iter().find(|kernel| kernel.name == name);
         kernel
@@ -137,7 +137,8 @@ pub(crate) fn run_under_pressure() -> Result<()> {
     run(&options, None, false)
 }
 
-fn run_all(boots: Vec<Boot>, wanted: &Wanted<'_>, write_docs: bool) -> Result<()> {
+/// Boots them and shows how they ended; the events of the agent's log that were seen there.
+fn run_all(boots: Vec<Boot>, wanted: &Wanted<'_>, write_docs: bool) -> Result<BTreeSet<String>> {
     setup::prepare(Purpose::Kernels)?;
     build_ebpf::build()?;
     let work = work_folder()?;
@@ -162,6 +163,12 @@ fn run_all(boots: Vec<Boot>, wanted: &Wanted<'_>, write_docs: bool) -> Result<()
     let outcomes = outcomes
         .into_inner()
         .map_err(|_| anyhow!("a thread of the matrix has ended in the middle"))?;
+    let ended = outcomes
+        .iter()
+        .filter_map(|(_, outcome)| outcome.as_ref().ok());
+    let events = ended
+        .flat_map(|outcome| outcome.events.iter().cloned())
+        .collect();
     let faulty = summarise(outcomes);
     if write_docs {
         page::write(&last_runs(&work)?)?;
@@ -171,7 +178,7 @@ fn run_all(boots: Vec<Boot>, wanted: &Wanted<'_>, write_docs: bool) -> Result<()
         "tests failed on {}: the whole consoles are target/kernels/<kernel>-<bed>.log",
         faulty.join(", ")
     );
-    Ok(())
+    Ok(events)
 }
 
 fn choose(wanted: &[String]) -> Result<Vec<&'static Kernel>> {

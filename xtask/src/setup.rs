@@ -56,8 +56,10 @@ const fn need(program: &'static str, package: &'static str) -> Need {
 }
 
 const C_COMPILER: Need = need("cc", "gcc");
-const TEST: [Need; 2] = [
+const TEST: [Need; 3] = [
     need("prometheus", "prometheus"),
+    // System calls of the agent that fail.
+    need("strace", "strace"),
     // The bus on which tests run systemd's logind.
     need("dbus-daemon", "dbus-daemon"),
 ];

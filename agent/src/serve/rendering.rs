@@ -239,6 +239,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::telemetry::captured::caused;
 
     const TEXT: Wanted = Wanted {
         what: What::Metrics(Format::Text),
@@ -363,5 +364,26 @@ mod tests {
         let renderings = Arc::new(renderings);
         assert!(renderings.get(TEXT).await.is_err());
         assert_eq!(renderings.get(TEXT).await.unwrap().body, "made");
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_made_is_an_error_of_the_agent_and_said() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let _inside = runtime.enter();
+        let (_publish, samples) = watch::channel(Some(Arc::new(())));
+        let make = |_, _| Err("no room".to_owned());
+        let renderings = Renderings::new(samples, Arc::default(), make);
+        let turn = Arc::clone(&renderings.turn).try_lock_owned().unwrap();
+        let said = caused(|| {
+            let failed = renderings.make(TEXT, Arc::new(()), turn).unwrap_err();
+            let status = failed.into_response().status();
+            assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        });
+        assert_eq!(said.len(), 1);
+        assert_eq!(said[0]["event"], "answer_failed");
+        assert_eq!(said[0]["error"], "no room");
     }
 }

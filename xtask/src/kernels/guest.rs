@@ -10,6 +10,7 @@ use super::binaries::Binaries;
 use super::cpio::Archive;
 use super::fetch::Fetched;
 use super::matrix::Wanted;
+use crate::test::EVENTS_SEEN;
 
 const INIT: &str = include_str!("init.sh");
 
@@ -88,6 +89,7 @@ fn environment(bed: Bed, wanted: &Wanted<'_>) -> String {
         ("SESSIONSCOPE_TEST_WORKLOAD", "/bin/workload"),
         ("SESSIONSCOPE_TEST_SLOW_DISK", "/dev/vdb"),
         ("SESSIONSCOPE_TEST_XID_MODULE", XID_MODULE),
+        (EVENTS_SEEN, "/tmp/events"),
         ("SESSIONSCOPE_BIN", "/bin/sessionscope"),
         ("SESSIONSCOPE_BPF_DIR", "/bpf"),
         ("FILTER", wanted.filter.unwrap_or_default()),

@@ -34,6 +34,11 @@ for test in /tests/*; do
     "$test" --test-threads=1 --color=never --nocapture $FILTER
     echo "@@ end $name $?"
 done
+# What the agents have logged: the list of events must have been seen, here or on the host.
+touch "$AGENT_EVENTS_SEEN"
+sort -u "$AGENT_EVENTS_SEEN" | while read -r event; do
+    echo "@@ event $event"
+done
 # Whatever the programs did, the kernel has nothing to complain of.
 dmesg | grep -e 'WARNING: ' -e 'BUG: ' | head -n 3 | while read -r line; do
     echo "@@ broken the kernel says: $line"

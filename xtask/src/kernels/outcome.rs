@@ -1,5 +1,7 @@
 //! What a guest's console says about the tests that ran there.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::list::Kernel;
@@ -20,6 +22,9 @@ pub(super) struct Outcome {
     pub(super) release: String,
     pub(super) programs: Vec<TestProgram>,
     pub(super) report: Option<Report>,
+    /// Events of the agent's log that its tests have seen.
+    #[serde(default)]
+    pub(super) events: BTreeSet<String>,
     /// Whether the guest came to its end.
     pub(super) done: bool,
     /// What was wrong with the guest itself.
@@ -70,6 +75,7 @@ impl Outcome {
     /// Adds what another guest with the same kernel has shown.
     pub(super) fn join(&mut self, other: Self) {
         self.programs.extend(other.programs);
+        self.events.extend(other.events);
         self.done &= other.done;
         self.broken.extend(other.broken);
     }
@@ -130,6 +136,9 @@ impl Outcome {
                     program.exit_code = code.parse().ok();
                 }
             }
+            ["event", name] => {
+                self.events.insert(name.to_owned());
+            }
             ["done"] => self.done = true,
             ["broken", ..] => self.broken.push(words.to_owned()),
             _ => {}
@@ -185,9 +194,10 @@ mod tests {
         let outcome = read(
             "[0.1] noise\n@@ kernel 6.1.0\n@@ begin net\ntest a ... ok\n\
              test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; finished in 1.0s\n\
-             @@ end net 0\n@@ done\n",
+             @@ end net 0\n@@ event listening\n@@ event program_on\n@@ done\n",
         );
         assert_eq!(outcome.release, "6.1.0");
+        assert!(outcome.events.iter().eq(["listening", "program_on"]));
         assert_eq!((outcome.passed(), outcome.failed()), (5, 0));
         assert!(outcome.faults().is_empty(), "{outcome:?}");
     }

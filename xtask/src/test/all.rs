@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 use lab::programs::{AGENT, developed};
 
+use super::events;
 use crate::setup::{self, Purpose};
 use crate::workspace::Compiler;
 use crate::{docs, kernels, lint, workspace};
@@ -23,7 +24,9 @@ const STEPS: [Step; 5] = [
     ("build and clippy", build),
     ("docs --check", || docs::generate(true, &developed(AGENT))),
     ("test", || super::run_tests(None, COMPILER)),
-    ("kernels", || kernels::run_for_ci(COMPILER)),
+    ("kernels", || {
+        events::check_guests(&kernels::run_for_ci(COMPILER)?)
+    }),
 ];
 
 /// Builds everything, and beside it has the kernel programs checked, which another compiler does in another folder.

@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 44] = [
+const LANES: [(&str, Lane, &str); 45] = [
     (
         "runtimes",
         Beside,
@@ -112,6 +112,11 @@ const LANES: [(&str, Lane, &str); 44] = [
         "sessions are adopted within milliseconds",
     ),
     ("tenants", Alone, "takes cgroups of other tests"),
+    (
+        "faulty_kernel",
+        Alone,
+        "changes kernel.pid_max, which every agent looks at; its agent is traced",
+    ),
     ("hostile", Alone, "takes all that the machine has"),
     ("memory", Alone, "the pressure of the whole machine"),
     ("net", Alone, "round-trip times"),

@@ -1,48 +1,11 @@
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
+use std::io;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tracing::Level;
-use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
 
 use super::Lines;
-use crate::telemetry::{Event, Subject, log_event};
-
-/// What is written, for a test.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Written {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-fn written(form: Lines, log: impl FnOnce()) -> String {
-    let written = Written::default();
-    let layer = tracing_subscriber::fmt::layer()
-        .event_format(form)
-        .with_writer(written.clone());
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
-    let bytes = written.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
-}
+use crate::telemetry::{Event, Subject, captured::written, log_event};
 
 const DESK: Subject<'_> = Subject {
     trace_id: None,
