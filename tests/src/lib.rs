@@ -36,6 +36,7 @@ pub mod stalls;
 pub mod strace;
 pub mod systemd;
 pub mod tenant;
+pub mod tls_front;
 pub mod tools;
 pub mod wait;
 pub mod workload;

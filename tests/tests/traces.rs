@@ -10,15 +10,19 @@ use std::{
 use integration_tests::{
     agent::{Agent, Configuration},
     capability,
+    certificates::Authority,
     cgroup::{Cgroup, Tree},
     collector::{Collector, Ports, Span},
     exposition::Exposition,
+    tls_front::TlsFront,
     wait,
 };
 use sessionscope::telemetry::Event;
 
 /// Until a batch is sent: it waits two seconds for more.
 const SENT: Duration = Duration::from_secs(30);
+/// How long a collector is away.
+const AWAY: Duration = Duration::from_mins(1);
 /// A trace of somebody else, which is kept.
 const THEIRS: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -148,6 +152,7 @@ fn a_collector_that_is_away_holds_up_nothing_and_what_is_lost_is_counted() {
     }
     let (tree, ports) = (Tree::new(), Ports::free());
     let agent = Agent::start(&configuration(&tree, ports, "grpc"));
+    let began = Instant::now();
     live_and_die(&tree, &agent, "desk");
     wait::until("it is told", SENT, || {
         (!agent.logged(Event::CollectorAway).is_empty()).then_some(())
@@ -176,6 +181,15 @@ fn a_collector_that_is_away_holds_up_nothing_and_what_is_lost_is_counted() {
     assert!(metrics.count("vdi_agent_trace_export_failures_total", &[]) > 0);
     let waiting = metrics.value("vdi_agent_trace_spans_waiting", &[]);
     assert!((1000.0..=1600.0).contains(&waiting), "{waiting}");
+    // It is away for a minute.
+    thread::sleep(AWAY.saturating_sub(began.elapsed()));
+    assert_eq!(agent.get("/readyz", &[]).status, 200);
+    let age = agent.metrics().value("vdi_agent_sample_age_seconds", &[]);
+    assert!(
+        age < wait::patient(Duration::from_secs(1)).as_secs_f64(),
+        "{age}"
+    );
+    assert_eq!(spans(&agent.metrics(), "sent"), 0);
     // What has waited is not lost, and comes first.
     let collector = Collector::start(ports);
     let got = wait::until("what has waited is sent", SENT, || {
@@ -187,6 +201,52 @@ fn a_collector_that_is_away_holds_up_nothing_and_what_is_lost_is_counted() {
     assert!(spans(&agent.fresh_metrics(), "sent") >= waiting as u64);
     assert_eq!(agent.logged(Event::CollectorAway).len(), 1);
     assert_eq!(agent.logged(Event::CollectorAnswers).len(), 1);
+}
+
+#[test]
+fn a_collector_behind_tls_gets_spans_only_if_its_certificate_is_believed() {
+    if !capability::kernel() || !capability::collector() {
+        return;
+    }
+    let (believed, foreign) = (Authority::new("believed"), Authority::new("foreign"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = believed.write(folder.path().join("authorities.pem"));
+    let environment = [("OTEL_EXPORTER_OTLP_CERTIFICATE", file)];
+    let certificate = |authority: &Authority| authority.issue(&["localhost"], 2090);
+    let ports = Ports::free();
+    let collector = Collector::start(ports);
+    for (protocol, behind, alpn) in [
+        ("grpc", ports.grpc, "h2"),
+        ("http/protobuf", ports.http, "http/1.1"),
+    ] {
+        let start = |authority: &Authority| {
+            let tree = Tree::new();
+            let front = TlsFront::start(behind, &certificate(authority), &[alpn]);
+            let endpoint = format!("'https://localhost:{}'", front.address().port());
+            let configuration = configuration(&tree, ports, protocol);
+            let configuration = configuration.set("traces.endpoint", &endpoint);
+            let agent = Agent::start_with(&configuration, &environment);
+            (tree, front, agent)
+        };
+        let names = ["right", "wrong"].map(|name| format!("{name}-{}", &protocol[..4]));
+        let [right, wrong] = names.each_ref().map(String::as_str);
+        let arrived = |name| {
+            let spans = collector.spans();
+            spans.iter().any(|span| is_of(span, name)).then_some(())
+        };
+        let (tree, _front, agent) = start(&foreign);
+        live_and_die(&tree, &agent, wrong);
+        wait::until("the certificate is refused", SENT, || {
+            (!agent.logged(Event::CollectorAway).is_empty()).then_some(())
+        });
+        let said = &agent.logged(Event::CollectorAway)[0];
+        assert!(said.to_string().contains("ertificate"), "{said}");
+        let (tree, _front, agent) = start(&believed);
+        live_and_die(&tree, &agent, right);
+        wait::until("the session is told", SENT, || arrived(right));
+        assert!(agent.logged(Event::CollectorAway).is_empty());
+        assert!(arrived(wrong).is_none());
+    }
 }
 
 #[test]

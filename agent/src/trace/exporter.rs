@@ -1,13 +1,23 @@
 //! What speaks to the collector.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    error::Error,
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use async_trait::async_trait;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use opentelemetry_http::hyper::HyperClient;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response, hyper::HyperClient};
 use opentelemetry_otlp::{
-    SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _,
+    WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _,
     tonic_types::transport::{Certificate, ClientTlsConfig},
+};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{SpanData, SpanExporter as _},
 };
 use tokio_rustls::rustls::{
     ClientConfig, RootCertStore, crypto,
@@ -16,11 +26,39 @@ use tokio_rustls::rustls::{
 
 use super::{options::Options, settings::Protocol};
 
+/// Sends spans to the collector.
+#[derive(Debug)]
+pub(super) struct Exporter {
+    spans: opentelemetry_otlp::SpanExporter,
+    /// Why the last request by HTTP was not answered.
+    unanswered: Arc<Mutex<Option<String>>>,
+}
+
+impl Exporter {
+    /// What has made the spans is this.
+    pub(super) fn set_resource(&mut self, resource: &Resource) {
+        self.spans.set_resource(resource);
+    }
+
+    /// Sends some. An error says what of it went wrong.
+    pub(super) async fn export(&self, spans: Vec<SpanData>) -> Result<(), String> {
+        let sent = self.spans.export(spans).await;
+        sent.map_err(|error| {
+            let mut unanswered = self
+                .unanswered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            unanswered.take().unwrap_or_else(|| error.to_string())
+        })
+    }
+}
+
 /// An exporter of what is set. An error says what of it cannot be used.
-pub(super) fn of(options: &Options) -> Result<SpanExporter, String> {
+pub(super) fn of(options: &Options) -> Result<Exporter, String> {
+    let unanswered = Arc::default();
     let exporter = match options.protocol {
         Protocol::Grpc => {
-            let builder = SpanExporter::builder()
+            let builder = opentelemetry_otlp::SpanExporter::builder()
                 .with_tonic()
                 .with_endpoint(options.endpoint.clone())
                 .with_timeout(options.timeout);
@@ -30,15 +68,49 @@ pub(super) fn of(options: &Options) -> Result<SpanExporter, String> {
                 builder.build()
             }
         }
-        Protocol::Http => SpanExporter::builder()
+        Protocol::Http => opentelemetry_otlp::SpanExporter::builder()
             .with_http()
-            .with_http_client(http_client(options)?)
+            .with_http_client(Remembering {
+                client: http_client(options)?,
+                unanswered: Arc::clone(&unanswered),
+            })
             .with_endpoint(options.endpoint.clone())
             .with_timeout(options.timeout)
             .build(),
     };
-    exporter.map_err(|error| error.to_string())
+    let spans = exporter.map_err(|error| error.to_string())?;
+    Ok(Exporter { spans, unanswered })
 }
+
+/// A client of which the exporter makes "network error", whatever it was: this one remembers it.
+#[derive(Debug)]
+struct Remembering {
+    client: Client,
+    unanswered: Arc<Mutex<Option<String>>>,
+}
+
+#[async_trait]
+impl HttpClient for Remembering {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let answer = self.client.send_bytes(request).await;
+        let why = answer.as_ref().err().map(|error| whole(error.as_ref()));
+        *self
+            .unanswered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = why;
+        answer
+    }
+}
+
+/// An error with what is behind it: the first one says "client error" alone.
+fn whole(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |&error| error.source());
+    let mut said: Vec<String> = chain.map(ToString::to_string).collect();
+    said.dedup();
+    said.join(": ")
+}
+
+type Client = HyperClient<HttpsConnector<HttpConnector>>;
 
 fn wrong(path: &Path) -> impl Fn(&dyn std::fmt::Display) -> String {
     move |error| format!("the certificates of {}: {error}", path.display())
@@ -57,7 +129,7 @@ fn tls_of_grpc(options: &Options) -> Result<ClientTlsConfig, String> {
 
 /// A client that speaks HTTP with and without TLS. Where it is without, nobody's certificates are read: a system may have
 /// none.
-fn http_client(options: &Options) -> Result<HyperClient<HttpsConnector<HttpConnector>>, String> {
+fn http_client(options: &Options) -> Result<Client, String> {
     let provider = crypto::ring::default_provider();
     let builder = HttpsConnectorBuilder::new();
     let builder = if options.certificate.is_some() || !options.speaks_tls() {

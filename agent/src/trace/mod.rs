@@ -23,7 +23,7 @@ use std::{
 };
 
 use opentelemetry::KeyValue;
-use opentelemetry_sdk::{Resource, trace::SpanExporter as _};
+use opentelemetry_sdk::Resource;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use self::{

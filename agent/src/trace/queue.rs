@@ -12,13 +12,13 @@ use std::{
 };
 
 use opentelemetry::InstrumentationScope;
-use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use opentelemetry_sdk::trace::SpanData;
 use tokio::{
     sync::{Notify, mpsc},
     time::timeout,
 };
 
-use super::{sampler::Sampler, span::Span};
+use super::{exporter::Exporter, sampler::Sampler, span::Span};
 use crate::{
     snapshot::{SpanCounts, TraceView, TracesOf},
     telemetry::log_event,
@@ -147,7 +147,7 @@ impl Recorder {
 
 impl Waiting {
     /// Sends what comes until nobody can record any more.
-    pub(super) async fn send(mut self, exporter: opentelemetry_otlp::SpanExporter) {
+    pub(super) async fn send(mut self, exporter: Exporter) {
         let scope = InstrumentationScope::builder("sessionscope")
             .with_version(env!("CARGO_PKG_VERSION"))
             .build();
@@ -172,7 +172,7 @@ impl Waiting {
                     Err(error) => {
                         self.shared.counts.failures.fetch_add(1, Ordering::Relaxed);
                         if !std::mem::replace(&mut is_away, true) {
-                            log_event!(CollectorAway, %error);
+                            log_event!(CollectorAway, error);
                         }
                         if Instant::now() >= until {
                             let counts = &self.shared.counts;
