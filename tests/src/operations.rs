@@ -9,6 +9,7 @@ use std::{
 
 use serde_json::Value;
 use sessionscope::metrics::{catalog::families, family::Kind};
+use tempfile::TempDir;
 
 use crate::repository;
 
@@ -31,29 +32,61 @@ pub fn files(folder: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
+/// The folders of rule files: what is loaded as a rule, what takes another exporter, and what is for dashboards of others.
+const RULES: [&str; 4] = [
+    "rules/recordings",
+    "rules/alerts",
+    "rules/platform",
+    "rules/compat",
+];
+
 /// The rule files, without their tests.
-pub fn rules() -> Vec<(PathBuf, String)> {
-    let folder = repository().join("rules");
-    let mut rules = files("rules");
-    rules.retain(|(path, _)| path.parent() == Some(&folder));
+pub fn rule_files() -> Vec<(PathBuf, String)> {
+    let mut rules: Vec<_> = RULES.into_iter().flat_map(files).collect();
+    rules.retain(|(path, _)| path.extension().is_some_and(|kind| kind == "yml"));
     rules
 }
 
-/// What follows a key in the rule files: the names of recordings (`- record: `) or alerts (`- alert: `).
-pub fn named(key: &str) -> BTreeSet<String> {
+/// The rules that are loaded where nothing but the agent is scraped, with durations so many times shorter, in a folder.
+///
+/// # Panics
+///
+/// When they cannot be written.
+pub fn faster_rules(factor: u64) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    for (number, (_, text)) in RULES[..2].iter().copied().flat_map(files).enumerate() {
+        let path = folder.path().join(format!("{number}.yml"));
+        fs::write(path, rules::faster(&text, factor)).expect("a file can be written");
+    }
+    folder
+}
+
+/// The queries of a page: each is a block of its own.
+pub fn promql(page: &str) -> impl Iterator<Item = &str> {
+    let blocks = page.split("```promql\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap_or_default().trim())
+}
+
+/// The names of the recordings in some folders.
+fn recordings_in(folders: &[&str]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for (_, text) in rules() {
-        let values = text
+    for (_, text) in folders.iter().copied().flat_map(files) {
+        let records = text
             .lines()
-            .filter_map(|line| line.trim_start().strip_prefix(key));
-        names.extend(values.map(str::to_owned));
+            .filter_map(|line| line.trim_start().strip_prefix("- record: "));
+        names.extend(records.map(str::to_owned));
     }
     names
 }
 
+/// The names of the recordings that are always loaded.
+pub fn recordings() -> BTreeSet<String> {
+    recordings_in(&RULES[..1])
+}
+
 /// Every name that a query may ask for: the samples of the catalogue, and the recordings.
 pub fn known() -> BTreeSet<String> {
-    let mut known = named("- record: ");
+    let mut known = recordings_in(&RULES);
     let histogram =
         |name: &str| ["", "_bucket", "_sum", "_count"].map(|end| format!("{name}{end}"));
     for family in families() {

@@ -46,13 +46,18 @@ impl Prometheus {
     }
 
     fn launch(binary: &Path, flags: &[&str], rules: &str, job: &str, target: SocketAddr) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let file = folder.path().join("prometheus.yml");
         let text = format!(
             "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  evaluation_interval: 1s\n\
              {rules}scrape_configs:\n\
              - job_name: sessionscope\n{job}  static_configs:\n  - targets: ['{target}']\n"
         );
+        Self::start_configured(binary, flags, &text)
+    }
+
+    /// Starts `binary` with flags and a whole configuration, and waits until it is ready.
+    pub fn start_configured(binary: &Path, flags: &[&str], text: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let file = folder.path().join("prometheus.yml");
         fs::write(&file, text).expect("the configuration can be written");
         let log = File::create(folder.path().join("log")).expect("the log can be made");
         let address = free_address();
@@ -91,10 +96,24 @@ impl Prometheus {
     }
 
     fn api(&self, path: &str) -> Value {
+        let answer = self.try_api(path);
+        answer.unwrap_or_else(|said| panic!("{path}: {said}"))
+    }
+
+    fn try_api(&self, path: &str) -> Result<Value, String> {
         let response = http::get(self.address, path, &[]).expect("Prometheus answers");
         let (status, text) = (response.status, response.text());
-        assert_eq!(status, 200, "{path}: {text}");
-        serde_json::from_str(&text).expect("Prometheus answers in JSON")
+        if status != 200 {
+            return Err(text);
+        }
+        Ok(serde_json::from_str(&text).expect("Prometheus answers in JSON"))
+    }
+
+    /// How many results an instant query has; what Prometheus says against it, if it cannot be asked.
+    pub fn try_query(&self, expression: &str) -> Result<usize, String> {
+        let answer = self.try_api(&format!("/api/v1/query?query={}", encode(expression)))?;
+        let results = answer["data"]["result"].as_array();
+        Ok(results.map_or(0, Vec::len))
     }
 
     /// An instant query: labels and value of each result.

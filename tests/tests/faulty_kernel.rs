@@ -281,7 +281,7 @@ fn a_figure_that_is_not_the_kernels_is_said() {
     let file = File::create(&path).expect("a file");
     falsify(&desk, &file, FACTOR);
     let [cpu, other_cpu] = two_cpus();
-    let burn = |cpu: &str| ["burn", "--cpu", cpu, "--seconds", "9"].map(str::to_owned);
+    let burn = |cpu: &str| ["burn", "--cpu", cpu, "--seconds", "7"].map(str::to_owned);
     let start = |cgroup: &Cgroup, cpu: &str| {
         let arguments = burn(cpu);
         let arguments = arguments.each_ref().map(String::as_str);

@@ -7,15 +7,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::command;
 
-/// A file by its path in the repository, and its text.
-pub(crate) type File = (&'static str, String);
-
-/// Writes the files. With `check` it compares them instead and fails when one differs; `remedy` is the
+/// Writes files, each a path in the repository and a text. With `check` it compares them instead and fails when one differs; `remedy` is the
 /// command that writes them.
-pub(crate) fn write_or_compare(files: &[File], check: bool, remedy: &str) -> Result<()> {
+pub(crate) fn write_or_compare(
+    files: &[(impl AsRef<Path>, String)],
+    check: bool,
+    remedy: &str,
+) -> Result<()> {
     let mut stale = Vec::new();
-    for (name, generated) in files {
-        let path = command::repository().join(name);
+    for (path, generated) in files {
+        let name = &path.as_ref().to_string_lossy();
+        let path = command::repository().join(path);
         if check {
             // A file that is not there yet differs in its first line.
             let present = fs::read_to_string(&path).unwrap_or_default();

@@ -15,6 +15,7 @@ mod lint;
 mod manifests;
 mod mutants;
 mod python;
+mod rules;
 mod run;
 mod setup;
 mod test;
@@ -54,6 +55,8 @@ enum Command {
     Docs(docs::Options),
     /// Write the Grafana dashboards of dashboards/, or compare them with --check.
     Dashboards(dashboards::Options),
+    /// Write the alerts of rules/ and what pages say of them, or compare them with --check.
+    Rules(rules::Options),
     /// Write the generated manifests of deploy/kubernetes/, or compare them with --check.
     Manifests(manifests::Options),
     /// Run the agent beside three small workloads and show what it sees.
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Lint(options) => lint::run(&options),
         Command::Docs(options) => docs::run(&options),
         Command::Dashboards(options) => dashboards::run(&options),
+        Command::Rules(options) => rules::run(&options),
         Command::Manifests(options) => manifests::run(&options),
         Command::Demo(options) => bench::demo(&options),
         Command::Bench(options) => bench::bench(&options),

@@ -18,6 +18,15 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     tools::file("prometheus-3", &PACKAGE, "usr/bin/prometheus")
 }
 
+/// `promtool` of it, likewise.
+pub fn promtool() -> anyhow::Result<PathBuf> {
+    let package = Package {
+        name: "promtool",
+        ..PACKAGE
+    };
+    tools::file("promtool-3", &package, "usr/bin/promtool")
+}
+
 /// Its version: major and minor.
 pub fn version(binary: &Path) -> (u32, u32) {
     let output = Command::new(binary)

@@ -25,7 +25,9 @@ const TEST_PACKAGE: &str = "integration-tests";
 /// Test programs that do not run in a guest: they need Prometheus or another program, or
 /// test what is the same on every kernel, as what platforms say of sessions. Every other one of the
 /// package `integration-tests` runs there, but for those of the GPUs, whose agent loads a library.
-const NOT_IN_GUEST: [&str; 19] = [
+const NOT_IN_GUEST: [&str; 22] = [
+    "alertmanager",
+    "alerts",
     "budget",
     "clients",
     "crowd",
@@ -40,6 +42,7 @@ const NOT_IN_GUEST: [&str; 19] = [
     "log",
     "logind",
     "nvml_real",
+    "on_call",
     "operations",
     "prometheus",
     "runtimes",

@@ -31,12 +31,13 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 45] = [
+const LANES: [(&str, Lane, &str); 48] = [
     (
         "runtimes",
         Beside,
         "waits for engines, half of the time; their cgroups are below its own",
     ),
+    ("on_call", Beside, "waits for alerts to fire and to end"),
     ("budget", Beside, "waits for samples"),
     ("crowd", Beside, "memory is the agent's own"),
     (
@@ -65,6 +66,8 @@ const LANES: [(&str, Lane, &str); 45] = [
         Beside,
         "waits for agents to start and to end",
     ),
+    ("alerts", Beside, "reads rules and pages"),
+    ("alertmanager", Beside, "asks an Alertmanager of its own"),
     ("restart", Beside, "counts sessions of its own"),
     ("nvml_real", Beside, "has a /dev of its own"),
     (

@@ -1,0 +1,119 @@
+//! Sessionscope's alerts: tables in `rules/table/`, a file for each group, from which `cargo xtask rules` writes what
+//! Prometheus loads, the page of all alerts, and the head of each runbook.
+//!
+//! ```text
+//!  rules/table/*.toml ─► Table ─┬─► rules/alerts/GROUP.yml     what needs nothing but the agent
+//!   name, severity, expression, ├─► rules/platform/NEED.yml    what needs another exporter
+//!   thresholds and their reasons├─► docs/alerts.md             a table
+//!                               └─► docs/runbooks/ALERT.md     its head
+//! ```
+//!
+//! The recordings of `rules/recordings/` and of `rules/compat/` are written by hand: nothing in them is to be chosen.
+
+mod faster;
+mod page;
+mod render;
+mod table;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+pub use self::faster::faster;
+pub use self::table::{Alert, Need, Severity, Table, Threshold};
+
+/// Where runbooks are served unless an operator has them elsewhere: what stands before an alert's name in its
+/// `runbook_url`. A name that nobody can have (RFC 2606): whoever serves them sets their own, here or by
+/// `cargo xtask rules --runbooks BASE`.
+pub const RUNBOOKS: &str = "https://sessionscope.example/runbooks/";
+
+/// A file by its path in the repository, and its text.
+pub type File = (PathBuf, String);
+
+/// The tables of a repository, ordered by the names of their files.
+///
+/// # Errors
+///
+/// When one cannot be read, or says something that cannot be: the error names the file and the alert.
+pub fn tables(repository: &Path) -> Result<Vec<Table>> {
+    let folder = repository.join("rules/table");
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| cannot_read(&folder))? {
+        paths.push(entry.with_context(|| cannot_read(&folder))?.path());
+    }
+    paths.retain(|path| path.extension().is_some_and(|kind| kind == "toml"));
+    paths.sort();
+    let mut tables = Vec::new();
+    for path in paths {
+        let text = fs::read_to_string(&path).with_context(|| cannot_read(&path))?;
+        tables.push(Table::parse(&text).with_context(|| path.display().to_string())?);
+    }
+    no_alert_twice(&tables)?;
+    Ok(tables)
+}
+
+fn no_alert_twice(tables: &[Table]) -> Result<()> {
+    let mut seen = BTreeMap::new();
+    for table in tables {
+        for alert in &table.alerts {
+            let key = (&alert.name, alert.severity, &alert.labels);
+            let before = seen.insert(key, &table.group);
+            ensure!(
+                before.is_none(),
+                "{} is there twice with severity {}: labels must tell them apart",
+                alert.name,
+                alert.severity.name()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What Prometheus loads: a file for each group of what needs the agent alone, and one for each other need.
+pub fn rule_files(tables: &[Table], runbooks: &str) -> Vec<File> {
+    let mut files = Vec::new();
+    for table in tables {
+        let group = render::group(table, Need::Agent, runbooks);
+        files.extend(group.map(|group| {
+            let head = render::head(&[table.file().as_str()]);
+            let path = format!("rules/alerts/{}.yml", table.group);
+            (path.into(), head + &group)
+        }));
+    }
+    for need in [Need::KubeStateMetrics, Need::NodeExporter] {
+        let groups: Vec<_> = tables
+            .iter()
+            .filter_map(|table| Some((table.file(), render::group(table, need, runbooks)?)))
+            .collect();
+        let sources: Vec<&str> = groups.iter().map(|(file, _)| file.as_str()).collect();
+        let text = groups.iter().map(|(_, group)| group.as_str());
+        let text = render::head(&sources) + &text.collect::<String>();
+        files.push((format!("rules/platform/{}.yml", need.name()).into(), text));
+    }
+    files
+}
+
+/// The pages that say of the alerts what the tables do: each as it is now, with the part between its marks anew.
+///
+/// # Errors
+///
+/// When a page cannot be read or has no marks.
+pub fn pages(repository: &Path, tables: &[Table]) -> Result<Vec<File>> {
+    let mut pages = vec![page::with_all(repository, tables)?];
+    for name in names(tables) {
+        pages.push(page::runbook(repository, tables, name)?);
+    }
+    Ok(pages)
+}
+
+/// The names of all alerts.
+pub fn names(tables: &[Table]) -> std::collections::BTreeSet<&str> {
+    let alerts = tables.iter().flat_map(|table| &table.alerts);
+    alerts.map(|alert| alert.name.as_str()).collect()
+}
+
+fn cannot_read(path: &Path) -> String {
+    format!("cannot read {}", path.display())
+}
