@@ -10,6 +10,7 @@
 
 pub mod accounts;
 pub mod agent;
+pub mod alertmanager;
 pub mod capability;
 pub mod certificates;
 pub mod cgroup;

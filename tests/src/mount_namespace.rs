@@ -23,6 +23,29 @@ pub fn with_folder_at<T: Send>(folder: &Path, place: &Path, work: impl FnOnce() 
     inside(|| attach(Some(folder), place, MsFlags::MS_BIND), work)
 }
 
+/// The same where there may be nothing: what is beside the place is out of sight.
+pub fn with_folder_alone_at<T: Send>(
+    folder: &Path,
+    place: &Path,
+    work: impl FnOnce() -> T + Send,
+) -> T {
+    let mut above = place.ancestors().skip(1);
+    let above = above.find(|one| one.is_dir()).expect("there is a root");
+    let change = || {
+        let none: Option<&str> = None;
+        mount(
+            none,
+            above,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("mode=755"),
+        )?;
+        std::fs::create_dir_all(place)?;
+        attach(Some(folder), place, MsFlags::MS_BIND)
+    };
+    inside(change, work)
+}
+
 fn inside<T: Send>(
     change: impl FnOnce() -> io::Result<()> + Send,
     work: impl FnOnce() -> T + Send,
