@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-/// A duration where one can be: a range, an offset, the time that an alert waits or goes on, the interval of a group, and
-/// a bound of time that an expression names.
+/// A duration where one can be: a range, an offset, the time that an alert waits or goes on, the interval of a group. An
+/// age in seconds that an expression compares with stays as it is.
 static PLACES: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"(?P<before>\[|\boffset |^ *(?:- )?(?:for|keep_firing_for|interval): |:)(?P<duration>(?:[0-9]+(?:ms|[smhdw]))+)\b";
     #[expect(clippy::expect_used, reason = "the pattern stands here")]

@@ -19,15 +19,46 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 pub use self::faster::faster;
 pub use self::table::{Alert, Need, Severity, Table, Threshold};
 
-/// Where runbooks are served unless an operator has them elsewhere: what stands before an alert's name in its
-/// `runbook_url`. A name that nobody can have (RFC 2606): whoever serves them sets their own, here or by
-/// `cargo xtask rules --runbooks BASE`.
-pub const RUNBOOKS: &str = "https://sessionscope.example/runbooks/";
+/// Has where runbooks are served: what stands before an alert's name in its `runbook_url`. As it is shipped, that is a
+/// name that nobody can have (RFC 2606); whoever serves them writes their own by `cargo xtask rules --runbooks BASE`.
+pub const RUNBOOKS: &str = "rules/runbooks";
+
+/// Where runbooks are served.
+///
+/// # Errors
+///
+/// When the file cannot be read or has no base in it.
+pub fn runbooks(repository: &Path) -> Result<String> {
+    let file = repository.join(RUNBOOKS);
+    let text = fs::read_to_string(&file).with_context(|| cannot_read(&file))?;
+    let base = text.trim();
+    is_base(base).with_context(|| file.display().to_string())?;
+    Ok(base.to_owned())
+}
+
+/// Whether links can begin so.
+///
+/// # Errors
+///
+/// When they cannot: the error says why.
+pub fn is_base(base: &str) -> Result<()> {
+    let is_url = base.starts_with("https://") || base.starts_with("http://");
+    ensure!(
+        is_url && base.ends_with('/'),
+        "{base:?} is no URL with a slash at its end"
+    );
+    let is_plain = |one: char| one.is_ascii_graphic() && !"\"'\\#".contains(one);
+    ensure!(
+        base.chars().all(is_plain),
+        "{base:?} is no URL: encode what is not ASCII"
+    );
+    Ok(())
+}
 
 /// A file by its path in the repository, and its text.
 pub type File = (PathBuf, String);
@@ -48,7 +79,14 @@ pub fn tables(repository: &Path) -> Result<Vec<Table>> {
     let mut tables = Vec::new();
     for path in paths {
         let text = fs::read_to_string(&path).with_context(|| cannot_read(&path))?;
-        tables.push(Table::parse(&text).with_context(|| path.display().to_string())?);
+        let table = Table::parse(&text).with_context(|| path.display().to_string())?;
+        ensure!(
+            path.file_stem().is_some_and(|stem| *stem == *table.group),
+            "{}: it is of the group {}, which has a file of that name",
+            path.display(),
+            table.group
+        );
+        tables.push(table);
     }
     no_alert_twice(&tables)?;
     Ok(tables)
@@ -59,13 +97,14 @@ fn no_alert_twice(tables: &[Table]) -> Result<()> {
     for table in tables {
         for alert in &table.alerts {
             let key = (&alert.name, alert.severity, &alert.labels);
-            let before = seen.insert(key, &table.group);
-            ensure!(
-                before.is_none(),
-                "{} is there twice with severity {}: labels must tell them apart",
-                alert.name,
-                alert.severity.name()
-            );
+            if let Some(before) = seen.insert(key, table.file()) {
+                bail!(
+                    "{}: {} is there twice with severity {}, first in {before}: labels must tell them apart",
+                    table.file(),
+                    alert.name,
+                    alert.severity.name()
+                );
+            }
         }
     }
     Ok(())
@@ -93,6 +132,46 @@ pub fn rule_files(tables: &[Table], runbooks: &str) -> Vec<File> {
         files.push((format!("rules/platform/{}.yml", need.name()).into(), text));
     }
     files
+}
+
+/// Rule files in the folders of [`rule_files`] that no table makes any more.
+///
+/// # Errors
+///
+/// When a folder cannot be read.
+pub fn stale(repository: &Path, files: &[File]) -> Result<Vec<PathBuf>> {
+    let mut stale = Vec::new();
+    for folder in ["rules/alerts", "rules/platform"] {
+        let path = repository.join(folder);
+        for entry in fs::read_dir(&path).with_context(|| cannot_read(&path))? {
+            let name = entry.with_context(|| cannot_read(&path))?.file_name();
+            let file = Path::new(folder).join(name);
+            if !files.iter().any(|(made, _)| *made == file) {
+                stale.push(file);
+            }
+        }
+    }
+    Ok(stale)
+}
+
+/// The tests of rules, with links that begin as those of the rules do.
+///
+/// # Errors
+///
+/// When one cannot be read.
+pub fn test_files(repository: &Path, runbooks: &str) -> Result<Vec<File>> {
+    let folder = Path::new("rules/tests");
+    let path = repository.join(folder);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&path).with_context(|| cannot_read(&path))? {
+        let path = entry.with_context(|| cannot_read(&path))?.path();
+        if let Some(name) = path.file_name().filter(|_| path.is_file()) {
+            let text = fs::read_to_string(&path).with_context(|| cannot_read(&path))?;
+            files.push((folder.join(name), render::with_links(&text, runbooks)));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// The pages that say of the alerts what the tables do: each as it is now, with the part between its marks anew.

@@ -27,7 +27,7 @@ pub(crate) fn with_all(repository: &Path, tables: &[Table]) -> Result<File> {
                 text,
                 "| [{name}](runbooks/{name}.md) | {} | {}{needs} | {} | {} |",
                 alert.severity.name(),
-                alert.summary,
+                alert.filled(&alert.summary).replace('|', "\\|"),
                 alert.pending.as_deref().unwrap_or("at once"),
                 thresholds.join("; "),
                 name = alert.name,

@@ -1,5 +1,9 @@
 //! What Prometheus loads.
 
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+
 use crate::table::{Alert, Need, Table};
 
 /// What stands before the groups of a file that is made from others.
@@ -54,6 +58,18 @@ fn rule(alert: &Alert, runbooks: &str) -> String {
     lines.join("\n") + "\n"
 }
 
+/// A link to a runbook in a test of rules: what stands before the alert's name is replaced.
+static LINK: LazyLock<Regex> = LazyLock::new(|| {
+    #[expect(clippy::expect_used, reason = "the pattern stands here")]
+    Regex::new(r"(runbook_url: '?)[^\s',}]*?(Vdi[A-Za-z]+)").expect("a pattern")
+});
+
+/// A file of tests with links that begin so.
+pub(crate) fn with_links(tests: &str, runbooks: &str) -> String {
+    let link = |found: &Captures<'_>| format!("{}{runbooks}{}", &found[1], &found[2]);
+    LINK.replace_all(tests, link).into_owned()
+}
+
 /// `none` is no null of YAML's, but some readers take it for one.
 fn quoted_if_null(text: &str) -> String {
     if text == "none" {
@@ -73,6 +89,14 @@ mod tests {
     use serde_yaml_ng::Value;
 
     use super::*;
+
+    #[test]
+    fn links_in_tests_begin_as_they_should() {
+        let tests =
+            "  runbook_url: https://a/VdiGpuLost\n  {summary: a, runbook_url: 'https://a/VdiB'}\n";
+        let expected = "  runbook_url: https://b/c/VdiGpuLost\n  {summary: a, runbook_url: 'https://b/c/VdiB'}\n";
+        assert_eq!(with_links(tests, "https://b/c/"), expected);
+    }
 
     #[test]
     fn what_is_rendered_is_yaml_and_says_what_the_table_does() {

@@ -118,7 +118,9 @@ impl Need {
 /// A threshold in an expression or a text.
 static PLACE: LazyLock<Regex> = LazyLock::new(|| regex(r"<([a-z][a-z0-9_]*)>"));
 /// A duration as Prometheus takes it.
-static DURATION: LazyLock<Regex> = LazyLock::new(|| regex("^(?:[1-9][0-9]*[smhd])+$"));
+static DURATION: LazyLock<Regex> = LazyLock::new(|| {
+    regex("^(?:[1-9][0-9]*d)?(?:[1-9][0-9]*h)?(?:[1-9][0-9]*m)?(?:[1-9][0-9]*s)?$")
+});
 static NAME: LazyLock<Regex> = LazyLock::new(|| regex("^Vdi[A-Z][A-Za-z]+$"));
 
 fn regex(pattern: &str) -> Regex {
@@ -153,7 +155,8 @@ impl Alert {
     fn check(&self) -> Result<()> {
         ensure!(NAME.is_match(&self.name), "its name is not Vdi and words");
         for duration in [&self.pending, &self.keep_firing_for].into_iter().flatten() {
-            ensure!(DURATION.is_match(duration), "{duration:?} is no duration");
+            let is_one = !duration.is_empty() && DURATION.is_match(duration);
+            ensure!(is_one, "{duration:?} is no duration, such as 1h30m");
         }
         let texts = [&self.expr, &self.summary, &self.description];
         let used: BTreeSet<&str> = texts.into_iter().flat_map(|text| places(text)).collect();
@@ -163,9 +166,18 @@ impl Alert {
                 "<{name}> is no threshold of it"
             );
         }
-        for name in self.thresholds.keys() {
-            ensure!(used.contains(name.as_str()), "nothing uses <{name}>");
+        let compared: BTreeSet<&str> = places(&self.expr).collect();
+        for (name, threshold) in &self.thresholds {
+            ensure!(
+                compared.contains(name.as_str()),
+                "its expression does not use <{name}>"
+            );
+            ensure!(threshold.value.is_finite(), "<{name}> is no number");
         }
+        ensure!(
+            !self.labels.contains_key("severity"),
+            "its severity is no label"
+        );
         for text in [&self.why, &self.summary, &self.description] {
             ensure!(text.ends_with(['.', '?']), "{text:?} is no sentence");
         }
@@ -253,6 +265,10 @@ thresholds.celsius = { value = 85, unit = "°C", why = "Fans are at their most."
             ("> <celsius>", "> <kelvin>", "<kelvin> is no threshold"),
             ("name = \"VdiGpuHot\"", "name = \"hot\"", "not Vdi"),
             ("\"5m\"", "\"5 minutes\"", "no duration"),
+            ("\"5m\"", "\"5m1h\"", "no duration"),
+            ("> <celsius>", "> 85", "does not use <celsius>"),
+            ("value = 85", "value = nan", "no number"),
+            ("for =", "labels = { severity = \"a\" }\nfor =", "no label"),
             ("for =", "fore =", "unknown field `fore`"),
             ("pass a peak.", "pass a peak", "no sentence"),
             ("at their most.", "at their most", "<celsius> has no reason"),

@@ -98,7 +98,7 @@ impl Alertmanager {
         self.address
     }
 
-    /// Hands it alerts that fire for ten minutes.
+    /// Hands it alerts that fire for as long as its `resolve_timeout` is.
     ///
     /// # Panics
     ///

@@ -175,10 +175,22 @@ impl Prometheus {
         rules.flatten().cloned().collect()
     }
 
+    /// Every alert that waits or fires, as `/api/v1/alerts` has it.
+    pub fn alerts(&self) -> Vec<Value> {
+        let answer = self.api("/api/v1/alerts");
+        answer["data"]["alerts"].as_array().expect("alerts").clone()
+    }
+
+    /// What it scrapes, as `/api/v1/targets` has it.
+    pub fn targets(&self) -> Vec<Value> {
+        let answer = self.api("/api/v1/targets");
+        let targets = answer["data"]["activeTargets"].as_array();
+        targets.expect("targets").clone()
+    }
+
     /// The error of the last scrape, empty when there was none.
     pub fn last_error(&self) -> String {
-        let answer = self.api("/api/v1/targets");
-        let targets = answer["data"]["activeTargets"].as_array().expect("targets");
+        let targets = self.targets();
         assert_eq!(targets.len(), 1, "{targets:?}");
         targets[0]["lastError"].as_str().expect("text").to_owned()
     }

@@ -86,17 +86,16 @@ impl Failing {
             .args(calls.arguments())
             .args(["-p", &pid.to_string()])
             .stdin(Stdio::null());
-        let strace = strace
+        let mut strace = strace
             .spawn()
             .expect("strace is there: `cargo xtask setup --for test` installs it");
-        let failing = Self { strace, pid };
         wait::until("strace holds each thread", LIMIT, || {
+            let ended = strace.try_wait().expect("it is a child");
+            assert!(ended.is_none(), "strace has ended: {ended:?}");
             let mut tracers = tracers(pid).into_iter();
-            tracers
-                .all(|tracer| tracer == failing.strace.id())
-                .then_some(())
+            tracers.all(|tracer| tracer == strace.id()).then_some(())
         });
-        failing
+        Self { strace, pid }
     }
 }
 

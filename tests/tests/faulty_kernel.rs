@@ -268,6 +268,15 @@ fn falsify(real: &Cgroup, falsified: &File, factor: f64) {
         .expect("a file can be written");
 }
 
+/// Ends who writes, also when the test fails in the middle: the scope waits for it.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_figure_that_is_not_the_kernels_is_said() {
     if !capability::kernel() {
@@ -294,6 +303,7 @@ fn a_figure_that_is_not_the_kernels_is_said() {
     let mut works = [start(&desk, &cpu), start(&other, &other_cpu)];
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _whatever_happens = Done(&done);
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 falsify(&desk, &file, FACTOR);
@@ -308,7 +318,6 @@ fn a_figure_that_is_not_the_kernels_is_said() {
         wait::until("the figure that differs", patient(SOON), || {
             (!agent.logged(Event::FigureDiffers).is_empty()).then_some(())
         });
-        done.store(true, Ordering::Relaxed);
     });
     for said in agent.logged(Event::FigureDiffers) {
         assert_eq!(said["session"], "desk", "{said}");

@@ -95,10 +95,9 @@ fn a_session_is_a_trace_with_its_milestones_its_incidents_and_its_end() {
         traced(&agent, "/healthz");
         let spans = wait::until("the end of the session is told", SENT, || {
             let spans = collector.spans();
-            spans
-                .iter()
-                .any(|span| span.name == "session" && is_of(span, "desk"))
-                .then_some(spans)
+            let ended = |span: &Span| span.name == "session" && is_of(span, "desk");
+            let asked = |span: &Span| span.trace == THEIRS;
+            (spans.iter().any(ended) && spans.iter().any(asked)).then_some(spans)
         });
         let trace = trace_of(&agent, "desk");
         let of_desk: Vec<&Span> = spans.iter().filter(|span| span.trace == trace).collect();
@@ -213,6 +212,21 @@ fn a_collector_behind_tls_gets_spans_only_if_its_certificate_is_believed() {
     let file = believed.write(folder.path().join("authorities.pem"));
     let environment = [("OTEL_EXPORTER_OTLP_CERTIFICATE", file)];
     let certificate = |authority: &Authority| authority.issue(&["localhost"], 2090);
+    let empty = folder.path().join("key.pem");
+    fs::write(&empty, certificate(&believed).key).expect("a file can be written");
+    for protocol in ["grpc", "http/protobuf"] {
+        let tree = Tree::new();
+        let configuration = configuration(&tree, Ports::free(), protocol)
+            .set("traces.endpoint", "'https://localhost:1'");
+        let environment = [("OTEL_EXPORTER_OTLP_CERTIFICATE", empty.clone())];
+        let error = Agent::try_start_with(&configuration, &environment);
+        let error = error.expect_err("a key is no certificate");
+        let names = empty.display().to_string();
+        assert!(
+            error.contains(&names) && error.contains("there is none"),
+            "{error}"
+        );
+    }
     let ports = Ports::free();
     let collector = Collector::start(ports);
     for (protocol, behind, alpn) in [

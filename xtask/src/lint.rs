@@ -7,7 +7,6 @@ mod rust_version;
 
 use std::process::Command;
 
-use ::rules::RUNBOOKS;
 use anyhow::{Result, bail};
 use clap::Args;
 
@@ -38,7 +37,7 @@ pub(crate) fn check_sources() -> Result<()> {
     rust_version::check()?;
     check_dependencies()?;
     dashboards::generate(true)?;
-    rules::generate(true, RUNBOOKS)?;
+    rules::generate(true)?;
     manifests::generate(true)
 }
 

@@ -57,6 +57,7 @@ fn prometheus_rule() -> Result<String> {
         for entry in entries {
             files.push(entry.with_context(cannot_read)?.path());
         }
+        files.retain(|file| file.extension().is_some_and(|kind| kind == "yml"));
         files.sort();
         for file in files {
             let name = file.display();

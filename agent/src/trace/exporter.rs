@@ -120,11 +120,26 @@ fn tls_of_grpc(options: &Options) -> Result<ClientTlsConfig, String> {
     let tls = ClientTlsConfig::new();
     match &options.certificate {
         Some(path) => {
+            authorities(path)?;
             let pem = fs::read(path).map_err(|error| wrong(path)(&error))?;
             Ok(tls.ca_certificate(Certificate::from_pem(pem)))
         }
         None => Ok(tls.with_native_roots()),
     }
+}
+
+/// Those that a collector may have its certificate from.
+fn authorities(path: &Path) -> Result<RootCertStore, String> {
+    let wrong = wrong(path);
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
+        let certificate = certificate.map_err(|error| wrong(&error))?;
+        roots.add(certificate).map_err(|error| wrong(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong(&"there is none in it, in PEM"));
+    }
+    Ok(roots)
 }
 
 /// A client that speaks HTTP with and without TLS. Where it is without, nobody's certificates are read: a system may have
@@ -133,14 +148,10 @@ fn http_client(options: &Options) -> Result<Client, String> {
     let provider = crypto::ring::default_provider();
     let builder = HttpsConnectorBuilder::new();
     let builder = if options.certificate.is_some() || !options.speaks_tls() {
-        let mut roots = RootCertStore::empty();
-        if let Some(path) = &options.certificate {
-            let wrong = wrong(path);
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
-                let certificate = certificate.map_err(|error| wrong(&error))?;
-                roots.add(certificate).map_err(|error| wrong(&error))?;
-            }
-        }
+        let roots = match &options.certificate {
+            Some(path) => authorities(path)?,
+            None => RootCertStore::empty(),
+        };
         let client = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?

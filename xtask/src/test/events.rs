@@ -1,7 +1,8 @@
 //! Each event of the log is caused by a test, and read back from the log of an agent.
 //!
 //! The tests' agents log JSON. As one ends, its test reads each line, refuses an event that is not of the list, and adds
-//! the events to a file, which is compared with the list when all tests have passed.
+//! the events to a file, which is compared with the list when all tests have passed. A unit test adds what it has caused,
+//! too, where nothing outside an agent can cause it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +19,7 @@ pub(crate) const VARIABLE: &str = "AGENT_EVENTS_SEEN";
 /// The list, for people.
 const PAGE: &str = "docs/log.md";
 
-/// Events that are caused in the guests of [`kernels`](crate::kernels) alone, and by what.
+/// Events that a machine like CI's does not cause, but the guests of [`kernels`](crate::kernels), and by what.
 const IN_GUESTS: [(&str, &str); 3] = [
     ("program_on", "a driver that is loaded later"),
     ("member_absent", "an older kernel"),
@@ -44,17 +45,6 @@ pub(super) fn check() -> Result<()> {
     let missing = events(&page)
         .filter(|event| !seen.contains(event) && IN_GUESTS.iter().all(|(one, _)| one != event));
     ensure_none(missing)?;
-    let here = IN_GUESTS.map(|(event, _)| event);
-    let here: Vec<&str> = here
-        .into_iter()
-        .filter(|event| seen.contains(event))
-        .collect();
-    ensure!(
-        here.is_empty(),
-        "these events take no guest after all: take them out of IN_GUESTS in {}: {}",
-        file!(),
-        here.join(", ")
-    );
     println!("{} events of the log were seen", seen.len());
     Ok(())
 }

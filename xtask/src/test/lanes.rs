@@ -66,7 +66,11 @@ const LANES: [(&str, Lane, &str); 48] = [
         Beside,
         "waits for agents to start and to end",
     ),
-    ("alerts", Beside, "reads rules and pages"),
+    (
+        "alerts",
+        Beside,
+        "reads rules and pages; promtool takes a minute of each CPU, and lets others run first",
+    ),
     ("alertmanager", Beside, "asks an Alertmanager of its own"),
     ("restart", Beside, "counts sessions of its own"),
     ("nvml_real", Beside, "has a /dev of its own"),
