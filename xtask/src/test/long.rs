@@ -27,7 +27,15 @@ enum Work {
 const UNITS: &str = "sessionscope.lib";
 
 /// CONTRIBUTING.md says what each is.
-const LONG: [Long; 7] = [
+const LONG: [Long; 8] = [
+    Long {
+        name: "on-call",
+        work: Work::Program(
+            "on_call",
+            ("SESSIONSCOPE_TEST_ON_CALL", "whole"),
+            Duration::from_mins(10),
+        ),
+    },
     Long {
         name: "churn",
         work: Work::Program(
