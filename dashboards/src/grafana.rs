@@ -1,99 +1,77 @@
-//! What a dashboard is made of here, and what Grafana loads of it ([`super::model`]), where each panel lies
-//! included. Grafana 10.4 and later load it as it is.
+//! A dashboard as Grafana loads it ([`super::model`]), where each panel lies included. Grafana 10.4 and later load it
+//! as it is.
 
+use super::board::{Board, Variable};
 use super::model::{
-    Body, Choice, Content, Current, Custom, DataSource, Defaults, FieldConfig, Legend, Model,
-    PanelModel, Place, Reduce, StatOptions, Target, Templating, TimeRange, TimeseriesOptions,
-    Tooltip, VariableModel, VariableQuery,
+    Annotation, BoardsLink, Choice, Content, DataSource, List, Model, PanelModel, Place, TimeRange,
+    VariableModel,
 };
+use super::panel::Panel;
+use super::select::CLUSTERS;
 
 /// A dashboard: rows of panels, each row under a heading.
-pub(super) struct Dashboard {
-    /// Name in links, which must not change.
-    pub(super) uid: &'static str,
-    pub(super) title: &'static str,
-    pub(super) description: &'static str,
-    pub(super) variables: Vec<Variable>,
-    pub(super) rows: Vec<Row>,
-}
-
-/// A choice at the top of the dashboard: several values of a label, or all.
-pub(super) struct Variable {
-    pub(super) name: &'static str,
-    pub(super) label: &'static str,
-    /// The query that lists its values.
-    pub(super) values: &'static str,
+pub(crate) struct Dashboard {
+    pub(crate) board: Board,
+    pub(crate) description: &'static str,
+    pub(crate) variables: &'static [Variable],
+    /// How far back it looks, such as `now-3h`.
+    pub(crate) from: &'static str,
+    pub(crate) rows: Vec<Row>,
 }
 
 /// Panels under a heading, side by side as far as they fit.
-pub(super) struct Row {
-    pub(super) title: &'static str,
-    pub(super) panels: Vec<Panel>,
-}
-
-/// One query and how it is shown.
-pub(super) struct Panel {
-    pub(super) title: &'static str,
-    pub(super) description: &'static str,
-    pub(super) look: Look,
-    pub(super) unit: Unit,
-    pub(super) query: String,
-    /// Name of each series, with its labels in braces.
-    pub(super) legend: &'static str,
-}
-
-/// How a panel shows its series.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
-    /// The last value, large.
-    Number,
-    /// Lines over time.
-    Lines,
-    /// Areas over time that add up.
-    Stacked,
-}
-
-/// Unit of a panel's values.
-#[derive(Clone, Copy)]
-pub(super) enum Unit {
-    Count,
-    /// 0 to 1, shown as percent.
-    Ratio,
-    Seconds,
-    Bytes,
-    FramesPerSecond,
-}
-
-impl Unit {
-    /// As Grafana calls it.
-    fn id(self) -> &'static str {
-        match self {
-            Self::Count => "short",
-            Self::Ratio => "percentunit",
-            Self::Seconds => "s",
-            Self::Bytes => "bytes",
-            // Grafana has none of its own.
-            Self::FramesPerSecond => "suffix: fps",
-        }
-    }
+pub(crate) struct Row {
+    pub(crate) title: &'static str,
+    pub(crate) panels: Vec<Panel>,
 }
 
 /// Columns of Grafana's grid.
-const COLUMNS: u32 = 24;
+pub(crate) const COLUMNS: u32 = 24;
+const TAG: &str = "sessionscope";
 
-impl Look {
-    /// Columns and lines of the grid.
-    fn size(self) -> (u32, u32) {
-        match self {
-            Self::Number => (COLUMNS / 6, 8),
-            Self::Lines | Self::Stacked => (COLUMNS / 3, 8),
-        }
-    }
+impl DataSource {
+    /// What is chosen at the top.
+    pub(crate) const PROMETHEUS: Self = Self {
+        kind: "prometheus",
+        uid: "${datasource}",
+    };
+    pub(crate) const LOKI: Self = Self {
+        kind: "loki",
+        uid: "${loki}",
+    };
 }
+
+/// What has happened, as lines over all panels: name, colour, what of each, and the query.
+const EVENTS: [(&str, &str, &str, &str); 4] = [
+    (
+        "Agents started",
+        "blue",
+        "{{cluster}}",
+        r#"sum by (cluster, environment) (changes(process_start_time_seconds{job="sessionscope", CHOSEN}[2m])) > 0"#,
+    ),
+    (
+        "New versions of the agent",
+        "purple",
+        "{{cluster}} {{version}}",
+        "count by (cluster, environment, version) (vdi_agent_build_info{CHOSEN}) unless count by (cluster, environment, version) (vdi_agent_build_info{CHOSEN} offset 10m)",
+    ),
+    (
+        "New templates",
+        "yellow",
+        "{{namespace}}/{{template}}",
+        r#"count by (namespace, template) (ALERTS{alertname="VdiTemplateNew", alertstate="firing", CHOSEN})"#,
+    ),
+    (
+        "Critical alerts",
+        "dark-red",
+        "{{alertname}} {{cluster}} {{instance}}",
+        r#"count by (alertname, cluster, instance) (ALERTS{alertname=~"Vdi.+", alertstate="firing", severity="critical", CHOSEN})"#,
+    ),
+];
 
 impl Dashboard {
     /// What Grafana loads.
-    pub(super) fn to_grafana(&self) -> Model {
+    pub(crate) fn to_grafana(&self) -> Model {
         let data_source = VariableModel {
             name: "datasource",
             label: "Data Source",
@@ -101,33 +79,15 @@ impl Dashboard {
                 query: "prometheus",
             },
         };
-        let others = self.variables.iter().map(|variable| VariableModel {
-            name: variable.name,
-            label: variable.label,
-            kind: Choice::Query {
-                datasource: DataSource::CHOSEN,
-                query: VariableQuery {
-                    query: variable.values,
-                    ref_id: variable.name,
-                },
-                // When the time range changes: sessions come and go.
-                refresh: 2,
-                sort: 1,
-                multi: true,
-                include_all: true,
-                // Also what has no value for the label.
-                all_value: ".*",
-                current: Current {
-                    text: ["All"],
-                    value: ["$__all"],
-                },
-            },
-        });
+        let others = self
+            .variables
+            .iter()
+            .map(|variable| variable.to_grafana(self.variables));
         Model {
-            uid: self.uid,
-            title: self.title,
+            uid: self.board.uid(),
+            title: self.board.title(),
             description: self.description,
-            tags: ["sessionscope"],
+            tags: [TAG],
             schema_version: 39,
             editable: false,
             // A crosshair over all panels.
@@ -135,30 +95,78 @@ impl Dashboard {
             timezone: "browser",
             refresh: "30s",
             time: TimeRange {
-                from: "now-3h",
+                from: self.from,
                 to: "now",
             },
-            templating: Templating {
+            links: [BoardsLink {
+                kind: "dashboards",
+                title: "Sessionscope",
+                tags: [TAG],
+                as_dropdown: true,
+                include_vars: true,
+                keep_time: true,
+                icon: "external link",
+                tooltip: "",
+                url: "",
+            }],
+            annotations: List {
+                list: self.annotations(),
+            },
+            templating: List {
                 list: std::iter::once(data_source).chain(others).collect(),
             },
             panels: self.panels(),
         }
     }
 
+    /// What has happened in the chosen clusters, on a dashboard where clusters are chosen.
+    fn annotations(&self) -> Vec<Annotation> {
+        if !self.variables.contains(&Variable::Cluster) {
+            return Vec::new();
+        }
+        EVENTS
+            .iter()
+            .map(|&(name, icon_color, text_format, query)| Annotation {
+                name,
+                datasource: DataSource::PROMETHEUS,
+                enable: true,
+                icon_color,
+                expr: query.replace("CHOSEN", CLUSTERS),
+                step: "60s",
+                title_format: name,
+                text_format,
+            })
+            .collect()
+    }
+
     fn panels(&self) -> Vec<PanelModel> {
         let mut panels = Vec::new();
         let mut y = 0;
         for row in &self.rows {
-            panels.push(PanelModel::heading(row.title, y));
+            panels.push(PanelModel {
+                id: 0,
+                kind: "row",
+                title: row.title,
+                grid_pos: Place {
+                    x: 0,
+                    y,
+                    w: COLUMNS,
+                    h: 1,
+                },
+                content: Content::Row {
+                    collapsed: false,
+                    panels: [],
+                },
+            });
             y += 1;
             let (mut x, mut height) = (0, 0);
             for panel in &row.panels {
-                let (w, h) = panel.look.size();
+                let (w, h) = panel.size;
                 if x + w > COLUMNS {
                     (x, y) = (0, y + height);
                     height = 0;
                 }
-                panels.push(PanelModel::of(panel, Place { x, y, w, h }));
+                panels.push(panel.to_grafana(Place { x, y, w, h }, self.variables));
                 x += w;
                 height = height.max(h);
             }
@@ -168,88 +176,5 @@ impl Dashboard {
             panel.id = id;
         }
         panels
-    }
-}
-
-impl PanelModel {
-    fn heading(title: &'static str, y: u32) -> Self {
-        Self {
-            id: 0,
-            title,
-            grid_pos: Place {
-                x: 0,
-                y,
-                w: COLUMNS,
-                h: 1,
-            },
-            content: Content::Row {
-                collapsed: false,
-                panels: [],
-            },
-        }
-    }
-
-    fn of(panel: &Panel, grid_pos: Place) -> Self {
-        let body = Body {
-            description: panel.description,
-            datasource: DataSource::CHOSEN,
-            targets: [Target {
-                ref_id: "A",
-                datasource: DataSource::CHOSEN,
-                expr: panel.query.clone(),
-                legend_format: panel.legend,
-            }],
-            field_config: FieldConfig {
-                defaults: Defaults {
-                    unit: panel.unit.id(),
-                    min: 0,
-                    custom: match panel.look {
-                        Look::Number => None,
-                        Look::Lines => Some(Custom::new(0, "none")),
-                        Look::Stacked => Some(Custom::new(30, "normal")),
-                    },
-                },
-                overrides: [],
-            },
-        };
-        let content = match panel.look {
-            Look::Number => Content::Stat {
-                body,
-                options: StatOptions {
-                    color_mode: "value",
-                    graph_mode: "area",
-                    justify_mode: "auto",
-                    orientation: "auto",
-                    percent_change_color_mode: "standard",
-                    reduce_options: Reduce {
-                        calcs: ["lastNotNull"],
-                    },
-                    show_percent_change: false,
-                    text_mode: "auto",
-                    wide_layout: true,
-                },
-            },
-            Look::Lines | Look::Stacked => Content::Timeseries {
-                body,
-                options: TimeseriesOptions {
-                    legend: Legend {
-                        calcs: ["lastNotNull", "max"],
-                        display_mode: "table",
-                        placement: "bottom",
-                        shown: true,
-                    },
-                    tooltip: Tooltip {
-                        mode: "multi",
-                        sort: "desc",
-                    },
-                },
-            },
-        };
-        Self {
-            id: 0,
-            title: panel.title,
-            grid_pos,
-            content,
-        }
     }
 }

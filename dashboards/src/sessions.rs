@@ -1,279 +1,290 @@
-//! The dashboard of the sessions: how many there are, how they start and end, and what they get of CPUs,
-//! network and GPUs.
+//! Sessions: which are worst, and what by?
 
-use super::grafana::{
-    Dashboard,
-    Look::{Lines, Number, Stacked},
-    Panel, Row,
-    Unit::{Bytes, Count, FramesPerSecond, Ratio, Seconds},
-    Variable,
+use super::board::{Board, Link, Variable};
+use super::grafana::{Dashboard, Row};
+use super::panel::Panel;
+use super::select::{EACH, SESSIONS, TEMPLATES};
+use super::vocabulary::{
+    Label,
+    Thresholds::{Above, Any, Plain},
+    Unit::{Age, Bytes, BytesPerSecond, Count, PerSecond, Ratio, Seconds},
 };
 
-/// Of the chosen clusters, namespaces and templates. The recordings of templates know no node.
-const TEMPLATES: &str = r#"cluster=~"$cluster", namespace=~"$namespace", template=~"$template""#;
-/// And nodes and sessions.
-const SESSIONS: &str = r#"cluster=~"$cluster", namespace=~"$namespace", template=~"$template", instance=~"$node", session=~"$session""#;
-/// Of the chosen clusters and nodes.
-const NODES: &str = r#"cluster=~"$cluster", instance=~"$node""#;
+/// Name of a session that no other has.
+const NAME: &str = "{{namespace}}/{{session}} on {{instance}}";
 
 /// `dashboards/sessions.json`.
 pub(crate) fn dashboard() -> Dashboard {
     Dashboard {
-        uid: "sessionscope-sessions",
-        title: "Sessionscope / Sessions",
-        description: "Sessions of all nodes: how many, how they start and end, and what they get of CPUs, network and GPUs. The row Sessions is of templates, whatever node and session are chosen. Needs the recordings of rules/.",
-        variables: vec![
-            // Empty where no Prometheus puts this label on its series.
-            Variable {
-                name: "cluster",
-                label: "Cluster",
-                values: "label_values(vdi_sessions, cluster)",
-            },
-            Variable {
-                name: "namespace",
-                label: "Namespace",
-                values: r#"label_values(vdi_sessions{cluster=~"$cluster"}, namespace)"#,
-            },
-            Variable {
-                name: "template",
-                label: "Template",
-                values: r#"label_values(vdi_sessions{cluster=~"$cluster", namespace=~"$namespace"}, template)"#,
-            },
-            Variable {
-                name: "node",
-                label: "Node",
-                values: r#"label_values(vdi_agent_sessions_tracked{cluster=~"$cluster"}, instance)"#,
-            },
-            Variable {
-                name: "session",
-                label: "Session",
-                values: r#"label_values(vdi_session_info{cluster=~"$cluster", namespace=~"$namespace", template=~"$template", instance=~"$node"}, session)"#,
-            },
+        board: Board::Sessions,
+        description: "Which sessions are worst, and what by? A session leads to its own dashboard. Needs the recordings of rules/, those of sessions among them. The text narrows the list of sessions by a regular expression.",
+        variables: &[
+            Variable::Cluster,
+            Variable::Environment,
+            Variable::Namespace,
+            Variable::Template,
+            Variable::Node,
+            Variable::Find,
+            Variable::Session,
         ],
+        from: "now-1h",
         rows: vec![
             Row {
-                title: "Sessions",
-                panels: sessions(),
+                title: "Worst first",
+                panels: worst(),
             },
             Row {
-                title: "CPUs",
-                panels: cpus(),
+                title: "What they wait for",
+                panels: waits(),
             },
             Row {
-                title: "Clients",
-                panels: clients(),
+                title: "What they take",
+                panels: takes(),
             },
             Row {
-                title: "GPUs",
-                panels: gpus(),
-            },
-            Row {
-                title: "Video encoders",
-                panels: encoders(),
+                title: "How long they live",
+                panels: life(),
             },
         ],
     }
 }
 
-fn sessions() -> Vec<Panel> {
+/// Share of long waits of the chosen sessions.
+fn long_waits() -> String {
+    format!("session:vdi_session_runqueue_wait_seconds:above_16ms_ratio_5m{{{SESSIONS}}}")
+}
+
+fn worst() -> Vec<Panel> {
+    let waits = long_waits();
+    let those = format!("and on ({EACH}) topk(30, {waits})");
     vec![
-        Panel {
-            title: "Active sessions",
-            description: "Sessions that are there for their users: running or idle.",
-            look: Number,
-            unit: Count,
-            query: format!(r#"sum(vdi_sessions{{phase=~"Running|Idle", {TEMPLATES}}})"#),
-            legend: "active",
-        },
-        Panel {
-            title: "Failed in the last hour",
-            description: "Share of the sessions that ended within the last hour and failed: by an error, for want of memory, by eviction or by a GPU error.",
-            look: Number,
-            unit: Ratio,
-            query: format!(
-                "sum(template:vdi_session_failures:increase_1h{{{TEMPLATES}}}) / (sum(template:vdi_session_ended:increase_1h{{{TEMPLATES}}}) > 0)"
-            ),
-            legend: "failed",
-        },
-        Panel {
-            title: "Sessions by phase",
-            description: "Live sessions in each phase of their life.",
-            look: Stacked,
-            unit: Count,
-            query: format!("sum by (phase) (vdi_sessions{{{TEMPLATES}}})"),
-            legend: "{{phase}}",
-        },
-        Panel {
-            title: "Sessions by template",
-            description: "Live sessions of each template.",
-            look: Stacked,
-            unit: Count,
-            query: format!("sum by (template) (vdi_sessions{{{TEMPLATES}}})"),
-            legend: "{{template}}",
-        },
-        Panel {
-            title: "Failure rate by template",
-            description: "Share of the sessions that ended within the last hour and failed.",
-            look: Lines,
-            unit: Ratio,
-            query: format!("template:vdi_session_failures:ratio_1h{{{TEMPLATES}}}"),
-            legend: "{{namespace}}/{{template}}",
-        },
-        Panel {
-            title: "Start-up milestones, p95",
-            description: "Time from the making of a session's cgroup to each milestone of its start, over the last hour: 19 in 20 sessions were faster.",
-            look: Lines,
-            unit: Seconds,
-            query: format!("template:vdi_session_startup_seconds:p95_1h{{{TEMPLATES}}}"),
-            legend: "{{template}} {{milestone}}",
-        },
-        Panel {
-            title: "Session duration, p95",
-            description: "How long the sessions that ended within the last day had lasted: 19 in 20 were shorter.",
-            look: Lines,
-            unit: Seconds,
-            query: format!("template:vdi_session_duration_seconds:p95_1d{{{TEMPLATES}}}"),
-            legend: "{{namespace}}/{{template}}",
-        },
+        Panel::trend(
+            "Active sessions",
+            Count,
+            "Sessions that are there for their users: running or idle, whatever node and session are chosen.",
+        )
+        .query(
+            format!(r#"sum(template_phase:vdi_sessions:sum{{phase=~"Running|Idle", {TEMPLATES}}})"#),
+            "active",
+        ),
+        Panel::number(
+            "Sessions that stutter",
+            Count,
+            "Sessions in which more than one wait in a hundred for a CPU is longer than 15.6 ms, watched or not.",
+        )
+        .query(format!("count({waits} > 0.01)"), "stuttering")
+        .nothing("none")
+        .thresholds(Any)
+        .alerts(&["VdiSessionRunQueueWaitHigh"]),
+        Panel::number(
+            "Sessions held back",
+            Count,
+            "Sessions that spend more than 5 % of their time in a stage where nothing gets done.",
+        )
+        .query(
+            format!("count(session_stage:vdi_session_bottleneck:ratio_5m{{{SESSIONS}}})"),
+            "held back",
+        )
+        .nothing("none"),
+        Panel::number(
+            "Slow to reach",
+            Count,
+            "Sessions of which more than half of the round-trip times to their clients are above 125 ms, when input feels late.",
+        )
+        .query(
+            format!("count(session:vdi_session_client_rtt_seconds:above_125ms_ratio_5m{{{SESSIONS}}} > 0.5)"),
+            "slow",
+        )
+        .nothing("none")
+        .thresholds(Any)
+        .alerts(&["VdiSessionClientRttHigh"]),
+        Panel::number(
+            "Failed in the last hour",
+            Ratio,
+            "Share of the sessions that ended within the last hour and failed, whatever node and session are chosen.",
+        )
+        .query(
+            format!("sum(template:vdi_session_failures:increase_1h{{{TEMPLATES}}}) / (sum(template:vdi_session_ended:increase_1h{{{TEMPLATES}}}) > 0)"),
+            "failed",
+        )
+        .thresholds(Above(0.05, 0.25))
+        .nothing("no ends")
+        .alerts(&["VdiSessionFailureRateHigh"]),
+        Panel::number(
+            "Killed for want of memory",
+            Count,
+            "Processes of the chosen sessions that the kernel killed within the last hour because memory was used up.",
+        )
+        .query(
+            format!("sum(increase(vdi_session_oom_kills_total{{{SESSIONS}}}[1h]))"),
+            "killed",
+        )
+        .nothing("none")
+        .thresholds(Any)
+        .alerts(&["VdiSessionOomKilled"]),
+        Panel::table(
+            "Sessions, worst first",
+            &[
+                Label::Namespace,
+                Label::Session,
+                Label::Template,
+                Label::Node,
+                Label::Stage,
+            ],
+            "The thirty sessions with the largest share of waits for a CPU longer than 15.6 ms, and what else is wrong with them. Empty cells are figures that are not known. Needs the recordings of sessions.",
+        )
+        .column(format!("topk(30, {waits})"), "Long waits", Ratio, Above(0.01, 0.05))
+        .column(
+            format!("session_stage:vdi_session_bottleneck:ratio_5m{{{SESSIONS}}} {those}"),
+            "Held back for",
+            Ratio,
+            Above(0.2, 0.5),
+        )
+        .column(
+            format!("session:vdi_session_neighbour_preemptions:per_cpu_second_5m{{{SESSIONS}}} {those}"),
+            "Preempted, each CPU second",
+            Count,
+            Above(100.0, 500.0),
+        )
+        .column(
+            format!("session:vdi_session_client_rtt_seconds:mean_5m{{{SESSIONS}}} {those}"),
+            "Round trip",
+            Seconds,
+            Above(0.06, 0.125),
+        )
+        .column(
+            format!("rate(vdi_session_cpu_seconds_total{{{SESSIONS}}}[5m]) {those}"),
+            "CPUs",
+            Count,
+            Plain,
+        )
+        .links(&[Link::Session, Link::Logs, Link::Node, Link::Template])
+        .size(24, 11),
     ]
 }
 
-fn cpus() -> Vec<Panel> {
+fn waits() -> Vec<Panel> {
+    let waits = long_waits();
     vec![
-        Panel {
-            title: "Run-queue wait, p99",
-            description: "How long runnable threads of a session waited for a CPU: 99 in 100 waits were shorter. The twenty longest.",
-            look: Lines,
-            unit: Seconds,
-            query: format!(
-                "topk(20, session:vdi_session_runqueue_wait_seconds:p99_5m{{{SESSIONS}}})"
-            ),
-            legend: "{{session}}",
-        },
-        Panel {
-            title: "Why threads wait for a CPU",
-            description: "Time for which runnable threads of all sessions waited, for each second: others had the CPU (contention), a CPU limit was used up (throttling), the thread had given the CPU up itself (yield).",
-            look: Lines,
-            unit: Seconds,
-            query: format!(
-                "sum by (cause) (rate(vdi_session_cpu_wait_seconds_total{{{SESSIONS}}}[$__rate_interval]))"
-            ),
-            legend: "{{cause}}",
-        },
-        Panel {
-            title: "Preemptions by neighbours",
-            description: "How often other sessions took the CPU, for each second that the session ran. The twenty highest.",
-            look: Lines,
-            unit: Count,
-            query: format!(
-                "topk(20, session:vdi_session_neighbour_preemptions:per_cpu_second_5m{{{SESSIONS}}})"
-            ),
-            legend: "{{session}}",
-        },
-        Panel {
-            title: "CPUs in use",
-            description: "CPU time of each session for each second. The twenty highest.",
-            look: Lines,
-            unit: Count,
-            query: format!(
-                "topk(20, rate(vdi_session_cpu_seconds_total{{{SESSIONS}}}[$__rate_interval]))"
-            ),
-            legend: "{{session}}",
-        },
+        Panel::bars(
+            "Sessions by what holds them back",
+            Count,
+            "Sessions by the stage in which they lose most of their time: waiting for a CPU, a CPU limit, a drive, or memory that they free themselves.",
+        )
+        .query(
+            format!("count by (stage) (session_stage:vdi_session_bottleneck:ratio_5m{{{SESSIONS}}})"),
+            "{{stage}}",
+        )
+        .nothing("none is held back"),
+        Panel::lines(
+            "Sessions that stutter, by template",
+            Count,
+            "Sessions in which more than one wait in a hundred for a CPU is longer than 15.6 ms.",
+        )
+        .query(
+            format!("count by (namespace, template) ({waits} > 0.01)"),
+            "{{namespace}}/{{template}}",
+        )
+        .links(&[Link::Template])
+        .nothing("none"),
+        Panel::bars(
+            "Preempted by neighbours",
+            Count,
+            "How often other sessions took the CPU, for each second that the session ran. The ten highest.",
+        )
+        .query(
+            format!("topk(10, session:vdi_session_neighbour_preemptions:per_cpu_second_5m{{{SESSIONS}}})"),
+            NAME,
+        )
+        .thresholds(Above(100.0, 500.0))
+        .links(&[Link::Session, Link::Node])
+        .alerts(&["VdiSessionPreemptedByNeighbours"]),
     ]
 }
 
-fn clients() -> Vec<Panel> {
+fn takes() -> Vec<Panel> {
+    let most = |title, unit, description, query: String| {
+        Panel::bars(title, unit, description)
+            .query(format!("topk(10, {query})"), NAME)
+            .links(&[Link::Session, Link::Node])
+    };
     vec![
-        Panel {
-            title: "Client round trips",
-            description: "Mean round-trip time to the clients of a session (inbound TCP connections). The twenty longest.",
-            look: Lines,
-            unit: Seconds,
-            query: format!(
-                "topk(20, session:vdi_session_client_rtt_seconds:mean_5m{{{SESSIONS}}})"
+        most(
+            "CPUs",
+            Count,
+            "CPU time of a session for each second. The ten highest.",
+            format!("rate(vdi_session_cpu_seconds_total{{{SESSIONS}}}[5m])"),
+        ),
+        most(
+            "Memory",
+            Bytes,
+            "Memory that is charged to a session's cgroups. The ten highest.",
+            format!(r#"vdi_session_memory_bytes{{kind="current", {SESSIONS}}}"#),
+        ),
+        most(
+            "Block I/O",
+            BytesPerSecond,
+            "Bytes that a session reads from and writes to block devices. The ten highest.",
+            format!(
+                "sum without (operation) (rate(vdi_session_block_io_bytes_total{{{SESSIONS}}}[5m]))"
             ),
-            legend: "{{session}}",
-        },
-        Panel {
-            title: "Client round trips above 125 ms",
-            description: "Share of the round-trip times to the clients that were above 125 ms, when input feels late. The twenty highest.",
-            look: Lines,
-            unit: Ratio,
-            query: format!(
-                "topk(20, session:vdi_session_client_rtt_seconds:above_125ms_ratio_5m{{{SESSIONS}}})"
+        ),
+        most(
+            "GPU time",
+            Ratio,
+            "What a session uses of the multiprocessors, of all its GPUs together. The ten highest. Absent under MIG.",
+            format!(
+                r#"sum without (gpu, engine) (rate(vdi_session_gpu_busy_seconds_total{{engine="sm", {SESSIONS}}}[5m]))"#
             ),
-            legend: "{{session}}",
-        },
-        Panel {
-            title: "Clients",
-            description: "Established inbound connections of each template.",
-            look: Stacked,
-            unit: Count,
-            query: format!("sum by (template) (vdi_session_clients{{{SESSIONS}}})"),
-            legend: "{{template}}",
-        },
+        ),
+        most(
+            "GPU memory",
+            Bytes,
+            "GPU memory of a session's processes, on all its GPUs together. The ten highest.",
+            format!("sum without (gpu, gpu_instance) (vdi_session_gpu_memory_bytes{{{SESSIONS}}})"),
+        ),
+        most(
+            "Network",
+            BytesPerSecond,
+            "Bytes that a session sends and receives. The ten highest.",
+            format!(
+                "sum without (direction, protocol) (rate(vdi_session_network_bytes_total{{{SESSIONS}}}[5m]))"
+            ),
+        ),
     ]
 }
 
-fn gpus() -> Vec<Panel> {
+fn life() -> Vec<Panel> {
     vec![
-        Panel {
-            title: "GPU utilisation",
-            description: "Share of time in which each GPU's multiprocessors were busy, whoever used them.",
-            look: Lines,
-            unit: Ratio,
-            query: format!("vdi_gpu_utilization_ratio{{{NODES}}}"),
-            legend: "{{instance}} GPU {{gpu}}",
-        },
-        Panel {
-            title: "GPU utilisation by session",
-            description: "What each session used of the multiprocessors, of all its GPUs together. The twenty highest.",
-            look: Lines,
-            unit: Ratio,
-            query: format!(
-                r#"topk(20, sum by (instance, session) (rate(vdi_session_gpu_busy_seconds_total{{engine="sm", {SESSIONS}}}[$__rate_interval])))"#
-            ),
-            legend: "{{session}}",
-        },
-        Panel {
-            title: "GPU memory by session",
-            description: "GPU memory of each session's processes, on all its GPUs together. The twenty highest.",
-            look: Lines,
-            unit: Bytes,
-            query: format!(
-                "topk(20, sum by (instance, session) (vdi_session_gpu_memory_bytes{{{SESSIONS}}}))"
-            ),
-            legend: "{{session}}",
-        },
-    ]
-}
-
-fn encoders() -> Vec<Panel> {
-    vec![
-        Panel {
-            title: "Encoder frames",
-            description: "Frames a second that the encoders of each session deliver. The twenty lowest.",
-            look: Lines,
-            unit: FramesPerSecond,
-            query: format!("bottomk(20, vdi_session_encoder_fps{{{SESSIONS}}})"),
-            legend: "{{session}} {{codec}}",
-        },
-        Panel {
-            title: "Encoder latency",
-            description: "Time to encode a frame, of each session's slowest encoder. The twenty longest.",
-            look: Lines,
-            unit: Seconds,
-            query: format!("topk(20, vdi_session_encoder_latency_seconds{{{SESSIONS}}})"),
-            legend: "{{session}} {{codec}}",
-        },
-        Panel {
-            title: "Encoder utilisation",
-            description: "Share of time in which each GPU's video encoders were busy.",
-            look: Lines,
-            unit: Ratio,
-            query: format!("vdi_gpu_encoder_utilization_ratio{{{NODES}}}"),
-            legend: "{{instance}} GPU {{gpu}}",
-        },
+        Panel::table(
+            "Oldest sessions",
+            &[Label::Namespace, Label::Session, Label::Template, Label::Node],
+            "The thirty sessions that have lived longest, and how many clients they have.",
+        )
+        .column(
+            format!("topk(30, time() - vdi_session_start_time_seconds{{{SESSIONS}}})"),
+            "Age",
+            Age,
+            Above(604_800.0, 2_592_000.0),
+        )
+        .column(
+            format!("vdi_session_clients{{{SESSIONS}}} and on ({EACH}) topk(30, time() - vdi_session_start_time_seconds{{{SESSIONS}}})"),
+            "Clients",
+            Count,
+            Plain,
+        )
+        .links(&[Link::Session, Link::Node])
+        .alerts(&["VdiSessionAbandoned"]),
+        Panel::bars(
+            "Started processes",
+            PerSecond,
+            "Processes that a session starts by fork, for each second. The ten highest.",
+        )
+        .query(
+            format!("topk(10, rate(vdi_session_process_forks_total{{{SESSIONS}}}[5m]))"),
+            NAME,
+        )
+        .links(&[Link::Session, Link::Node])
+        .size(12, 9),
     ]
 }
