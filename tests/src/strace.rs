@@ -24,6 +24,8 @@ pub struct Calls {
     pub of: Option<OsString>,
     /// From which of them on; the first is 1.
     pub from: u32,
+    /// Up to which; absent for all that come.
+    pub to: Option<u32>,
 }
 
 impl Calls {
@@ -34,6 +36,7 @@ impl Calls {
             error,
             of: None,
             from: 1,
+            to: None,
         }
     }
 
@@ -41,12 +44,16 @@ impl Calls {
         let Self {
             names, error, from, ..
         } = self;
+        let when = match self.to {
+            Some(to) => format!("{from}..{to}"),
+            None => format!("{from}+"),
+        };
         let mut arguments: Vec<OsString> = ["-f", "-qq", "-o", "/dev/null", "-e", "signal=none"]
             .map(OsString::from)
             .into();
         for expression in [
             format!("trace={names}"),
-            format!("inject={names}:error={error}:when={from}+"),
+            format!("inject={names}:error={error}:when={when}"),
         ] {
             arguments.extend(["-e".into(), expression.into()]);
         }

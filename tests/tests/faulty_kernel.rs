@@ -184,6 +184,60 @@ fn debug_records_that_cannot_be_read_are_no_reason_to_end() {
 }
 
 #[test]
+fn a_store_of_states_that_cannot_be_made_has_the_other_one_in_its_place() {
+    if !capability::strace() || !capability::task_storage() {
+        return;
+    }
+    let tree = Tree::new();
+    let _desk = tree.child("desk");
+    // After the library has asked what this kernel can do: one map of the first object.
+    let calls = Calls {
+        from: 30,
+        to: Some(30),
+        ..Calls::all("bpf", "ENOSPC")
+    };
+    let command = strace::command(&calls, binary());
+    let agent = Agent::start_by(command, &Configuration::of(&tree), &[]);
+    agent.wait_for(&["desk"]);
+    let said = agent.logged(Event::StoreUnusable);
+    assert_eq!(said.len(), 1, "{said:?}");
+    let used = &agent.report()["agent"]["task_state"];
+    assert!(["task-storage", "pid-array"].contains(&used.as_str().unwrap_or_default()));
+    assert_ne!(said[0]["store"], *used);
+}
+
+/// Types of the kernel, of which none knows this name any more.
+const FORGOTTEN: &[u8] = b"\0skc_num\0";
+
+#[test]
+fn a_kernel_without_a_member_is_measured_without_what_is_read_from_it() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let _desk = tree.child("desk");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("btf");
+    let mut types = fs::read("/sys/kernel/btf/vmlinux").expect("the kernel has BTF");
+    let mut found = types.windows(FORGOTTEN.len());
+    let at = found.position(|bytes| bytes == FORGOTTEN);
+    types[at.expect("sockets have a port") + 1] = b'x';
+    fs::write(&path, types).expect("a file can be written");
+    let configuration = Configuration::of(&tree);
+    let agent = Agent::start(&configuration.set("kernel.btf", &format!("{path:?}")));
+    agent.wait_for(&["desk"]);
+    let said = agent.logged(Event::MemberAbsent);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0]["member"], "sock_local_port");
+    let up = |agent: &Agent| {
+        agent
+            .metrics()
+            .sum("vdi_agent_probe_up", &[("probe", "sched_switch")])
+    };
+    assert_eq!(up(&agent), Some(1.0));
+}
+
+#[test]
 fn a_kernel_log_that_ends_is_said_and_not_read_any_more() {
     if !capability::kernel() {
         return;
