@@ -1,7 +1,5 @@
 //! The dashboards there are, what of them can be chosen, and the ways from one to another.
 
-use rules::RUNBOOKS;
-
 use super::model::{
     Choice, Current, DataSource, Link as LinkModel, Many, VariableModel, VariableQuery,
 };
@@ -290,7 +288,7 @@ impl Link {
         let Some((board, chosen)) = self.target() else {
             return LinkModel {
                 title: "Runbook".to_owned(),
-                url: format!("{RUNBOOKS}{}", of_clicked(self.column())),
+                url: format!("{}{}", runbooks(), of_clicked(self.column())),
                 target_blank: true,
             };
         };
@@ -317,11 +315,16 @@ impl Link {
     }
 }
 
+/// Where runbooks are served, as the alerts have it.
+fn runbooks() -> &'static str {
+    include_str!("../../rules/runbooks").trim_end()
+}
+
 /// The way from a panel to the page of an alert that asks the same.
 pub(crate) fn runbook(alert: &str) -> LinkModel {
     LinkModel {
         title: alert.to_owned(),
-        url: format!("{RUNBOOKS}{alert}"),
+        url: format!("{}{alert}", runbooks()),
         target_blank: true,
     }
 }

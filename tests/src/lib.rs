@@ -17,6 +17,7 @@ pub mod cgroup;
 pub mod collector;
 pub mod disk;
 pub mod documents;
+pub mod empty_panels;
 pub mod gpu;
 pub mod gpu_node;
 pub mod instructions;

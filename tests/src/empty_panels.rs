@@ -1,0 +1,116 @@
+//! Panels of the dashboards that have no data, or not all of it, in the test that asks a real Prometheus, and why.
+
+/// Reasons, and the panels of which one holds.
+pub const EMPTY_PANELS: [(&str, &[&str]); 11] = [
+    (
+        "where v1 has the memory controller, the v2 hierarchy has no memory",
+        &[
+            r#"templates.json: "Templates""#,
+            r#"templates.json: "Memory""#,
+            r#"sessions.json: "Memory""#,
+            r#"session.json: "Memory, of the limit""#,
+            r#"session.json: "Memory by kind""#,
+            r#"node.json: "Who takes the CPU, and who waits for it""#,
+            r#"node.json: "Most memory""#,
+            r#"node.json: "Memory of sessions""#,
+        ],
+    ),
+    (
+        "where v1 has the io controller, the v2 hierarchy has no requests",
+        &[
+            r#"sessions.json: "Block I/O""#,
+            r#"session.json: "Time of block I/O, mean""#,
+            r#"session.json: "Block I/O""#,
+            r#"node.json: "Most block I/O""#,
+        ],
+    ),
+    (
+        "nobody is throttled where v1 has the CPU controller",
+        &[r#"session.json: "CPU time, and time lost""#],
+    ),
+    (
+        "no session reclaims memory, or is killed for want of it",
+        &[
+            r#"session.json: "Faults, stalls and kills""#,
+            r#"node.json: "Most time reclaiming memory""#,
+            r#"node.json: "Killed for want of memory, last hour""#,
+        ],
+    ),
+    (
+        "nobody is slow, full, held down, or near a limit",
+        &[
+            r#"slo.json: "Templates by slow starts""#,
+            r#"slo.json: "Nodes by stutter, last day""#,
+            r#"sessions.json: "Slow to reach""#,
+            r#"network.json: "Slow to reach""#,
+            r#"streams.json: "Slower than a frame""#,
+            r#"gpus.json: "Held down""#,
+            r#"gpus.json: "Held down by""#,
+            r#"gpus.json: "Full""#,
+            r#"capacity.json: "Agents near their limit""#,
+            r#"agents.json: "Nearest to a limit""#,
+        ],
+    ),
+    (
+        "no GPU has a fault but the Xid, which names no session",
+        &[
+            r#"gpus.json: "What the driver wants done""#,
+            r#"gpus.json: "To be reset""#,
+            r#"gpus.json: "Rows replaced""#,
+            r#"gpus.json: "Packets sent again""#,
+            r#"gpus.json: "Memory errors of the last day""#,
+            r#"session.json: "Xid errors of the last day""#,
+            r#"agents.json: "Calls of the driver that failed""#,
+        ],
+    ),
+    (
+        "the GPU has no MIG, no sensor in its memory, and captures no frames",
+        &[
+            r#"gpus.json: "Memory of MIG instances""#,
+            r#"gpus.json: "Temperature""#,
+            r#"session.json: "Frames""#,
+            r#"session.json: "Time of a frame""#,
+            r#"streams.json: "Time of a frame""#,
+            r#"streams.json: "Streams, slowest first""#,
+            r#"streams.json: "Frames that are encoded""#,
+            r#"streams.json: "Frames captured and encoded""#,
+        ],
+    ),
+    (
+        "nothing is lost on loopback, and nobody connects to elsewhere or sends datagrams",
+        &[
+            r#"session.json: "Lost on the way""#,
+            r#"network.json: "Datagrams""#,
+            r#"network.json: "Dropped datagrams""#,
+            r#"network.json: "Time to connect""#,
+            r#"network.json: "Most segments sent again""#,
+            r#"network.json: "Most failed connections""#,
+            r#"network.json: "Failed connections""#,
+            r#"network.json: "Connections opened and failed""#,
+        ],
+    ),
+    (
+        "it takes days",
+        &[
+            r#"capacity.json: "Very old sessions""#,
+            r#"capacity.json: "Most sessions of a week""#,
+            r#"capacity.json: "Growth in a week""#,
+        ],
+    ),
+    (
+        "both sessions use the only GPU",
+        &[
+            r#"capacity.json: "Which GPUs have no session""#,
+            r#"capacity.json: "GPUs without a session""#,
+        ],
+    ),
+    (
+        "there is no platform, no collector, no certificate, and room for all series",
+        &[
+            r#"agents.json: "Sources that answer""#,
+            r#"agents.json: "Traces""#,
+            r#"agents.json: "Certificates""#,
+            r#"agents.json: "Left out""#,
+        ],
+    ),
+];
