@@ -32,9 +32,13 @@ pub struct Constants {
     pub regs_in_stack: u32,
     /// 1 where the agent wants to be told of each program that a session executes.
     pub tells_execs: u32,
+    /// Nanoseconds of a tick, which are between two values of jiffies.
+    pub tick_ns: u32,
+    /// Milliseconds without data from a client after which it is idle.
+    pub idle_after_ms: u32,
 }
 
-const _: () = assert!(size_of::<Constants>() == size_of::<Layout>() + 6 * 4);
+const _: () = assert!(size_of::<Constants>() == size_of::<Layout>() + 8 * 4);
 const _: () = assert!(size_of::<Constants>() / 4 < 1 << 16);
 
 crate::pod!(Constants);

@@ -9,6 +9,7 @@
 //! * [`net`]: network counters per session, and one record per live TCP connection
 //! * [`block`]: block I/O per session
 //! * [`memory`]: stalls of a session for want of memory
+//! * [`experience`]: how long input waits, and until something is sent back
 //! * [`task`]: the state kept per thread between two context switches
 //! * [`cgroup`]: when a cgroup was made and got its first process
 //! * [`census`]: one record per live thread, written by the task iterator
@@ -24,6 +25,7 @@ pub mod census;
 pub mod cgroup;
 pub mod constants;
 pub mod event;
+pub mod experience;
 pub mod histogram;
 pub mod layout;
 pub mod memory;

@@ -40,6 +40,82 @@ pub struct TcpSideStats {
     pub duration: Histogram,
 }
 
+/// How a client went: it closed the connection, or the session did.
+pub const CLOSED: usize = 0;
+/// Either side broke the connection off with a reset.
+pub const RESET: usize = 1;
+/// Nobody has answered any more.
+pub const TIMED_OUT: usize = 2;
+/// The session closed a connection on which the client had not sent anything for long.
+pub const IDLE: usize = 3;
+/// The ways to go.
+pub const ENDS: usize = 4;
+
+// include/uapi/asm-generic/errno.h, the same on x86-64 and arm64.
+const EPIPE: u32 = 32;
+const ECONNABORTED: u32 = 103;
+const ECONNRESET: u32 = 104;
+// include/net/tcp_states.h
+const FIN_WAIT1: i32 = 4;
+const FIN_WAIT2: i32 = 5;
+const CLOSE_WAIT: i32 = 8;
+const LAST_ACK: i32 = 9;
+const CLOSING: i32 = 11;
+
+/// How a connection has ended that had this `sk_err` when it became CLOSE, and was in the state `from` before; `is_idle`
+/// is whether its client was idle when the session closed it.
+///
+/// Who says first that it is over decides. What a client that has closed is still sent it answers with a reset (`EPIPE`):
+/// it has closed all the same. A session that closes wants an answer, and without one nobody was there.
+#[inline(always)]
+#[must_use]
+#[expect(clippy::inline_always, reason = "a few comparisons, in a BPF program")]
+pub const fn how_ended(error: u32, from: i32, is_idle: bool) -> usize {
+    if from == CLOSE_WAIT || from == LAST_ACK {
+        return CLOSED;
+    }
+    let session_closed_first = from == FIN_WAIT1 || from == FIN_WAIT2 || from == CLOSING;
+    match error {
+        0 | EPIPE => {}
+        ECONNRESET | ECONNABORTED if session_closed_first => {}
+        ECONNRESET | ECONNABORTED => return RESET,
+        // `ETIMEDOUT`, or why the network was not there (`sk_err_soft`): `EHOSTUNREACH`, `ENETUNREACH` and so on.
+        _ => return TIMED_OUT,
+    }
+    if is_idle { IDLE } else { CLOSED }
+}
+
+/// A session's clients, which are its inbound connections: how they went.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientStats {
+    /// Those that have ended, by how.
+    pub ended: [u64; ENDS],
+    /// When the last one came, nanoseconds since boot; 0 before the first.
+    pub last_came_ns: u64,
+    /// Which was gone last, as [`gone`] has it; 0 before the first. It is not the one that ended last: one that is cut off
+    /// is gone from what came last of it, and ends a quarter of an hour later.
+    pub last_gone: u64,
+}
+
+/// To how many nanoseconds [`gone`] has a moment.
+pub const GONE_TO_NS: u64 = 4;
+
+/// A moment in nanoseconds since boot, to four of them, and how somebody went then. The later one is the greater.
+#[inline(always)]
+#[must_use]
+#[expect(clippy::inline_always, reason = "two operations, in a BPF program")]
+pub const fn gone(at_ns: u64, how: usize) -> u64 {
+    const { assert!(ENDS == GONE_TO_NS as usize) };
+    (at_ns & !3) | how as u64
+}
+
+/// What [`gone`] has put together.
+#[must_use]
+pub const fn gone_when_and_how(gone: u64) -> (u64, usize) {
+    (gone & !3, (gone & 3) as usize)
+}
+
 /// UDP figures of one direction.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +144,8 @@ pub struct NetStats {
     pub milestones: NetMilestones,
     /// Connections that were not entered, because the session had as many as it may.
     pub connections_over_budget: u64,
+    /// How clients came and went.
+    pub clients: ClientStats,
 }
 
 /// First moments of a session on the network, nanoseconds since boot; 0 is "not yet".
@@ -93,7 +171,9 @@ pub struct Connection {
     /// What it had carried when it was found open: not the session's traffic since then.
     pub before: Traffic,
     /// [`INBOUND`] or [`OUTBOUND`].
-    pub side: u16,
+    pub side: u8,
+    /// 1 once the session has closed it after its client had not sent anything for long.
+    pub idle: u8,
     /// 1 once it has closed, and what it has carried is with the session's closed ones.
     pub closed: u8,
     /// 1 for one that was made outside all sessions, and is that of the session whose process holds it.
@@ -183,6 +263,12 @@ pub struct ConnectionRecord {
     pub state: u32,
     /// Smoothed round-trip time, microseconds; 0 before the first measurement.
     pub srtt_us: u32,
+    /// ESTABLISHED, nanoseconds since boot; when it was entered before that, and for one that was found open.
+    pub came_ns: u64,
+    /// Least round-trip time of the last minutes, microseconds; `u32::MAX` before the first measurement.
+    pub min_rtt_us: u32,
+    /// Bytes that were written and have not been sent, modulo 2³²: the end is read a moment before the beginning.
+    pub unsent_bytes: u32,
     /// What it has carried since it was entered.
     pub traffic: Traffic,
 }
@@ -208,16 +294,18 @@ impl Default for ConnectionBatch {
 }
 
 const _: () = assert!(size_of::<TcpSideStats>() == 6 * 8 + 2 * size_of::<Histogram>());
-const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 13 * 8);
+const _: () = assert!(size_of::<ClientStats>() == (ENDS + 2) * 8);
+const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 19 * 8);
 const _: () = assert!(size_of::<Connection>() == 56);
 const _: () = assert!(size_of::<ListenPort>() == 8);
-const _: () = assert!(size_of::<ConnectionRecord>() == 48);
+const _: () = assert!(size_of::<ConnectionRecord>() == 64);
 
 crate::pod!(
     TcpSideStats,
     UnknownSideStats,
     UdpStats,
     NetMilestones,
+    ClientStats,
     NetStats,
     Traffic,
     Connection,
@@ -225,3 +313,52 @@ crate::pod!(
     ConnectionRecord,
     ConnectionBatch
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ESTABLISHED: i32 = 1;
+    const CLOSE: i32 = 7;
+    const ETIMEDOUT: u32 = 110;
+    const EHOSTUNREACH: u32 = 113;
+
+    #[test]
+    fn who_says_first_that_it_is_over_decides_how_a_client_went() {
+        for (error, from, is_idle, how) in [
+            // The client: then the session closes too, or sends more and is answered with a reset, or with nothing.
+            (0, LAST_ACK, true, CLOSED),
+            (EPIPE, CLOSE_WAIT, false, CLOSED),
+            (ETIMEDOUT, LAST_ACK, false, CLOSED),
+            // The session: with whatever answer, or with none.
+            (0, FIN_WAIT2, false, CLOSED),
+            (0, CLOSING, false, CLOSED),
+            (ECONNRESET, FIN_WAIT1, false, CLOSED),
+            (0, FIN_WAIT2, true, IDLE),
+            (ECONNRESET, FIN_WAIT2, true, IDLE),
+            (ETIMEDOUT, FIN_WAIT1, true, TIMED_OUT),
+            // Its own reset comes after CLOSE, so it has no error yet.
+            (0, ESTABLISHED, false, CLOSED),
+            (0, ESTABLISHED, true, IDLE),
+            // Nobody has closed it.
+            (ECONNRESET, ESTABLISHED, false, RESET),
+            (ECONNABORTED, ESTABLISHED, true, RESET),
+            (ETIMEDOUT, ESTABLISHED, false, TIMED_OUT),
+            (EHOSTUNREACH, ESTABLISHED, true, TIMED_OUT),
+            // The change of state was passed over.
+            (ECONNRESET, CLOSE, false, RESET),
+            (0, CLOSE, false, CLOSED),
+        ] {
+            let said = how_ended(error, from, is_idle);
+            assert_eq!(said, how, "error {error} from {from}, idle: {is_idle}");
+        }
+    }
+
+    #[test]
+    fn whoever_is_gone_later_is_greater_however_they_went() {
+        let (earlier, later) = (gone(1_000_003, IDLE), gone(1_000_004, CLOSED));
+        assert!(earlier < later);
+        assert_eq!(gone_when_and_how(earlier), (1_000_000, IDLE));
+        assert_eq!(gone_when_and_how(later), (1_000_004, CLOSED));
+    }
+}

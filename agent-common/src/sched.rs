@@ -3,7 +3,7 @@
 use crate::histogram::Histogram;
 
 /// Why a thread was taken from its CPU, and so what its next wait for one follows.
-#[repr(u16)]
+#[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// It blocked: the wait begins when it is woken, as that of a new thread does.
@@ -34,7 +34,8 @@ pub struct SchedStats {
     pub major_faults: u64,
     /// Switches because the thread blocked.
     pub voluntary_switches: u64,
-    /// The waits of the histogram, nanoseconds, by [`After`].
+    /// The waits of the histogram, nanoseconds, by [`After`]. What is known to have been for a limit is under `Throttle`,
+    /// whatever it followed.
     pub waited_ns: [u64; After::COUNT],
     /// Switches because the thread yielded.
     pub yields: u64,

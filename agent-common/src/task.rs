@@ -27,14 +27,21 @@ pub struct TaskState {
     /// `maj_flt`, its lower half: only differences are taken.
     pub major_faults: u32,
     /// 1 once the thread's exit has been dealt with.
-    pub ended: u16,
-    /// What its present or next wait for a CPU follows: an [`After`](crate::sched::After), as a number.
-    pub after: u16,
+    pub ended: u8,
+    /// What its present or next wait for a CPU follows: an [`After`](crate::sched::After), as a number; above that, of an
+    /// involuntary switch, the lower six bits of the CPU's number.
+    pub after: u8,
+    /// Of an involuntary switch before Linux 6.18: for how long its run queue had been kept from running by CPU limits until
+    /// then, in units of [`THROTTLED_UNIT_NS`].
+    pub throttled: u16,
     /// Session of the cgroup.
     pub slot: Slot,
     /// Generation of the cgroup-to-slot map at which `slot` was looked up.
     pub generation: u32,
 }
+
+/// A quarter of a millisecond, so that a difference is right up to 17 s.
+pub const THROTTLED_UNIT_NS: u64 = 1 << 18;
 
 /// See [`TaskState::exec_id`].
 pub const EXEC_COUNTED: u32 = 1 << 31;

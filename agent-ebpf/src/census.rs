@@ -5,7 +5,7 @@
 
 use agent_common::{
     NO_SESSION, Slot,
-    census::{CensusRecord, LEADER, THREAD},
+    census::{CensusRecord, LEADER, THREAD, activity},
     self_check::SelfCheck,
 };
 use aya_ebpf::{
@@ -19,8 +19,9 @@ use aya_ebpf::{
 
 use crate::{
     iterator::{self, IterMeta},
-    kernel::{Cgroup, KernelPtr, Task, constant, number, offset},
-    session, task,
+    kernel::{Cgroup, KernelPtr, TASK_NEW, Task, constant, number, offset},
+    session::{self, Unnoted},
+    task,
 };
 
 /// `struct bpf_iter__task` (kernel/bpf/task_iter.c); the iterator's arguments.
@@ -40,8 +41,12 @@ static SELF_CHECK: Array<SelfCheck, 1> = Array::new();
 unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
     // SAFETY: the kernel passes a valid context.
     let task = Task(unsafe { (*ctx).task });
+    if task.0.is_null() {
+        return 0;
+    }
+    let state = task.state();
     // One that is being made is counted when it is woken.
-    if task.0.is_null() || task.is_new() {
+    if state & TASK_NEW != 0 {
         return 0;
     }
     // Ended is who has been counted as that: some time before the kernel says that it is a zombie, and some after it
@@ -49,12 +54,16 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
     // Read in any case: of two reads that differ in their pointer alone the compiler makes one, which verifiers refuse.
     let zombie = task.exit_state() != 0;
     let (slot, ended) = match task::known(task) {
-        // The agent runs this when processes have moved, at once if it can: up to now is up to the move, or a
-        // moment longer.
-        Some(state) => {
-            let exec_runtime_ns = || task.exec_runtime_ns();
-            let slot = session::slot_of_state_settled(task.css_set(), state, exec_runtime_ns);
-            (slot, state.ended != 0)
+        // The agent runs this when processes have moved, at once if it can: where nobody has noted when, up to now is up
+        // to the move, or a moment longer.
+        Some(known) => {
+            let slot = session::slot_of_state_settled(
+                task.css_set(),
+                known,
+                || (task.tgid(), task.exec_runtime_ns()),
+                Unnoted::Left,
+            );
+            (slot, known.ended != 0)
         }
         None => (enrol_living(task), zombie),
     };
@@ -67,9 +76,14 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
     if !live_process && !live_thread {
         return 0;
     }
+    let of_thread = if live_thread {
+        THREAD | activity(state)
+    } else {
+        0
+    };
     let record = CensusRecord {
         slot,
-        flags: if live_process { LEADER } else { 0 } | if live_thread { THREAD } else { 0 },
+        flags: if live_process { LEADER } else { 0 } | of_thread,
     };
     // SAFETY: `meta` is the iterator's own.
     unsafe { iterator::write((*ctx).meta, &record) };

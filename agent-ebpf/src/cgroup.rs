@@ -15,7 +15,9 @@ use aya_ebpf::{
 use crate::{
     emit::{self, Urgency},
     kernel::{Cgroup, KernelPtr, Task, chained, offset},
-    process, session, task,
+    process,
+    session::{self, Unnoted},
+    task,
 };
 
 /// Cgroups made since the agent started. Least recently used ones go first: a cgroup is of interest
@@ -98,8 +100,12 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
         Some(state) if state.css_set == task.css_set() as u64 => (NO_SESSION, state.slot, false),
         Some(state) => {
             let left = state.slot;
-            let entered =
-                session::slot_of_state_settled(task.css_set(), state, || task.exec_runtime_ns());
+            let entered = session::slot_of_state_settled(
+                task.css_set(),
+                state,
+                || (task.tgid(), task.exec_runtime_ns()),
+                Unnoted::Left,
+            );
             (left, entered, true)
         }
         None => (NO_SESSION, session::slot_of_typed(cgroup), false),
@@ -108,6 +114,7 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
     if is_known && left == entered {
         return 0;
     }
+    session::moves(task.tgid());
     has_entered(task, entered);
     if is_known && threads <= 1 {
         process::moved(left, entered);

@@ -292,20 +292,24 @@ fn read(address: u64) -> ConnectionRecord {
         side: 0,
         state: 0,
         srtt_us: 0,
+        came_ns: 0,
+        min_rtt_us: 0,
+        unsent_bytes: 0,
         traffic: Traffic::NONE,
     };
     // SAFETY: each member is read once.
-    let Some((before, side, closed, slot, entered_ns)) = (unsafe { CONNECTIONS.get(&address) })
-        .map(|entry| {
+    let Some((before, side, closed, slot, entered_ns, established_ns)) =
+        (unsafe { CONNECTIONS.get(&address) }).map(|entry| {
             let Connection {
                 before,
                 side,
                 closed,
                 slot,
                 entered_ns,
+                established_ns,
                 ..
             } = *entry;
-            (before, side, closed, slot, entered_ns)
+            (before, side, closed, slot, entered_ns, established_ns)
         })
     else {
         return nothing;
@@ -323,6 +327,13 @@ fn read(address: u64) -> ConnectionRecord {
         side: side.into(),
         state: state as u32,
         srtt_us: socket.smoothed_rtt_us(),
+        came_ns: if established_ns == 0 {
+            entered_ns
+        } else {
+            established_ns
+        },
+        min_rtt_us: socket.min_rtt_us(),
+        unsent_bytes: socket.unsent_bytes(),
         traffic: socket.traffic().since(before),
     };
     // The socket may have been destroyed while it was read, and its memory be another's: then the entry is
@@ -398,7 +409,7 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
     let inbound = is_listened_on(slot, port) || (carried && outside());
     // One on its way out may have a port that is listened on as well.
     let inbound = inbound && state != SYN_SENT;
-    let side = if inbound { INBOUND } else { OUTBOUND } as u16;
+    let side = if inbound { INBOUND } else { OUTBOUND } as u8;
     let known = CONNECTIONS.get_ptr_mut(&key);
     if let Some(known) = known {
         // SAFETY: a map value; the file keeps the socket, and so the entry.
@@ -421,6 +432,7 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
         entered_ns: unsafe { bpf_ktime_get_boot_ns() },
         before: socket.traffic(),
         side,
+        idle: 0,
         closed: 0,
         carried: carried.into(),
         slot,

@@ -7,7 +7,7 @@
 
 use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 
-use agent_common::{constants::PLACEHOLDER, event::COMM_BYTES};
+use agent_common::{constants::PLACEHOLDER, event::COMM_BYTES, task::THROTTLED_UNIT_NS};
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel,
     generated::{self, bpf_get_current_task},
@@ -18,7 +18,7 @@ pub(crate) const SIGNAL_GROUP_EXIT: u32 = 4;
 /// `MAX_RT_PRIO` (include/linux/sched/prio.h, unchanged from 5.10 to 7.x).
 const MAX_RT_PRIO: i32 = 100;
 /// `TASK_NEW` (include/linux/sched.h, unchanged from 5.10 to 7.x).
-const TASK_NEW: u32 = 0x800;
+pub(crate) const TASK_NEW: u32 = 0x800;
 
 /// A kernel pointer whose structure is known only by its members' offsets.
 pub(crate) type KernelPtr = *const c_void;
@@ -174,6 +174,29 @@ impl Task {
         }
     }
 
+    /// For how long limits have kept its run queue from running in all, in units of [`THROTTLED_UNIT_NS`], until the last of
+    /// them was lifted; `None` where the kernel stops each thread by itself, where it has no limits, and for a real-time
+    /// thread, which none of them stops.
+    #[inline(always)]
+    pub(crate) fn throttled_with_its_queue(self) -> Option<u16> {
+        if offset!(task_throttled) != ABSENT
+            || offset!(task_cfs_rq) == ABSENT
+            || offset!(cfs_rq_throttled_time) == ABSENT
+            || offset!(task_priority) == ABSENT
+        {
+            return None;
+        }
+        // SAFETY: as for `is_throttled`.
+        let throttled_ns = unsafe {
+            if member::<i32>(self.0, offset!(task_priority)) < MAX_RT_PRIO {
+                return None;
+            }
+            let cfs_rq = member::<KernelPtr>(self.0, offset!(task_cfs_rq));
+            member::<u64>(cfs_rq, offset!(cfs_rq_throttled_time))
+        };
+        Some((throttled_ns / THROTTLED_UNIT_NS) as u16)
+    }
+
     /// Whether it is in the system call `sched_yield`. The registers that user space had lie at the top of its stack,
     /// written anew at each entry, and after an interrupt without a number.
     #[inline(always)]
@@ -194,11 +217,17 @@ impl Task {
         u64::from(number) == constant!(sched_yield)
     }
 
+    /// What it does (`TASK_RUNNING` and so on, include/linux/sched.h); before 5.14 the lower half of a `long`.
+    #[inline(always)]
+    pub(crate) fn state(self) -> u32 {
+        number(self.0, offset!(task_state))
+    }
+
     /// Whether it has never been woken: it is being made, and may not be in its cgroup yet (kernel/fork.c,
     /// `copy_process`: it can be found by its pid before `cgroup_post_fork`).
     #[inline(always)]
     pub(crate) fn is_new(self) -> bool {
-        number::<u32>(self.0, offset!(task_state)) & TASK_NEW != 0
+        self.state() & TASK_NEW != 0
     }
 }
 

@@ -10,18 +10,21 @@ use core::ffi::c_void;
 use agent_common::{
     MAX_PREEMPTION_PAIRS, NO_SESSION, Slot,
     sched::{After, OnCpu, PreemptionPair, SchedStats},
-    task::{EXEC_COUNTED, TaskState},
+    task::{EXEC_COUNTED, THROTTLED_UNIT_NS, TaskState},
 };
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     btf_maps::{Array, HashMap, PerCpuArray},
+    helpers::bpf_get_smp_processor_id,
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
 };
 
 use crate::{
     kernel::{KernelPtr, Task, chained, constant, offset},
-    process, record, session, task,
+    process, record,
+    session::{self, Unnoted},
+    task,
 };
 
 /// Per CPU and slot; resized to the number of slots when loaded.
@@ -40,6 +43,10 @@ static UNMEASURED_SWITCHES: Array<u64, 1> = Array::new();
 /// What each CPU is doing, so that the agent asks only those that do something.
 #[btf_map]
 static ON_CPU: PerCpuArray<OnCpu, 1> = PerCpuArray::new();
+
+/// The bits of [`TaskState::after`] that are an [`After`]; the CPU's are above.
+const KIND: u8 = After::COUNT as u8 - 1;
+const CPU_SHIFT: u32 = KIND.count_ones();
 
 /// `sched_switch(bool preempt, task_struct *prev, task_struct *next, …)`, kernel/sched/core.c. Runs with
 /// the run-queue lock held and interrupts off.
@@ -63,7 +70,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
 
-    // First the session: a thread that has moved is settled before its time is read.
+    // First the session: a thread that has moved is settled before its time is taken.
     let slot = session::slot_of_state(prev, state);
     let run_delay_ns = prev.run_delay_ns();
     let exec_runtime_ns = prev.exec_runtime_ns();
@@ -77,9 +84,9 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     state.exec_runtime_ns = exec_runtime_ns;
     state.involuntary_switches = involuntary_switches;
     state.major_faults = major_faults;
-    let waited_after = usize::from(state.after) & (After::COUNT - 1);
+    let waited_after = state.after;
     // `Wakeup` or `Preemption`; why else an involuntary one happened is looked at below, for a session's thread.
-    state.after = u16::from(involuntary);
+    state.after = u8::from(involuntary);
 
     if slot == NO_SESSION {
         return 0;
@@ -92,7 +99,13 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     };
     // SAFETY: this CPU's copy, and nothing else runs on this CPU now.
     let stats = unsafe { &mut *stats };
-    stats.waited_ns[waited_after] += wait_ns;
+    let throttled_ns = if involuntary || waited_after & KIND == After::Preemption as u8 {
+        throttled_while_queued(prev, state, waited_after, wait_ns)
+    } else {
+        0
+    };
+    stats.waited_ns[After::Throttle as usize] += throttled_ns;
+    stats.waited_ns[usize::from(waited_after & KIND)] += wait_ns - throttled_ns;
     record::observe(&mut stats.runqueue_wait, wait_ns);
     stats.cpu_ns += cpu_ns;
     stats.major_faults += u64::from(new_major_faults);
@@ -102,6 +115,32 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         stats.voluntary_switches += 1;
     }
     0
+}
+
+/// How much of the wait that is over a preempted thread had for a limit that was used up meanwhile: by itself none has
+/// stopped it, but the whole of its run queue. Then the same is made ready for the next wait.
+#[inline(always)]
+fn throttled_while_queued(
+    thread: Task,
+    state: &mut TaskState,
+    waited_after: u8,
+    wait_ns: u64,
+) -> u64 {
+    let Some(throttled) = thread.throttled_with_its_queue() else {
+        return 0;
+    };
+    let since = u64::from(throttled.wrapping_sub(state.throttled)) * THROTTLED_UNIT_NS;
+    state.throttled = throttled;
+    // Another CPU has another run queue. With more than 64 of them one in 64 moves is not seen.
+    // SAFETY: the helper takes nothing.
+    let cpu = (unsafe { bpf_get_smp_processor_id() } as u8) << CPU_SHIFT;
+    state.after |= cpu;
+    let preempted_here = After::Preemption as u8 | cpu;
+    if waited_after == preempted_here {
+        since.min(wait_ns)
+    } else {
+        0
+    }
 }
 
 /// Why a thread that has not blocked is switched out.
@@ -114,10 +153,10 @@ fn lost_its_cpu(
     next: Task,
 ) {
     if thread.is_throttled() {
-        state.after = After::Throttle as u16;
+        state.after = After::Throttle as u8;
         stats.throttles += 1;
     } else if thread.yields() {
-        state.after = After::Yield as u16;
+        state.after = After::Yield as u8;
         stats.yields += 1;
     } else {
         preempted(stats, slot, next);
@@ -148,13 +187,19 @@ extern "C" fn settle_running(_: *const c_void) -> i32 {
     let Some((task, state)) = task::of_current() else {
         return 0;
     };
-    let (Some(css_set), Some(exec_runtime_ns)) = (
+    let (Some(css_set), Some(process), Some(exec_runtime_ns)) = (
         chained::<KernelPtr>(task, offset!(task_cgroups)),
+        chained::<u32>(task, offset!(task_tgid)),
         chained::<u64>(task, offset!(task_exec_runtime)),
     ) else {
         return 0;
     };
-    let slot = session::slot_of_state_settled(css_set, state, || exec_runtime_ns);
+    let slot = session::slot_of_state_settled(
+        css_set,
+        state,
+        || (process, exec_runtime_ns),
+        Unnoted::Left,
+    );
     let cpu_ns = exec_runtime_ns.wrapping_sub(state.exec_runtime_ns);
     state.exec_runtime_ns = exec_runtime_ns;
     if slot != NO_SESSION

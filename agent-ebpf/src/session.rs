@@ -8,9 +8,10 @@
 
 use core::hint::black_box;
 
-use agent_common::{MAX_CGROUPS, MAX_LEVEL, NO_SESSION, Slot, task::TaskState};
+use agent_common::{MAX_CGROUPS, MAX_LEVEL, MAX_RECENT, NO_SESSION, Slot, task::TaskState};
 use aya_ebpf::{
-    btf_maps::{Array, HashMap},
+    btf_maps::{Array, HashMap, LruHashMap},
+    helpers::bpf_ktime_get_boot_ns,
     macros::btf_map,
 };
 
@@ -31,6 +32,28 @@ static SLOT_BEGAN: Array<u64, 1> = Array::new();
 /// Raised by the agent after each change of `CGROUP_SLOTS`.
 #[btf_map]
 static GENERATION: Array<u32, 1> = Array::new();
+
+/// When a process was last moved to another cgroup, nanoseconds since boot, by its id. The hook of a move has the first
+/// thread only; when another one is looked at next, this says what it has run since.
+#[btf_map]
+static MOVES: LruHashMap<u32, u64, { MAX_RECENT as usize }> = LruHashMap::new();
+
+/// Notes that a process is moved now.
+#[inline(always)]
+pub(crate) fn moves(process: u32) {
+    // SAFETY: takes no arguments.
+    let now_ns = unsafe { bpf_ktime_get_boot_ns() };
+    let _full = MOVES.insert(&process, &now_ns, 0);
+}
+
+/// How long ago a process was moved, nanoseconds.
+#[inline(always)]
+fn since_move(process: u32) -> Option<u64> {
+    // SAFETY: an integer is read once.
+    let moved_ns = *unsafe { MOVES.get(&process) }?;
+    // SAFETY: takes no arguments.
+    Some(unsafe { bpf_ktime_get_boot_ns() }.saturating_sub(moved_ns))
+}
 
 #[inline(always)]
 pub(crate) fn generation() -> u32 {
@@ -98,26 +121,55 @@ fn look_up(css_set: KernelPtr) -> Slot {
     Cgroup::of_css_set(css_set).map_or(NO_SESSION, slot_of_cgroup)
 }
 
-/// The session the thread is in now, from its state, which is brought up to date. When that is another session
-/// than before, its time since it was last charged is the new one's.
-#[inline(always)]
-pub(crate) fn slot_of_state(task: Task, state: &mut TaskState) -> Slot {
-    slot_of_state_settled(task.css_set(), state, || 0)
+/// Whose the time is that a thread has run since it was last charged, when it is found in another session than then and
+/// nobody has noted that its process was moved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unnoted {
+    /// The session's that it was in: where a program is run soon after a thread has moved.
+    Left,
+    /// The session's that it is in: at a switch, which comes to each thread sooner or later.
+    Entered,
 }
 
-/// As [`slot_of_state`], but the time up to `exec_ns` of the thread's runtime is charged to the session that it has
-/// been in: for programs that run when the thread moves, or soon after.
+/// The session the thread is in now, from its state, which is brought up to date.
+#[inline(always)]
+pub(crate) fn slot_of_state(task: Task, state: &mut TaskState) -> Slot {
+    slot_of_state_settled(
+        task.css_set(),
+        state,
+        || (task.tgid(), task.exec_runtime_ns()),
+        Unnoted::Entered,
+    )
+}
+
+/// As [`slot_of_state`], for a thread of which the caller has the `css_set` and, where that is another one, its process and
+/// its runtime.
+///
+/// Up to its move the thread's time is charged to the session that it has been in. Whoever has run without being charged
+/// has run until now without a break, so what it has run since the move is the time since then, or all if that is less.
 #[inline(always)]
 pub(crate) fn slot_of_state_settled(
     css_set: KernelPtr,
     state: &mut TaskState,
-    exec_ns: impl FnOnce() -> u64,
+    process_and_exec_ns: impl FnOnce() -> (u32, u64),
+    unnoted: Unnoted,
 ) -> Slot {
     let generation = generation();
     if state.css_set != css_set as u64 || state.generation != generation {
         let slot = look_up(css_set);
         if slot != state.slot {
-            settle(state, exec_ns());
+            let (process, exec_ns) = process_and_exec_ns();
+            // Of a cgroup that has another session than before nobody was moved.
+            let noted = if state.css_set == css_set as u64 {
+                None
+            } else {
+                since_move(process)
+            };
+            let since_ns = noted.unwrap_or(match unnoted {
+                Unnoted::Left => 0,
+                Unnoted::Entered => u64::MAX,
+            });
+            settle(state, exec_ns, since_ns);
         }
         state.slot = slot;
         state.css_set = css_set as u64;
@@ -126,12 +178,14 @@ pub(crate) fn slot_of_state_settled(
     state.slot
 }
 
-/// Charges the thread's time up to `exec_ns` of its runtime to the session it has been in.
+/// Charges the thread's time up to `exec_ns` of its runtime, but for the last `since_ns`, to the session it has been in.
 #[inline(always)]
-fn settle(state: &mut TaskState, exec_ns: u64) {
-    if exec_ns > state.exec_runtime_ns {
-        process::charge_moved(state.slot, exec_ns - state.exec_runtime_ns);
-        state.exec_runtime_ns = exec_ns;
+fn settle(state: &mut TaskState, exec_ns: u64, since_ns: u64) {
+    let ran_ns = exec_ns.saturating_sub(state.exec_runtime_ns);
+    if ran_ns > since_ns {
+        let before_ns = ran_ns - since_ns;
+        process::charge_moved(state.slot, before_ns);
+        state.exec_runtime_ns += before_ns;
     }
 }
 

@@ -4,15 +4,19 @@ use agent_common::{
     NO_SESSION, Slot,
     net::{NetStats, Traffic},
 };
-use aya_ebpf::{btf_maps::Array, macros::btf_map};
+use aya_ebpf::{btf_maps::Array, helpers::bpf_jiffies64, macros::btf_map};
 
 use crate::{
-    kernel::{Cgroup, KernelPtr, number, offset},
+    kernel::{Cgroup, KernelPtr, constant, number, offset},
     record, session,
 };
 
 /// `SOCK_DONE` of `enum sock_flags` (include/net/sock.h).
-const SOCK_DONE: u64 = 1 << 1;
+pub(crate) const SOCK_DONE: u64 = 1 << 1;
+
+/// In a `struct minmax`, whose best sample is the first (include/linux/win_minmax.h, unchanged from 5.10 to 7.x): what was
+/// measured, after when that was.
+const MINMAX_VALUE: u64 = 4;
 
 /// Per slot; resized to the number of slots when loaded.
 #[btf_map]
@@ -63,6 +67,21 @@ impl Socket {
         number::<u32>(self.0, offset!(tcp_srtt)) >> 3
     }
 
+    /// Least round-trip time of the last minutes, microseconds; `u32::MAX` before the first measurement.
+    #[inline(always)]
+    pub(crate) fn min_rtt_us(self) -> u32 {
+        number(self.0, offset!(tcp_min_rtt) + MINMAX_VALUE)
+    }
+
+    /// Bytes that were written and have not been sent, modulo 2³². Without a branch for one that was sent between the two
+    /// reads: user space has it.
+    #[inline(always)]
+    pub(crate) fn unsent_bytes(self) -> u32 {
+        let written: u32 = number(self.0, offset!(tcp_write_seq));
+        let sent: u32 = number(self.0, offset!(tcp_snd_nxt));
+        written.wrapping_sub(sent)
+    }
+
     /// The session of the socket's cgroup, which is that of the process that made it, or of the
     /// listener for an accepted one.
     #[inline(always)]
@@ -73,6 +92,26 @@ impl Socket {
             return NO_SESSION;
         }
         session::slot_of_cgroup(Cgroup(cgroup as KernelPtr))
+    }
+
+    /// The errno that has ended it, 0 without one.
+    #[inline(always)]
+    pub(crate) fn error(self) -> u32 {
+        number(self.0, offset!(sock_error))
+    }
+
+    /// For how long no data has come from the other side, nanoseconds.
+    #[inline(always)]
+    pub(crate) fn without_data_ns(self) -> u64 {
+        since_ns(number(self.0, offset!(tcp_data_came)))
+    }
+
+    /// For how long nothing has come from the other side, neither data nor an acknowledgement, nanoseconds. The kernel
+    /// asks the same before it sends a keepalive (include/net/tcp.h, `keepalive_time_elapsed`).
+    #[inline(always)]
+    pub(crate) fn silent_ns(self) -> u64 {
+        let acknowledged_ns = since_ns(number(self.0, offset!(tcp_acknowledged)));
+        self.without_data_ns().min(acknowledged_ns)
     }
 
     /// What a TCP socket has carried since it was made.
@@ -90,4 +129,12 @@ impl Socket {
             retransmits: retransmits.into(),
         }
     }
+}
+
+/// How long ago a moment of the kernel's clock of ticks was, nanoseconds; right for 49 days and more.
+#[inline(always)]
+fn since_ns(jiffies: u32) -> u64 {
+    // SAFETY: takes no arguments.
+    let now = unsafe { bpf_jiffies64() } as u32;
+    u64::from(now.wrapping_sub(jiffies)) * constant!(tick_ns)
 }

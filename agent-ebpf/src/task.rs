@@ -193,7 +193,7 @@ fn fill(state: *mut TaskState, task: Task, css_set: KernelPtr, slot: Slot, gener
         (*state).exec_id = task.exec_id() as u32 & !EXEC_COUNTED;
         (*state).major_faults = task.major_faults() as u32;
         (*state).ended = 0;
-        (*state).after = After::Wakeup as u16;
+        (*state).after = After::Wakeup as u8;
         (*state).css_set = css_set as u64;
         (*state).slot = slot;
         (*state).generation = generation;

@@ -6,7 +6,10 @@
 use agent_common::{
     NO_SESSION, Slot,
     histogram::{bucket_of, long_bucket_of},
-    net::{Connection, INBOUND, NetStats, OUTBOUND, TcpSideStats, Traffic, UnknownSideStats},
+    net::{
+        Connection, GONE_TO_NS, INBOUND, NetStats, OUTBOUND, TIMED_OUT, TcpSideStats, Traffic,
+        UnknownSideStats, gone, how_ended,
+    },
 };
 use aya_ebpf::{
     helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
@@ -14,7 +17,7 @@ use aya_ebpf::{
 
 use crate::{
     connections::{CONNECTIONS, Entry, enter, is_left_out, listens_on, mark_left_out, owner},
-    kernel::KernelPtr,
+    kernel::{KernelPtr, constant},
     record,
     socket::{NET_STATS, Socket},
 };
@@ -23,6 +26,7 @@ use crate::{
 pub(crate) const ESTABLISHED: i32 = 1;
 pub(crate) const SYN_SENT: i32 = 2;
 const SYN_RECV: i32 = 3;
+const FIN_WAIT1: i32 = 4;
 pub(crate) const TIME_WAIT: i32 = 6;
 pub(crate) const CLOSE: i32 = 7;
 pub(crate) const LISTEN: i32 = 10;
@@ -96,7 +100,7 @@ fn change_state(socket: Socket, old: i32, new: i32, turn: Turn) -> i32 {
     let key = socket.0 as u64;
     match (old, new) {
         (_, SYN_SENT) | (LISTEN, SYN_RECV) => {
-            let side = if new == SYN_SENT { OUTBOUND } else { INBOUND } as u16;
+            let side = if new == SYN_SENT { OUTBOUND } else { INBOUND } as u8;
             begins(socket, key, side, turn);
         }
         (_, LISTEN) => {
@@ -111,6 +115,7 @@ fn change_state(socket: Socket, old: i32, new: i32, turn: Turn) -> i32 {
             );
         }
         (SYN_SENT | SYN_RECV, ESTABLISHED) => established(socket, key, old, turn),
+        (ESTABLISHED, FIN_WAIT1) => closes_first(socket, key),
         // A listener that closes has no bytes and no duration.
         (LISTEN, CLOSE) => {}
         (_, CLOSE) if turn == Turn::First || is_entered(key) => closed(socket, old),
@@ -127,7 +132,7 @@ fn is_entered(key: u64) -> bool {
 
 /// Enters a connection that is being opened.
 #[inline(always)]
-fn begins(socket: Socket, key: u64, side: u16, turn: Turn) {
+fn begins(socket: Socket, key: u64, side: u8, turn: Turn) {
     if turn == Turn::Second {
         // SAFETY: each member is read once.
         let is_done = unsafe { CONNECTIONS.get(&key) }.is_some_and(|known| {
@@ -149,6 +154,7 @@ fn begins(socket: Socket, key: u64, side: u16, turn: Turn) {
         entered_ns: now_ns,
         before: Traffic::default(),
         side,
+        idle: 0,
         closed: 0,
         carried: 0,
         slot,
@@ -206,17 +212,13 @@ fn established(socket: Socket, key: u64, old: i32, turn: Turn) {
     };
     add!(stats, opened, 1);
     if side == INBOUND {
-        stamp(
-            slot,
-            |stats| &raw mut stats.milestones.first_client_ns,
-            now_ns,
-        );
+        client_came(slot, now_ns);
     }
     if let Some(connection) = connection {
         // SAFETY: a map value of a socket whose state changes under its lock.
         unsafe {
             (*connection).established_ns = now_ns;
-            (*connection).side = side as u16;
+            (*connection).side = side as u8;
             // When one began that was found on its way, nobody knows.
             if side == OUTBOUND && (*connection).began_ns != 0 {
                 let took_ns = now_ns.saturating_sub((*connection).began_ns);
@@ -231,7 +233,8 @@ fn established(socket: Socket, key: u64, old: i32, turn: Turn) {
         established_ns: now_ns,
         entered_ns: now_ns,
         before: Traffic::NONE,
-        side: side as u16,
+        side: side as u8,
+        idle: 0,
         closed: 0,
         carried: 0,
         slot,
@@ -245,10 +248,72 @@ fn established(socket: Socket, key: u64, old: i32, turn: Turn) {
         // SAFETY: a map value.
         unsafe {
             (*found).established_ns = now_ns;
-            (*found).side = side as u16;
+            (*found).side = side as u8;
         }
     } else {
         mark_left_out(key, slot, now_ns);
+    }
+}
+
+/// Takes note of a client that has come.
+#[inline(always)]
+fn client_came(slot: Slot, at_ns: u64) {
+    stamp(
+        slot,
+        |stats| &raw mut stats.milestones.first_client_ns,
+        at_ns,
+    );
+    if let Some(stats) = NET_STATS.get_ptr_mut(slot) {
+        // SAFETY: a map value; of two that come at the same moment either may be the last.
+        unsafe { (*stats).clients.last_came_ns = at_ns };
+    }
+}
+
+/// The session closes a connection, and its client has not: was that one idle? At its end it may have answered.
+#[inline(always)]
+fn closes_first(socket: Socket, key: u64) {
+    if !is_idle(socket) {
+        return;
+    }
+    if let Some(connection) = CONNECTIONS.get_ptr_mut(&key) {
+        // SAFETY: a map value of a socket whose state changes under its lock.
+        unsafe { (*connection).idle = 1 };
+    }
+}
+
+#[inline(always)]
+fn is_idle(socket: Socket) -> bool {
+    socket.without_data_ns() >= constant!(idle_after_ms) * 1_000_000
+}
+
+/// Counts a client that has gone, and had come at `came_ns`; `was_idle` when the session closed its connection.
+#[inline(always)]
+fn client_went(socket: Socket, slot: Slot, old: i32, was_idle: bool, came_ns: u64) {
+    let Some(stats) = NET_STATS.get_ptr_mut(slot) else {
+        return;
+    };
+    // A session that breaks it off does not say so before.
+    let is_idle = was_idle || (matches!(old, ESTABLISHED | CLOSE) && is_idle(socket));
+    let how = how_ended(socket.error(), old, is_idle);
+    // SAFETY: takes no arguments.
+    let now_ns = unsafe { bpf_ktime_get_boot_ns() };
+    // The kernel waits a quarter of an hour for one that does not answer any more.
+    let waited_ns = if how == TIMED_OUT {
+        socket.silent_ns()
+    } else {
+        0
+    };
+    // In ticks, so that what came at once seems to have come before the client did. It must not be its own successor.
+    let gone_ns = now_ns.saturating_sub(waited_ns).max(came_ns + GONE_TO_NS);
+    let went = gone(gone_ns, how);
+    // Before it is counted: whoever reads the count reads who was gone last, too.
+    // SAFETY: a map value; of two that go at the same moment either may be the last.
+    unsafe {
+        let last = &raw mut (*stats).clients.last_gone;
+        if *last < went {
+            *last = went;
+        }
+        record::increment_one_of(&raw mut (*stats).clients.ended, how);
     }
 }
 
@@ -274,6 +339,7 @@ pub(crate) fn closed(socket: Socket, old: i32) {
         established_ns,
         before,
         side,
+        idle,
         closed,
         carried,
         slot: entered_for,
@@ -289,6 +355,7 @@ pub(crate) fn closed(socket: Socket, old: i32) {
         return;
     };
     let traffic = socket.traffic().since(before);
+    let mut was_established = true;
     // One that is carried was not begun by the session, and of one that was found open nobody knows when it was.
     if established_ns == 0 && carried == 0 {
         // `CLOSE` is what is left of one whose last change was passed over.
@@ -298,22 +365,22 @@ pub(crate) fn closed(socket: Socket, old: i32) {
             CLOSE => began_ns != 0 && traffic.sent_bytes | traffic.received_bytes == 0,
             _ => false,
         };
+        was_established = !came_to_nothing;
         if came_to_nothing {
-            if side == OUTBOUND as u16 {
+            if side == OUTBOUND as u8 {
                 add!(stats, connect_failures, 1);
             }
         } else if began_ns != 0 {
             // It was established while both programs were passed over (or is one of Fast Open, which carries data
             // before that): how long that took is not known.
             add!(stats, opened, 1);
-            if side == INBOUND as u16 {
-                stamp(
-                    slot,
-                    |stats| &raw mut stats.milestones.first_client_ns,
-                    began_ns,
-                );
+            if side == INBOUND as u8 {
+                client_came(slot, began_ns);
             }
         }
+    }
+    if side == INBOUND as u8 && was_established {
+        client_went(socket, slot, old, idle != 0, established_ns);
     }
     add!(stats, closed.sent_bytes, traffic.sent_bytes);
     add!(stats, closed.received_bytes, traffic.received_bytes);

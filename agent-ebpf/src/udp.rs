@@ -14,6 +14,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    experience,
     kernel::{KernelPtr, member, offset},
     record,
     socket::{NET_STATS, Socket},
@@ -68,24 +69,41 @@ fn receive(stats: *mut NetStats) -> *mut UdpStats {
     unsafe { &raw mut (*stats).udp_receive }
 }
 
-/// Whether a socket is one of UDP, read directly: programs for this tracepoint run for the messages of every
-/// socket, and the checked helper costs thirty times as much.
-///
-/// # Safety
-/// `socket` is a tracepoint's argument.
-#[inline(always)]
-unsafe fn is_udp(socket: Socket) -> bool {
-    // SAFETY: by the contract.
-    unsafe { member::<u16>(socket.0, offset!(sock_protocol)) == IPPROTO_UDP }
+/// A tracepoint's socket, read directly: its programs run for the messages of every socket, and the checked helper costs
+/// thirty times as much.
+struct Message {
+    socket: KernelPtr,
+    family: u16,
+    is_udp: bool,
+}
+
+impl Message {
+    /// # Safety
+    /// `socket` is a tracepoint's argument.
+    #[inline(always)]
+    unsafe fn of(socket: KernelPtr) -> Self {
+        // SAFETY: by the contract.
+        unsafe {
+            Self {
+                socket,
+                family: member(socket, offset!(sock_family)),
+                is_udp: member::<u16>(socket, offset!(sock_protocol)) == IPPROTO_UDP,
+            }
+        }
+    }
 }
 
 /// `sock_send_length(sock *sk, int ret, int flags)`, net/socket.c since 6.3.
 #[btf_tracepoint(function = "sock_send_length")]
 fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
-    let socket = Socket(ctx.arg::<KernelPtr>(0));
     // SAFETY: the tracepoint's argument.
-    if unsafe { is_udp(socket) } {
-        count(socket, ctx.arg::<i32>(1), transmit);
+    let message = unsafe { Message::of(ctx.arg::<KernelPtr>(0)) };
+    let length = ctx.arg::<i32>(1);
+    if message.is_udp {
+        count(Socket(message.socket), length, transmit);
+    } else {
+        // SAFETY: as above.
+        unsafe { experience::sent(message.socket, message.family, length) };
     }
     0
 }
@@ -93,11 +111,15 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 /// `sock_recv_length(sock *sk, int ret, int flags)`, net/socket.c since 6.3.
 #[btf_tracepoint(function = "sock_recv_length")]
 fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-    let socket = Socket(ctx.arg::<KernelPtr>(0));
-    // From the error queue come the sender's own datagrams (time stamps, zero copy).
     // SAFETY: the tracepoint's argument.
-    if unsafe { is_udp(socket) } && ctx.arg::<i32>(2) & (MSG_PEEK | MSG_ERRQUEUE) == 0 {
-        count(socket, ctx.arg::<i32>(1), receive);
+    let message = unsafe { Message::of(ctx.arg::<KernelPtr>(0)) };
+    let (length, flags) = (ctx.arg::<i32>(1), ctx.arg::<i32>(2));
+    if !message.is_udp {
+        // SAFETY: as above.
+        unsafe { experience::taken(message.socket, length, flags) };
+    } else if flags & (MSG_PEEK | MSG_ERRQUEUE) == 0 {
+        // From the error queue come the sender's own datagrams (time stamps, zero copy).
+        count(Socket(message.socket), length, receive);
     }
     0
 }

@@ -21,8 +21,8 @@ pub fn keep_little() {
     }
 }
 
-/// Bytes that are allocated now, those that have a mapping of their own among them; `None` where the C library does not
-/// tell.
+/// Bytes that are allocated now, those that have a mapping of their own among them, up to 4 GiB of each; `None` where the C
+/// library does not tell.
 pub fn allocated_bytes() -> Option<u64> {
     #[cfg(target_env = "gnu")]
     {
@@ -31,8 +31,9 @@ pub fn allocated_bytes() -> Option<u64> {
             unsafe_code,
             reason = "the C library's allocator has no safe wrapper for this"
         )]
-        let info = unsafe { libc::mallinfo2() };
-        Some((info.uordblks + info.hblkhd) as u64)
+        let info = unsafe { libc::mallinfo() };
+        // Of 32 bits, and not of the 64 that `mallinfo2` has: that one came with glibc 2.33, and packages are for 2.28.
+        Some(u64::from(info.uordblks as u32) + u64::from(info.hblkhd as u32))
     }
     #[cfg(not(target_env = "gnu"))]
     None

@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fs,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -20,32 +21,33 @@ use tokio::{
 };
 
 use crate::{
-    allocator,
+    allocator, clock,
     config::{Config, Inputs},
     discover::{
         cgroup::Hierarchy,
         directory::Directory,
         platform::{Message, Reconciles, Update},
         recognised::Recognition,
-        rules::Rules,
+        rules::{Rules, printable},
         sources,
     },
     error::Error,
     gpu::{Monitor, model::Report},
     kernel::{
         FilledMap, Kernel,
-        accounts::CgroupAccounts,
+        accounts::{self, CgroupAccounts},
         log::{Blame, KernelLog},
         pace::Pace,
         programs::name,
         ring::{Event, EventKind, Ring},
         sees_host_pids,
     },
+    resident,
     serve::{self, AppState, Service, address::Address, inlet::Inlet, listener},
     session::{
         failures::Failures,
         gpu::XidError,
-        model::OomKill,
+        model::{Holder, OomKill},
         registry::Registry,
         remembered::{Remembered, StateFile},
     },
@@ -319,6 +321,7 @@ impl Agent {
         let mut give_back = interval(GIVE_BACK);
         give_back.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut said = Vec::with_capacity(MESSAGES);
+        resident::give_back_files();
         loop {
             let walk_at = self.kernel.walk_wanted_at();
             tokio::select! {
@@ -464,7 +467,9 @@ impl Agent {
         self.registry.sample(&mut self.kernel, now);
         self.remember();
         self.log_left_out(now);
+        self.log_unresponsive();
         self.read_accounts();
+        self.look_who_holds();
         self.compare();
         self.admit_waiting();
         self.snapshot(now)
@@ -479,9 +484,21 @@ impl Agent {
         });
     }
 
+    fn look_who_holds(&mut self) {
+        let hierarchy = &self.hierarchy;
+        self.registry.look_who_holds(clock::boot_ns(), |cgroup| {
+            let processes = accounts::processes(&hierarchy.directory(cgroup)?);
+            // A process of another pid namespace is 0.
+            let pid = processes.into_iter().filter(|&pid| pid != 0).min()?;
+            let command = fs::read(format!("/proc/{pid}/comm")).ok()?;
+            let command = printable(command.trim_ascii_end());
+            Some(Holder { pid, command })
+        });
+    }
+
     fn gpu_view(&mut self) -> GpuView {
         let status = self.gpus.status();
-        if !status.up {
+        if status.down.is_some() {
             self.gpu_report = None;
             self.registry.forget_gpus();
         }
@@ -569,7 +586,10 @@ impl Agent {
                 map_bytes: self.kernel.map_bytes(),
                 audit: self.registry.audit().worst(),
                 adoption: *self.registry.adoption(),
+                begun: self.registry.begun().clone(),
                 startup: self.registry.startup().clone(),
+                logons: self.registry.logons().clone(),
+                logoffs: self.registry.logoffs().clone(),
                 ended: self.registry.ended().clone(),
                 reconciles: self.reconciles.clone(),
                 peers: self.directory.peers().clone(),

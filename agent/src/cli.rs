@@ -5,11 +5,13 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::{
     client::{ExplainOptions, SessionsOptions},
     config::Inputs,
+    version,
 };
 
 /// Above what any subcommand takes, below its own options.
@@ -17,7 +19,7 @@ const CONFIGURATION: &str = "Configuration";
 
 /// Per-session kernel and GPU telemetry for VDI and notebook nodes.
 #[derive(Debug, Clone, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version = version::text(), max_term_width = 100)]
 pub struct Cli {
     /// Configuration file (TOML).
     #[arg(long, global = true, help_heading = CONFIGURATION, value_name = "FILE", env = "SESSIONSCOPE_CONFIG")]
@@ -84,6 +86,13 @@ pub enum Command {
     Configuration,
     /// Print the reference of what the log says (Markdown).
     Events,
+    /// Print what makes a shell complete the words of this command.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page (troff).
+    Manual,
 }
 
 /// Form of the findings of `check`.
@@ -157,10 +166,25 @@ impl Cli {
     }
 }
 
+/// What makes a shell complete the words of the command.
+pub fn completions(shell: Shell) -> String {
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// The manual page, in troff.
+pub fn manual() -> String {
+    let mut page = Vec::new();
+    let written = clap_mangen::Man::new(Cli::command()).render(&mut page);
+    written.expect("memory takes what is written");
+    String::from_utf8_lossy(&page).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
     use crate::config::{Config, Key, keys};
 
@@ -214,6 +238,19 @@ mod tests {
                 format: CheckFormat::Text,
                 security: true,
             }
+        );
+    }
+
+    #[test]
+    fn shells_and_the_manual_know_the_subcommands() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = completions(shell);
+            assert!(script.contains("explain"), "{shell}: {script}");
+        }
+        let page = manual();
+        assert!(
+            page.contains("sessionscope") && page.contains("explain"),
+            "{page}"
         );
     }
 

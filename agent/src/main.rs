@@ -6,7 +6,7 @@ use clap::Parser;
 use sessionscope::{
     allocator,
     app::{self, Start},
-    cli::{CheckFormat, Cli, Command, MetricsFormat},
+    cli::{self, CheckFormat, Cli, Command, MetricsFormat},
     client::{self, OwnAgent},
     config::{self, Config},
     error::Error,
@@ -51,6 +51,14 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
         }
         Command::Events => {
             print!("{}", telemetry::markdown());
+            return Ok(());
+        }
+        Command::Completions { shell } => {
+            print!("{}", cli::completions(shell));
+            return Ok(());
+        }
+        Command::Manual => {
+            print!("{}", cli::manual());
             return Ok(());
         }
         Command::Run | Command::Check { .. } | Command::Sessions(_) | Command::Explain(_) => {}

@@ -25,10 +25,11 @@ use crate::{
         audit::Account,
         ended::AllEnded,
         gpu::{Remainder, XidCount},
-        model::{Counts, Milestone, Session, Template},
+        logon::Phases,
+        model::{Counts, Logoff, Milestone, Session, Template},
         phase::Phase,
         recent::RecentView,
-        registry::{Admission, StartupKey},
+        registry::{Admission, LogonKey, StartupKey},
     },
     telemetry::{AuditLines, TraceId},
 };
@@ -97,6 +98,10 @@ pub struct SessionView {
     pub idle_for: Option<Duration>,
     /// From its beginning to each milestone of its start.
     pub startup: BTreeMap<Milestone, Duration>,
+    /// How long each phase of its logon took; empty until nothing more can come of it.
+    pub logon: Phases,
+    /// How it was left.
+    pub logoff: Logoff,
     /// What has been counted.
     pub counts: Counts,
     /// The last seconds, minute and hour; `None` when it has ended.
@@ -128,6 +133,8 @@ impl SessionView {
             end_reason: session.end_reason,
             idle_for: session.is_live().then(|| session.activity.idle_for()),
             startup: session.startup(),
+            logon: session.logon.clone().unwrap_or_default(),
+            logoff: session.logoff.clone(),
             counts: session.counts.clone(),
             recent: session.is_live().then(|| session.recent.view()),
             preempted_by,
@@ -179,8 +186,14 @@ pub struct AgentView {
     pub audit: BTreeMap<Account, f64>,
     /// Time from a session's cgroup to its adoption.
     pub adoption: Histogram,
+    /// Sessions that have begun while the agent ran.
+    pub begun: BTreeMap<Template, u64>,
     /// Time from a session's cgroup to each milestone of its start.
     pub startup: BTreeMap<StartupKey, Histogram>,
+    /// How long the phases of logons took.
+    pub logons: BTreeMap<LogonKey, Histogram>,
+    /// How long logoffs took.
+    pub logoffs: BTreeMap<Template, Histogram>,
     /// Sessions that have ended, by reason.
     pub ended: AllEnded,
     /// Comparisons of the cgroups that are there with what is known.

@@ -2,6 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Threads by what they did at the last walk over all threads of the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ThreadStates {
+    /// They had a CPU or waited for one.
+    pub runnable: u64,
+    /// They waited for something which no signal but a fatal one may end.
+    pub uninterruptible: u64,
+}
+
 /// Observations of a time; quantiles in seconds, null without an observation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -142,6 +152,58 @@ pub struct Operation {
     pub bytes: u64,
 }
 
+/// How long input waits to be read, and until something is sent back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Input {
+    /// From when bytes could be read at a connection to a display until the application took them.
+    pub application_delay: Distribution,
+    /// The same at the connections of clients.
+    pub server_delay: Distribution,
+    /// On a client's connection, from the first bytes after a pause until bytes were sent.
+    pub response: Distribution,
+    /// From an input to the first bytes of its answer, in stages.
+    pub latency: Latency,
+    /// Inputs after which nothing was sent for 2 s.
+    pub unanswered: u64,
+    /// For how long applications have not read their display, added up.
+    pub unresponsive_seconds: f64,
+    /// Applications that do not now; null where that is not known.
+    pub unresponsive: Option<Vec<UnresponsiveApplication>>,
+}
+
+/// From an input to the first bytes of its answer, in stages that add up: means, seconds. One that is not known is null.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Latency {
+    /// To the client and back.
+    pub round_trip: Option<f64>,
+    /// Until the session's server takes the input.
+    pub server: Option<f64>,
+    /// Until the application takes it.
+    pub application: Option<f64>,
+    /// The rest of the response: what both compute, draw and encode.
+    pub work: Option<f64>,
+    /// All of them; null without a response.
+    pub whole: Option<f64>,
+}
+
+/// An application that has not read what waits at its display for 5 s.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnresponsiveApplication {
+    /// Process id on the node.
+    pub pid: u32,
+    /// For how long.
+    pub seconds: f64,
+    /// Command name; null, as all below, where the agent cannot see the process.
+    pub command: Option<String>,
+    /// What its first thread does: runnable, sleeping, uninterruptible, stopped or dead.
+    pub state: Option<String>,
+    /// The kernel's function that it waits in.
+    pub waits_in: Option<String>,
+}
+
 /// Data bytes by direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -160,6 +222,27 @@ pub struct Protocols {
     pub tcp: u64,
     /// UDP; null where the kernel cannot count it.
     pub udp: Option<u64>,
+}
+
+/// How clients came and went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Disconnects {
+    /// Clients that closed their connection, or the session did.
+    pub closed: u64,
+    /// Either side broke it off.
+    pub reset: u64,
+    /// Nobody answered any more.
+    pub timed_out: u64,
+    /// The session closed it because nothing had come for `sessions.idle_after`.
+    pub idle: u64,
+    /// Clients that came within ten minutes after the last one was gone without a close; null where it is not known who
+    /// is there.
+    pub reconnects: Option<u64>,
+    /// Time without a client since such a one was gone.
+    pub disconnected_seconds: Option<f64>,
+    /// Since when it is so now; null while a client is there, or the last one's connection was closed.
+    pub disconnected_since: Option<f64>,
 }
 
 /// TCP by side.
@@ -188,6 +271,10 @@ pub struct TcpSide {
     pub retransmits: u64,
     /// Smoothed round-trip time of each live connection, each time they are read.
     pub rtt: Distribution,
+    /// Least round-trip time that an established connection has had in the last minutes; null without one that is measured.
+    pub min_rtt_seconds: Option<f64>,
+    /// Bytes that wait for being sent on established connections; null without one.
+    pub unsent_bytes: Option<u64>,
     /// From SYN to established; outbound only.
     pub connect: Distribution,
 }

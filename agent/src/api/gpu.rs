@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Gpus {
     /// Whether the driver answers.
     pub up: bool,
-    /// Why not.
+    /// Why not, as `vdi_agent_gpu_up` has it.
+    pub code: Option<String>,
+    /// The same in words.
     pub reason: Option<String>,
     /// Version of the driver.
     pub driver_version: Option<String>,

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use figures::{
-    BlockIo, ContextSwitches, CpuWaitSeconds, Distribution, Exits, MemoryBytes, NetworkBytes,
-    Operation, Preemptions, Pressure, PressureSeconds, ProcessCounts, Protocols, RecentWait,
-    RunqueueWait, Tcp, TcpSide, Udp,
+    BlockIo, ContextSwitches, CpuWaitSeconds, Disconnects, Distribution, Exits, Input, Latency,
+    MemoryBytes, NetworkBytes, Operation, Preemptions, Pressure, PressureSeconds, ProcessCounts,
+    Protocols, RecentWait, RunqueueWait, Tcp, TcpSide, ThreadStates, Udp, UnresponsiveApplication,
 };
 pub use gpu::{Device, Encoder, Engines, Gpus, OnGpu, Streams, XidErrors};
 
@@ -132,12 +132,18 @@ pub struct Session {
     pub start_time: Option<f64>,
     /// From its beginning to each milestone of its start.
     pub startup_seconds: Startup,
+    /// How long each phase of its logon took.
+    pub logon_seconds: Logon,
+    /// How it was left; null unless somebody has logged out of it.
+    pub logoff: Option<Logoff>,
     /// How long nobody has used it; null when it has ended.
     pub idle_seconds: Option<f64>,
     /// Processes alive.
     pub processes: Option<u64>,
     /// Threads alive.
     pub threads: Option<u64>,
+    /// What they did when all threads of the node were walked last; null before that.
+    pub threads_by_state: Option<ThreadStates>,
     /// CPU time.
     pub cpu_seconds: f64,
     /// CPUs in use over the last sampling period; 1 is one CPU all the time.
@@ -166,10 +172,14 @@ pub struct Session {
     pub major_faults: u64,
     /// Time its threads spent reclaiming memory themselves.
     pub reclaim_stall: Option<Distribution>,
+    /// How long its input waits; null where that is not measured.
+    pub input: Option<Input>,
     /// Block I/O; null without the io controller.
     pub block_io: Option<BlockIo>,
     /// Established inbound connections.
     pub clients: Option<u64>,
+    /// How its clients came and went; null before the first.
+    pub disconnects: Option<Disconnects>,
     /// Data bytes of its sockets.
     pub network_bytes: Option<NetworkBytes>,
     /// TCP by side.
@@ -207,6 +217,18 @@ pub struct Origins {
 pub struct Startup {
     /// Its platform found a place for it.
     pub scheduled: Option<f64>,
+    /// The sandbox of its pod was there.
+    pub sandbox: Option<f64>,
+    /// The image of its main container was there.
+    pub pulled: Option<f64>,
+    /// Its main container was started.
+    pub started: Option<f64>,
+    /// Its main container was ready.
+    pub ready: Option<f64>,
+    /// The service manager of who logged in was active.
+    pub user_manager: Option<f64>,
+    /// A home folder was mounted.
+    pub home_mounted: Option<f64>,
     /// A process was moved or born into its cgroup.
     pub first_process: Option<f64>,
     /// One of its sockets began to listen.
@@ -217,6 +239,53 @@ pub struct Startup {
     pub first_gpu_context: Option<f64>,
     /// One of its processes was seen to encode.
     pub first_encoder: Option<f64>,
+}
+
+/// Seconds of each phase of a logon, which together are the whole; null until nothing more can come of it, and of a phase
+/// that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Logon {
+    /// From the connection until the session was opened.
+    pub authentication: Option<f64>,
+    /// The user's service manager started.
+    pub user_manager: Option<f64>,
+    /// What of the user's home is elsewhere was mounted.
+    pub home_mounted: Option<f64>,
+    /// A node was found.
+    pub scheduled: Option<f64>,
+    /// Namespaces, network and volumes were made.
+    pub sandbox: Option<f64>,
+    /// The image was pulled.
+    pub pulled: Option<f64>,
+    /// The main container was made and started.
+    pub started: Option<f64>,
+    /// It became ready.
+    pub ready: Option<f64>,
+    /// From the first process until something listens.
+    pub display: Option<f64>,
+    /// What no phase explains.
+    pub unaccounted: Option<f64>,
+}
+
+/// The end of a session that somebody has logged out of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Logoff {
+    /// From the logout until its last cgroup was gone; null before, and where the logout was not seen.
+    pub seconds: Option<f64>,
+    /// The last process that was found in it; null where none was.
+    pub held_by: Option<Holder>,
+}
+
+/// A process that keeps a session there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Holder {
+    /// Process id on the node.
+    pub pid: u32,
+    /// Command name.
+    pub command: String,
 }
 
 /// A session that took the CPU from another.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Agent;
 use crate::{
+    kernel::standing::Standing,
     session::{budget::Resource, failures::Kind},
     telemetry::{Subject, log_event},
 };
@@ -54,6 +55,32 @@ impl Agent {
             .add(slot, name, Kind::Executed, Instant::now())
         {
             log_event!(ProcessExecuted, of = session, pid, command);
+        }
+    }
+
+    /// Says which application has ceased to respond. No session has more than a line every ten seconds: it is said at every
+    /// other look at most.
+    pub(super) fn log_unresponsive(&self) {
+        for session in self.registry.sessions() {
+            let experience = session.counts.experience.as_ref();
+            let Some(experience) = experience else {
+                continue;
+            };
+            let Some(process) = experience.begun else {
+                continue;
+            };
+            let mut all = experience.unresponsive.iter().flatten();
+            let begun = all.find(|one| one.process == process);
+            let standing = begun.and_then(|one| one.standing.as_ref());
+            let command = standing.map(|standing| standing.command.as_str());
+            let words = standing.map(Standing::words);
+            log_event!(
+                ApplicationUnresponsive,
+                of = Some(session),
+                pid = process,
+                command = command,
+                standing = words
+            );
         }
     }
 

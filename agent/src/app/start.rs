@@ -138,6 +138,7 @@ fn options(config: &Config, cgroup2: &Cgroup2Mount) -> kernel::Options {
         debug_log: config.kernel.debug_log,
         statistics: config.kernel.statistics,
         tells_execs: config.log.wants_execs(),
+        idle_after: config.session.idle_after,
     }
 }
 

@@ -15,6 +15,10 @@ pub(super) const HEADING: Style = Style::new().bold();
 pub(super) const RUNQUEUE_WAIT_P99: f64 = 0.020;
 /// 95th percentile of the clients' round-trip time, seconds.
 pub(super) const CLIENT_RTT_P95: f64 = 0.100;
+/// 95th percentile of the delay of input, seconds: a part of what INP allows for all (web.dev/articles/inp).
+pub(super) const INPUT_DELAY_P95: f64 = 0.100;
+/// 95th percentile of the time until something is sent back, seconds: good by INP.
+pub(super) const RESPONSE_P95: f64 = 0.200;
 /// Throttled time as a share of the CPU time.
 pub(super) const THROTTLED_SHARE: f64 = 0.05;
 /// Time lost for want of memory or I/O as a share of the session's life.

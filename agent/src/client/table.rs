@@ -77,6 +77,9 @@ const COLUMNS: &[Column] = &[
         limited(s.tcp.and_then(|t| t.inbound.rtt.p95), judge::CLIENT_RTT_P95)
     })),
     figures("CLIENTS", |s, _| or_absent(s.clients, units::count).into()),
+    wide(figures("DISCONNECTS", |s, _| {
+        or_absent(disconnects(s), units::count).into()
+    })),
     wide(figures("MEMORY", |s, _| {
         or_absent(s.memory_bytes.map(|m| m.current), units::bytes).into()
     })),
@@ -156,6 +159,12 @@ fn phase(session: &Session) -> Cell {
 /// How long it has lived, or lived.
 pub(super) fn lived(session: &Session, now: f64) -> Option<f64> {
     Some(session.end_time.unwrap_or(now) - session.start_time?)
+}
+
+/// Clients whose connection was not closed: it broke off, or nothing came.
+fn disconnects(session: &Session) -> Option<u64> {
+    let gone = session.disconnects?;
+    Some(gone.reset + gone.timed_out + gone.idle)
 }
 
 /// Share of the multiprocessors, all GPUs added up; `None` unless that of each is known.

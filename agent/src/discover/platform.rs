@@ -73,8 +73,12 @@ pub struct Facts {
     pub created: Option<SystemTime>,
     /// When a place was found for it.
     pub scheduled: Option<SystemTime>,
+    /// How it started, as far as the platform tells more than that.
+    pub start: Option<Start>,
     /// Since when nobody has used it.
     pub idle_since: Option<SystemTime>,
+    /// Since when a login is being ended, nanoseconds since boot; absent where that moment was not seen.
+    pub closing_ns: Option<u64>,
     /// Why it ended, once it has.
     pub end: Option<EndReason>,
     /// The platform has forgotten it: nothing more will be said.
@@ -88,6 +92,53 @@ impl Facts {
     pub fn is_over(&self) -> bool {
         self.gone || self.end.is_some() || self.phase == Some(PlatformPhase::Terminating)
     }
+}
+
+/// How a session started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Somebody has logged in.
+    Login(LoginStart),
+    /// A kubelet has started containers.
+    Pod(PodStart),
+}
+
+/// How a login went. Moments are nanoseconds since boot: the clocks that tell them are not set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoginStart {
+    /// When the process that leads it was forked for the connection; absent where somebody sits at the machine, whose
+    /// leader may have waited for days.
+    pub connected_ns: Option<u64>,
+    /// When the session was opened: whoever it is has been authenticated.
+    pub opened_ns: u64,
+    /// From when to when the user's service manager was started, if it was for this login.
+    pub manager_ns: Option<(u64, u64)>,
+    /// When the first file system was mounted for the user after that.
+    pub home_ns: Option<u64>,
+    /// Whether there is to be a picture.
+    pub is_graphical: bool,
+}
+
+impl LoginStart {
+    /// When the user's wait began, as far as it is known.
+    pub fn began_ns(&self) -> u64 {
+        self.connected_ns.unwrap_or(self.opened_ns)
+    }
+}
+
+/// How a pod was started. Kubernetes tells whole seconds, rounded down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodStart {
+    /// Its sandbox was there: namespaces, network and volumes.
+    pub sandbox: Option<SystemTime>,
+    /// Its init containers had run.
+    pub initialized: Option<SystemTime>,
+    /// Its main container was started for the first time.
+    pub started: Option<SystemTime>,
+    /// It was ready for the first time.
+    pub ready: Option<SystemTime>,
+    /// Id of the main container, by which its cgroup is known.
+    pub container: Option<String>,
 }
 
 /// A name and where the platform has it from.

@@ -3,10 +3,11 @@
 //! It knows processes and not sessions: joining the two is the session's part. [`model`] is what it
 //! reports; `sampler` is the thread; `device` and `health` what is asked of one device, `rhythm` how often; `power` whether they sleep; `usage` the arithmetic of
 //! utilisation samples; `nvml` the border to the driver; `library` where that is found and whether it may be loaded; `calls` what it is
-//! doing now.
+//! doing now; `down` why there is none to ask.
 
 mod calls;
 mod device;
+pub mod down;
 mod health;
 mod library;
 pub mod model;
@@ -30,25 +31,21 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 pub use self::settings::Settings;
 use self::{
     calls::CallLog,
+    down::Down,
     model::{Calls, Report},
     power::Idleness,
-    sampler::{Message, Reason, Sampler},
+    sampler::{Message, Sampler},
 };
 use crate::error::Error;
 
 /// Rounds without an answer after which the GPU side is down, and the least time.
 const STALE: (u32, Duration) = (3, Duration::from_secs(3));
 
-/// Before the first answer of the driver.
-const STARTING: &str = "starting";
-
 /// How the GPU side is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// The driver answers.
-    pub up: bool,
-    /// Why not.
-    pub reason: Option<String>,
+    /// Why there is no driver that answers; `None` while there is.
+    pub down: Option<Down>,
     /// When the last round was begun.
     pub taken: Option<Instant>,
 }
@@ -60,7 +57,7 @@ pub struct Monitor {
     log: Arc<CallLog>,
     stale_after: Duration,
     /// Why there is no driver to ask, since the last round.
-    down: Option<Reason>,
+    down: Option<Down>,
     taken: Option<Instant>,
 }
 
@@ -73,7 +70,7 @@ impl Monitor {
             messages: None,
             log: Arc::clone(&log),
             stale_after: (settings.period * stale_rounds).max(stale_least),
-            down: Some("gpu.enabled is false".into()),
+            down: Some(Down::DISABLED),
             taken: None,
         };
         if settings.enabled {
@@ -92,7 +89,7 @@ impl Monitor {
                 .spawn(move || sampler.run())
                 .map_err(Error::io("GPU sampler thread"))?;
             monitor.messages = Some(receiver);
-            monitor.down = Some(STARTING.into());
+            monitor.down = Some(Down::STARTING);
         }
         Ok(monitor)
     }
@@ -109,14 +106,14 @@ impl Monitor {
                     self.taken = Some(report.taken);
                     return *report;
                 }
-                Some(Message::Down(reason)) => {
-                    if self.down.as_ref() != Some(&reason) {
-                        log_event!(GpusUnmeasured, %reason);
+                Some(Message::Down(down)) => {
+                    if self.down.as_ref() != Some(&down) {
+                        log_event!(GpusUnmeasured, reason = %down);
                     }
-                    self.down = Some(reason);
+                    self.down = Some(down);
                 }
                 None => {
-                    self.down = Some("the sampler has ended".into());
+                    self.down = Some(Down::failed("the sampler has ended"));
                     self.messages = None;
                 }
             }
@@ -127,19 +124,20 @@ impl Monitor {
     pub fn status(&self) -> Status {
         let stale = self.taken.is_none_or(|t| t.elapsed() > self.stale_after);
         let hangs = || match self.log.current() {
-            Some(function) => format!("no answer from {function}"),
-            None => "the sampler is late".to_owned(),
+            Some(function) => Down::no_answer(format!("no answer from {function}")),
+            None => Down::no_answer("the sampler is late"),
         };
-        let reason = match (self.down.as_deref(), stale) {
+        let down = match (&self.down, stale) {
             // The first call of all may be the one that hangs.
-            (Some(STARTING), _) if self.log.current().is_some() => Some(hangs()),
-            (Some(reason), _) => Some(reason.to_owned()),
+            (Some(down), _) if *down == Down::STARTING && self.log.current().is_some() => {
+                Some(hangs())
+            }
+            (Some(down), _) => Some(down.clone()),
             (None, true) => Some(hangs()),
             (None, false) => None,
         };
         Status {
-            up: reason.is_none(),
-            reason,
+            down,
             taken: self.taken,
         }
     }

@@ -6,7 +6,6 @@
 
 use crate::telemetry::log_event;
 use std::{
-    borrow::Cow,
     collections::HashMap,
     path::Path,
     sync::Arc,
@@ -21,6 +20,7 @@ use super::{
     Settings,
     calls::CallLog,
     device::{self, DeviceSampler, Due},
+    down::Down,
     library,
     model::{Device, Identity, Report, XidEvent},
     nvml::{self, Driver, Failure, XidEvents},
@@ -35,28 +35,22 @@ const RESCAN: Duration = Duration::from_secs(30);
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// After this long without a failure the next one is a first one again.
 const STEADY: Duration = Duration::from_mins(2);
-/// Why there is no driver to ask while nobody uses a GPU.
-const SUSPENDED: &str = "every GPU is suspended and is not woken to be measured";
-const LET_GO: &str = "nobody uses a GPU, and the kernel may suspend it";
 
 /// What the sampler says.
 #[derive(Debug)]
 pub(super) enum Message {
     /// A round has been made.
     Round(Box<Report>),
-    /// There is no driver to ask, and why.
-    Down(Reason),
+    /// There is no driver to ask.
+    Down(Down),
 }
-
-/// Why there is none.
-pub(super) type Reason = Cow<'static, str>;
 
 /// Why the driver has to be initialised again.
 enum End {
     /// At once: the devices have changed.
     Changed,
     /// Later: it, or one device, has failed.
-    Failed(Reason),
+    Failed(Down),
     /// One device has failed; the others go on until it is time to look after it.
     DeviceFailed,
     /// Nobody uses a GPU, and the kernel may suspend them all.
@@ -117,7 +111,7 @@ impl Sampler {
             }
             let end = match self.initialise(&log) {
                 Ok(driver) => self.sample_until_it_ends(&driver, retry_devices),
-                Err(reason) => End::Failed(reason),
+                Err(down) => End::Failed(down),
             };
             match end {
                 End::Changed => {}
@@ -129,8 +123,8 @@ impl Sampler {
                 End::DeviceFailed => {
                     device_back_off.wait();
                 }
-                End::Failed(reason) => {
-                    if self.messages.send(Message::Down(reason)).is_err() {
+                End::Failed(down) => {
+                    if self.messages.send(Message::Down(down)).is_err() {
                         return;
                     }
                     thread::sleep(back_off.wait());
@@ -145,7 +139,7 @@ impl Sampler {
         let mut waited = false;
         while power_of_gpus() == Power::Suspended {
             self.idleness.has_come();
-            if self.messages.send(Message::Down(SUSPENDED.into())).is_err() {
+            if self.messages.send(Message::Down(Down::SUSPENDED)).is_err() {
                 return false;
             }
             waited = true;
@@ -164,7 +158,7 @@ impl Sampler {
         log_event!(DriverLetGo);
         let until = Instant::now() + power::FALLS_ASLEEP;
         while power_of_gpus() != Power::Suspended {
-            if self.messages.send(Message::Down(LET_GO.into())).is_err() {
+            if self.messages.send(Message::Down(Down::RELEASED)).is_err() {
                 return false;
             }
             let now = Instant::now();
@@ -179,11 +173,11 @@ impl Sampler {
     }
 
     /// Loads the first library that can and may be loaded.
-    fn initialise<'l>(&self, log: &'l CallLog) -> Result<Driver<'l>, Reason> {
+    fn initialise<'l>(&self, log: &'l CallLog) -> Result<Driver<'l>, Down> {
         let candidates = match &self.settings.library {
             Some(path) => vec![path.clone()],
             None if !library::driver_is_loaded() => {
-                return Err("the NVIDIA driver is not loaded".into());
+                return Err(Down::NO_DRIVER);
             }
             None => library::candidates(),
         };
@@ -207,27 +201,27 @@ impl Sampler {
                     log_event!(LibraryUnusable, library = %path.display(), reason = %error);
                     last = nvml::reason(&error);
                     if !matches!(error, NvmlError::LibloadingError(_)) {
-                        return Err(last.into());
+                        return Err(Down::failed(last));
                     }
                 }
             }
         }
         // It is what can be put right.
-        Err(refused.map_or(last.into(), Reason::Owned))
+        Err(refused.map_or_else(|| Down::no_library(last), Down::no_library))
     }
 
     fn sample_until_it_ends(&mut self, driver: &Driver<'_>, retry: Duration) -> End {
         let version: Arc<str> = driver.version().unwrap_or_default().into();
         let count = match driver.count() {
             Ok(count) => count,
-            Err(error) => return End::Failed(nvml::reason(&error).into()),
+            Err(error) => return End::Failed(Down::failed(nvml::reason(&error))),
         };
         let (mut samplers, missing) = match self.open(driver, count) {
             Ok(opened) => opened,
-            Err(reason) => return End::Failed(reason.into()),
+            Err(reason) => return End::Failed(Down::failed(reason)),
         };
         if samplers.is_empty() && missing.is_empty() {
-            return End::Failed("the driver has no device".into());
+            return End::Failed(Down::failed("the driver has no device"));
         }
         let handles = samplers
             .iter()
@@ -249,7 +243,7 @@ impl Sampler {
                 }
             }
             if let Some(Failure::Driver(reason) | Failure::Device(reason)) = failure {
-                break End::Failed(reason.into());
+                break End::Failed(Down::failed(reason));
             }
             let report = Report {
                 taken: now,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use agent_common::{
     Slot,
-    census::{CensusRecord, LEADER, THREAD},
+    census::{CensusRecord, LEADER, RUNNABLE, THREAD, UNINTERRUPTIBLE},
     process::ProcessStats,
 };
 
@@ -21,6 +21,17 @@ pub struct Census {
     pub processes: u64,
     /// Threads alive.
     pub threads: u64,
+    /// What they did at the last walk; `None` before the session's first one. Nothing reckons it on between two walks.
+    pub by_state: Option<ThreadStates>,
+}
+
+/// Threads by what they do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadStates {
+    /// They have a CPU or wait for one.
+    pub runnable: u64,
+    /// They wait for something that no signal they could handle ends.
+    pub uninterruptible: u64,
 }
 
 /// The part of the time that walks take at most: 20,000 threads are walked every fourteen seconds.
@@ -41,6 +52,8 @@ struct Base {
     threads: u64,
     /// Nothing has come or gone that is not counted one by one since it was found, and nothing while it was.
     exact: bool,
+    /// What the threads that the last walk found did.
+    by_state: Option<ThreadStates>,
 }
 
 impl Base {
@@ -49,6 +62,7 @@ impl Base {
         processes: 0,
         threads: 0,
         exact: true,
+        by_state: None,
     };
 
     /// By what a walk has found, and what had come and gone before it and after it: it has seen half of the
@@ -62,6 +76,7 @@ impl Base {
             processes: found.processes.wrapping_sub(processes),
             threads: found.threads.wrapping_sub(threads),
             exact,
+            by_state: found.by_state,
         }
     }
 
@@ -79,6 +94,7 @@ impl Base {
         Census {
             processes: sum(self.processes, stats.processes()),
             threads: sum(self.threads, stats.threads()),
+            by_state: self.by_state,
         }
     }
 }
@@ -142,11 +158,19 @@ impl Walks {
         threads: u32,
     ) {
         let mut found = vec![Census::default(); before.len()];
+        let mut states = vec![ThreadStates::default(); before.len()];
         for record in records {
-            if let Some(census) = found.get_mut(record.slot as usize) {
-                census.processes += u64::from(record.flags & LEADER != 0);
-                census.threads += u64::from(record.flags & THREAD != 0);
+            let slot = record.slot as usize;
+            if let (Some(census), Some(states)) = (found.get_mut(slot), states.get_mut(slot)) {
+                let is = |flag: u32| u64::from(record.flags & flag != 0);
+                census.processes += is(LEADER);
+                census.threads += is(THREAD);
+                states.runnable += is(RUNNABLE);
+                states.uninterruptible += is(UNINTERRUPTIBLE);
             }
+        }
+        for (census, states) in found.iter_mut().zip(states) {
+            census.by_state = Some(states);
         }
         let bases = found.iter().zip(before).zip(after).enumerate();
         self.bases = bases
@@ -156,7 +180,10 @@ impl Walks {
                     Some(base)
                         if base.exact && changes > 0 && base.is_near(found, after, changes) =>
                     {
-                        *base
+                        Base {
+                            by_state: found.by_state,
+                            ..*base
+                        }
                     }
                     _ => Base::of(found, before, after, changes == 0),
                 }
@@ -207,7 +234,53 @@ mod tests {
         let since = [stats(0, 0), stats(2, 6), stats(0, 0)];
         let reckoned = walks.reckon(&since);
         assert_eq!((reckoned[1].processes, reckoned[1].threads), (1, 1));
-        assert_eq!(reckoned[2], Census::default());
+        let nobody = Census {
+            by_state: Some(ThreadStates::default()),
+            ..Census::default()
+        };
+        assert_eq!(reckoned[2], nobody);
+    }
+
+    #[test]
+    fn what_threads_do_is_what_the_last_walk_saw() {
+        let mut walks = Walks::default();
+        let (none, forked) = (
+            [stats(0, 0); SLOTS],
+            [stats(0, 0), stats(9, 0), stats(0, 0)],
+        );
+        let doing = |slot, flags: &[u32]| {
+            let record = |flag: &u32| CensusRecord {
+                slot,
+                flags: THREAD | flag,
+            };
+            flags.iter().map(record).collect::<Vec<_>>()
+        };
+        let by_state = |walks: &Walks| walks.reckon(&forked)[1].by_state;
+        walks.take(
+            &doing(1, &[RUNNABLE, RUNNABLE, UNINTERRUPTIBLE, 0]),
+            &none,
+            &none,
+            100,
+        );
+        let seen = |runnable, uninterruptible| {
+            Some(ThreadStates {
+                runnable,
+                uninterruptible,
+            })
+        };
+        assert_eq!(by_state(&walks), seen(2, 1));
+        // Amid forks, so that the number of threads is the one that was known.
+        walks.take(
+            &doing(1, &[0, 0, 0, UNINTERRUPTIBLE, 0]),
+            &none,
+            &forked,
+            100,
+        );
+        assert_eq!(walks.reckon(&forked)[1].threads, 13);
+        assert_eq!(by_state(&walks), seen(0, 1));
+        // Whoever has the slot next has not been walked.
+        walks.clear(1);
+        assert_eq!(by_state(&walks), None);
     }
 
     #[test]

@@ -44,6 +44,7 @@ impl Kernel {
         for _ in 0..2 {
             let _nothing_written: Option<Vec<ConnectionRecord>> = self.records(name::OPEN_SOCKETS);
         }
+        let _nothing_written: Option<Vec<ConnectionRecord>> = self.records(name::MARK_OPEN_SOCKETS);
         self.files_pace.done(began.elapsed());
         true
     }
@@ -77,11 +78,14 @@ impl Kernel {
     }
 
     fn walk_files_of(&self, process: u32) -> io::Result<()> {
-        let program = self.ebpf.program(name::OPEN_SOCKETS);
-        let program = program.ok_or(io::ErrorKind::NotFound)?;
-        let program = program.fd().map_err(io::Error::other)?;
         // Twice, as for all.
-        for _ in 0..2 {
+        let mut programs = vec![name::OPEN_SOCKETS; 2];
+        if self.is_up(name::MARK_OPEN_SOCKETS) {
+            programs.push(name::MARK_OPEN_SOCKETS);
+        }
+        for name in programs {
+            let program = self.ebpf.program(name).ok_or(io::ErrorKind::NotFound)?;
+            let program = program.fd().map_err(io::Error::other)?;
             let mut files = syscall::iterator_of_process(program.as_fd(), process)?;
             let _nothing_written = files.read_to_end(&mut Vec::new())?;
         }

@@ -1,6 +1,6 @@
 //! What the running kernel's types say, and how it gets into the programs.
 
-use std::mem::offset_of;
+use std::{mem::offset_of, time::Duration};
 
 use agent_common::{
     MAX_CONNECTIONS,
@@ -9,8 +9,8 @@ use agent_common::{
 };
 use object::{Object, ObjectSection, SectionKind};
 
-use super::{allocation::Allocation, btf::Btf, layout};
-use crate::error::Error;
+use super::{Options, allocation::Allocation, btf::Btf, layout};
+use crate::{clock, error::Error};
 
 /// `BPF_ALU64 | BPF_MOV | BPF_K` and `BPF_LD | BPF_IMM | BPF_DW`, which takes two places (include/uapi/linux/bpf.h).
 const MOVE_NUMBER: u8 = 0xb7;
@@ -20,13 +20,11 @@ const INSTRUCTION: usize = 8;
 const NUMBER: usize = 4;
 const UPPER_HALF: u32 = 0xffff_0000;
 
-/// Finds the constants of the kernel with these types; `allocation` is that of task storage, where it is used, and
-/// there are so many slots; `tells_execs` is whether the agent wants to be told of each program that is executed.
+/// Finds the constants of the kernel with these types; `allocation` is that of task storage, where it is used.
 pub(super) fn resolve(
     btf: &Btf,
     allocation: Option<Allocation>,
-    slots: u32,
-    tells_execs: bool,
+    options: &Options,
 ) -> Result<Constants, Error> {
     let create_without_sleeping = allocation != Some(Allocation::BeforeTheLock);
     let mut layout = layout::resolve(btf)?;
@@ -39,14 +37,21 @@ pub(super) fn resolve(
         layout,
         create_without_sleeping: create_without_sleeping.into(),
         tracepoints_are_preemptible: tracepoints_may_be_preemptible(btf).into(),
-        connections_of_each: (MAX_CONNECTIONS / 4 / slots).max(1),
+        connections_of_each: (MAX_CONNECTIONS / 4 / options.slots).max(1),
         sched_yield: libc::SYS_sched_yield as u32,
         regs_in_stack: match regs {
             Registers::InStack(offset) => offset,
             Registers::ByHelper | Registers::NotFound => ABSENT,
         },
-        tells_execs: tells_execs.into(),
+        tells_execs: options.tells_execs.into(),
+        tick_ns: clock::tick_ns(),
+        idle_after_ms: milliseconds(options.idle_after),
     })
+}
+
+/// Whole milliseconds, at most 49 days of them: jiffies do not tell more either.
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// How a program finds the registers that user space had.
@@ -137,6 +142,8 @@ fn at(constants: &Constants, place: u32) -> Option<u32> {
     const SCHED_YIELD: usize = offset_of!(Constants, sched_yield) / 4;
     const REGS_IN_STACK: usize = offset_of!(Constants, regs_in_stack) / 4;
     const TELLS_EXECS: usize = offset_of!(Constants, tells_execs) / 4;
+    const TICK: usize = offset_of!(Constants, tick_ns) / 4;
+    const IDLE_AFTER: usize = offset_of!(Constants, idle_after_ms) / 4;
     match place as usize {
         CREATE => Some(constants.create_without_sleeping),
         PREEMPTIBLE => Some(constants.tracepoints_are_preemptible),
@@ -144,6 +151,8 @@ fn at(constants: &Constants, place: u32) -> Option<u32> {
         SCHED_YIELD => Some(constants.sched_yield),
         REGS_IN_STACK => Some(constants.regs_in_stack),
         TELLS_EXECS => Some(constants.tells_execs),
+        TICK => Some(constants.tick_ns),
+        IDLE_AFTER => Some(constants.idle_after_ms),
         member => layout::MEMBERS
             .get(member)
             .map(|member| (member.get)(&constants.layout)),
@@ -167,6 +176,8 @@ mod tests {
         sched_yield: 24,
         regs_in_stack: 77,
         tells_execs: 1,
+        tick_ns: 4_000_000,
+        idle_after_ms: 900_000,
     };
 
     /// An instruction with a number, and one that takes two places.
@@ -188,12 +199,14 @@ mod tests {
         let last = (size_of::<Constants>() / 4) as u32 - 1;
         let places = [
             (1, 1234),
-            (last - 5, 0),
-            (last - 4, 1),
-            (last - 3, 51),
-            (last - 2, 24),
-            (last - 1, 77),
-            (last, 1),
+            (last - 7, 0),
+            (last - 6, 1),
+            (last - 5, 51),
+            (last - 4, 24),
+            (last - 3, 77),
+            (last - 2, 1),
+            (last - 1, 4_000_000),
+            (last, 900_000),
         ];
         for (place, expected) in places {
             let mut code = code(MOVE_NUMBER, PLACEHOLDER + place);
@@ -202,6 +215,12 @@ mod tests {
             // The second half of a number of 64 bits is none.
             assert_eq!(number(&code[2 * INSTRUCTION..]), PLACEHOLDER + 1);
         }
+    }
+
+    #[test]
+    fn a_length_that_is_too_long_is_the_longest() {
+        assert_eq!(milliseconds(Duration::from_mins(15)), 900_000);
+        assert_eq!(milliseconds(Duration::MAX), u32::MAX);
     }
 
     #[test]

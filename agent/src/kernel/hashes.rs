@@ -4,6 +4,7 @@ use agent_common::{
     MAX_CGROUPS, MAX_CONNECTIONS, MAX_ENTERED, MAX_LEFT_OUT, MAX_PREEMPTION_PAIRS, MAX_RECENT,
     MAX_RECLAIMING, Slot,
     cgroup::CgroupBirth,
+    experience::MAX_NEW_DISPLAYS,
     net::{Connection, LeftOut, ListenPort},
     process::ExitedProcess,
     sched::PreemptionPair,
@@ -12,7 +13,10 @@ use aya::maps::HashMap;
 
 use super::{
     Kernel,
-    maps::{CONNECTIONS, ENTERED, EXITED_PROCESSES, LISTEN_PORTS, OUTSIDE_PORTS, PREEMPTION_PAIRS},
+    maps::{
+        CONNECTIONS, ENTERED, EXITED_PROCESSES, LISTEN_PORTS, NEW_DISPLAYS, OUTSIDE_PORTS,
+        PREEMPTION_PAIRS,
+    },
 };
 
 /// A hash, which is allocated whole whatever the number of slots.
@@ -40,7 +44,7 @@ use WithSlot::{Removed, Stay};
 
 /// THE list of hashes: what is accounted for, and cleared before a session gets a slot. A test compares it with the
 /// object.
-pub const HASHES: [Hash; 10] = [
+pub const HASHES: [Hash; 12] = [
     Hash::of::<u64, Slot>(
         "CGROUP_SLOTS",
         MAX_CGROUPS,
@@ -87,6 +91,12 @@ pub const HASHES: [Hash; 10] = [
         Stay("those that are older than the session are passed over (`SLOT_BEGAN`)"),
     ),
     Hash::of::<u32, u8>(OUTSIDE_PORTS, MAX_RECENT, Stay("it is of no session")),
+    Hash::of::<u64, u64>(
+        NEW_DISPLAYS,
+        MAX_NEW_DISPLAYS,
+        Stay("those on which nothing is sent are taken out at each look"),
+    ),
+    Hash::of::<u32, u64>("MOVES", MAX_RECENT, Stay("it is of processes")),
 ];
 
 impl Hash {
@@ -119,12 +129,12 @@ impl Kernel {
         }
     }
 
-    /// Removes entries of a hash.
+    /// Removes entries of a hash, and says how many were still there.
     pub(super) fn remove<K: aya::Pod + Default, V: aya::Pod + Default>(
         &mut self,
         map: &'static str,
         stale: impl Fn(&K, &V) -> bool,
-    ) {
+    ) -> u64 {
         let stale: Vec<K> = self
             .all_entries(map)
             .into_iter()
@@ -132,10 +142,9 @@ impl Kernel {
             .map(|(key, _)| key)
             .collect();
         let Some(Ok(mut map)) = self.ebpf.map_mut(map).map(HashMap::<_, K, V>::try_from) else {
-            return;
+            return 0;
         };
-        for key in stale {
-            let _gone = map.remove(&key);
-        }
+        let removed = stale.iter().filter(|key| map.remove(key).is_ok());
+        removed.count() as u64
     }
 }

@@ -9,6 +9,7 @@
 //! (`Documentation/ABI/testing/dev-kmsg`). Who may write to it can write what the driver would; but the kernel
 //! marks such a record as not its own, and it is not believed.
 
+use super::readiness;
 use crate::telemetry::log_event;
 use std::{
     fs::{File, OpenOptions},
@@ -127,10 +128,7 @@ impl KernelLog {
 
 /// To be woken when there is something to read.
 fn register(file: File) -> io::Result<AsyncFd<File>> {
-    // SAFETY: the file owns its descriptor and is not taken out again.
-    #[expect(unsafe_code, reason = "the descriptor outlives its registration")]
-    let registered = unsafe { AsyncFd::register_with_interest(file, Interest::READABLE) };
-    Ok(registered?)
+    readiness::watch(file, Interest::READABLE)
 }
 
 /// Opens it at its end. This alone needs `CAP_SYSLOG`, where `kernel.dmesg_restrict` is set.

@@ -6,6 +6,7 @@ use agent_common::{
     Slot,
     block::BlockStats,
     cgroup::CgroupBirth,
+    experience::ExperienceStats,
     memory::MemoryStats,
     net::{ConnectionBatch, NetStats},
     process::ProcessStats,
@@ -39,12 +40,14 @@ pub(super) struct PerSlot {
 
 /// THE list of maps with a value for each slot: what is sized with the number of slots, cleared before a session
 /// gets a slot, and accounted for. A test compares it with the object.
-pub(super) const PER_SLOT: [PerSlot; 7] = [
+pub(super) const PER_SLOT: [PerSlot; 9] = [
     PerSlot::of::<SchedStats>("SCHED_STATS", true),
     PerSlot::of::<ProcessStats>(PROCESS_STATS, false),
     PerSlot::of::<NetStats>("NET_STATS", false),
     PerSlot::of::<BlockStats>("BLOCK_STATS", false),
     PerSlot::of::<MemoryStats>("MEMORY_STATS", false),
+    PerSlot::of::<ExperienceStats>("EXPERIENCE_STATS", false),
+    PerSlot::of::<u64>("MARKED_COUNTS", false),
     PerSlot {
         is_cleared: false,
         ..PerSlot::of::<u64>(CONNECTION_COUNTS, false)
@@ -78,6 +81,9 @@ pub(super) const CONNECTIONS: &str = "CONNECTIONS";
 const CONNECTION_COUNTS: &str = "CONNECTION_COUNTS";
 const SLOT_BEGAN: &str = "SLOT_BEGAN";
 pub(super) const ENTERED: &str = "ENTERED";
+pub(super) const NEW_DISPLAYS: &str = "NEW_DISPLAYS";
+/// Name of the storage of marked sockets, which is read by an iterator over it.
+pub(super) const MARKED_SOCKETS: &str = "MARKED_SOCKETS";
 pub(super) const PREEMPTION_PAIRS: &str = "PREEMPTION_PAIRS";
 pub(super) const LISTEN_PORTS: &str = "LISTEN_PORTS";
 pub(super) const OUTSIDE_PORTS: &str = "OUTSIDE_PORTS";
@@ -95,6 +101,10 @@ pub(super) struct Maps {
     pub(super) net_stats: Array<MapData, NetStats>,
     pub(super) block_stats: Array<MapData, BlockStats>,
     pub(super) memory_stats: Array<MapData, MemoryStats>,
+    pub(super) experience_stats: Array<MapData, ExperienceStats>,
+    pub(super) marked_counts: Array<MapData, u64>,
+    pub(super) displays_given_up: Array<MapData, u64>,
+    pub(super) displays_missed: Array<MapData, u64>,
     pub(super) connection_batch: Array<MapData, ConnectionBatch>,
     pub(super) connection_counts: Array<MapData, u64>,
     pub(super) slot_began: Array<MapData, u64>,
@@ -121,6 +131,10 @@ impl Maps {
             net_stats: take(ebpf, "NET_STATS")?,
             block_stats: take(ebpf, "BLOCK_STATS")?,
             memory_stats: take(ebpf, "MEMORY_STATS")?,
+            experience_stats: take(ebpf, "EXPERIENCE_STATS")?,
+            marked_counts: take(ebpf, "MARKED_COUNTS")?,
+            displays_given_up: take(ebpf, "DISPLAYS_GIVEN_UP")?,
+            displays_missed: take(ebpf, "DISPLAYS_MISSED")?,
             connection_batch: take(ebpf, "CONNECTION_BATCH")?,
             connection_counts: take(ebpf, CONNECTION_COUNTS)?,
             slot_began: take(ebpf, SLOT_BEGAN)?,

@@ -5,7 +5,7 @@
 //! offsets; [`allocation`] says where a thread's state may be created; [`object`] holds the compiled programs, and
 //! `constants` writes into them what is known of this kernel; [`programs`] is the table of them; the names of the
 //! maps are in `maps`, and what of the hashes goes with a session in `hashes`; `threads` reads whose a thread is, and `census` counts who is alive; `connections` reads
-//! those that are open, `pace` how often; [`accounts`] reads the kernel's own files of a cgroup; [`ring`] decodes the events; `xid`
+//! those that are open, `experience` whose input waits, [`standing`] what a process is doing, `pace` how often; [`accounts`] reads the kernel's own files of a cgroup; [`ring`] decodes the events; [`readiness`] waits for a file; `xid`
 //! finds the NVIDIA driver's tracepoint, and [`log`] whom that driver blames; `syscall` is what aya lacks.
 
 pub mod accepted;
@@ -16,6 +16,7 @@ pub mod capabilities;
 mod census;
 mod connections;
 mod constants;
+mod experience;
 mod fill;
 mod hashes;
 pub mod layout;
@@ -25,9 +26,11 @@ pub mod object;
 pub mod pace;
 pub mod preflight;
 pub mod programs;
+pub mod readiness;
 pub mod ring;
 mod ring_fill;
 pub mod settings;
+pub mod standing;
 mod syscall;
 mod threads;
 pub(crate) mod xid;
@@ -45,6 +48,7 @@ use agent_common::{
     block::BlockStats,
     cgroup::CgroupBirth,
     event,
+    experience::ExperienceStats,
     memory::MemoryStats,
     net::{ConnectionRecord, NetStats},
     process::ProcessStats,
@@ -71,7 +75,7 @@ use self::{
 };
 use crate::{allocator, clock, error::Error, telemetry::log_event};
 
-pub use census::Census;
+pub use census::{Census, ThreadStates};
 pub use constants::tracepoints_may_be_preemptible;
 pub use fill::FilledMap;
 pub use hashes::{HASHES, Hash};
@@ -95,6 +99,8 @@ pub struct Options {
     pub statistics: bool,
     /// Be told of each program that a session executes.
     pub tells_execs: bool,
+    /// Time without data from a client after which it is idle.
+    pub idle_after: Duration,
 }
 
 /// What the programs have counted for a session since its slot was cleared. What is not measured here is
@@ -111,6 +117,8 @@ pub struct SlotCounts {
     pub block: Option<BlockStats>,
     /// Stalls for want of memory.
     pub memory: Option<MemoryStats>,
+    /// How long input waits.
+    pub experience: Option<ExperienceStats>,
 }
 
 /// The loaded programs and their maps. Dropping it detaches everything; nothing is pinned.
@@ -135,6 +143,8 @@ pub struct Kernel {
     /// The walks over the threads so far.
     walks: Walks,
     connections_pace: Pace,
+    /// When the marked sockets were looked at.
+    looked_at_input: Option<Instant>,
     /// When the open files of all processes were walked.
     files_pace: Pace,
     /// Those of one process can be walked.
@@ -220,7 +230,7 @@ impl Kernel {
             name: format!("object ({})", store.name()),
             reason,
         };
-        let constants = constants::resolve(types, allocation, options.slots, options.tells_execs)?;
+        let constants = constants::resolve(types, allocation, options)?;
         let object = constants::written_into(store.object(), &constants).map_err(refused)?;
         let log_level: u8 = if options.debug_log { u8::MAX } else { 0 };
         let mut loader = EbpfLoader::new();
@@ -266,6 +276,7 @@ impl Kernel {
             enrolled: None,
             walks: Walks::default(),
             connections_pace: Pace::default(),
+            looked_at_input: None,
             files_pace: Pace::default(),
             walks_one_process: sees_host_pids(),
             cpus,
@@ -467,6 +478,9 @@ impl Kernel {
                 .is_up(name::BLOCK_RQ_COMPLETE)
                 .then(|| value(&self.maps.block_stats, slot)),
             memory: reclaim.then(|| value(&self.maps.memory_stats, slot)),
+            experience: self
+                .is_up(name::SK_DATA_READY)
+                .then(|| value(&self.maps.experience_stats, slot)),
         }
     }
 

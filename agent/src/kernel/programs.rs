@@ -81,8 +81,8 @@ pub struct ProgramSpec {
     pub fallback: &'static str,
     /// Loaded only where this other program does not run, and then does its work.
     pub stands_in_for: Option<&'static str>,
-    /// Loaded only where this other program runs, which comes before it.
-    pub after: Option<&'static str>,
+    /// Loaded only where these other programs run, which come before it.
+    pub after: &'static [&'static str],
     /// Controller of cgroup v2 without which the program would see nothing.
     pub controller: Option<&'static str>,
     /// Loaded only where task storage is in use and allocated this way.
@@ -106,7 +106,7 @@ impl ProgramSpec {
             required: false,
             fallback,
             stands_in_for: None,
-            after: None,
+            after: &[],
             controller: None,
             only_with: None,
         }
@@ -161,7 +161,7 @@ pub const PROGRAMS: &[ProgramSpec] = &[
     ),
     // The second program of a tracepoint is called after the first: the kernel keeps their order.
     ProgramSpec {
-        after: Some(name::INET_SOCK_SET_STATE),
+        after: &[name::INET_SOCK_SET_STATE],
         ..ProgramSpec::optional(
             name::INET_SOCK_SET_STATE_AGAIN,
             Tracepoint("inet_sock_set_state"),
@@ -174,7 +174,7 @@ pub const PROGRAMS: &[ProgramSpec] = &[
         "TCP bytes are counted when a connection closes; there are no round-trip times",
     ),
     ProgramSpec {
-        after: Some(name::TCP_DESTROY_SOCK),
+        after: &[name::TCP_DESTROY_SOCK],
         ..ProgramSpec::optional(
             name::TCP_DESTROY_SOCK_AGAIN,
             Tracepoint("tcp_destroy_sock"),
@@ -201,7 +201,7 @@ pub const PROGRAMS: &[ProgramSpec] = &[
         Tracepoint("tcp_send_reset"),
         "resets sent are not counted",
     ),
-    // UDP.
+    // UDP, and what is sent and taken on marked sockets.
     ProgramSpec::optional(
         name::SOCK_SEND_LENGTH,
         Tracepoint("sock_send_length"),
@@ -241,6 +241,40 @@ pub const PROGRAMS: &[ProgramSpec] = &[
         Tracepoint("udp_fail_queue_rcv_skb"),
         "UDP drops are not counted",
     ),
+    // Input.
+    ProgramSpec {
+        after: &[name::SOCK_SEND_LENGTH, name::SOCK_RECV_LENGTH],
+        ..ProgramSpec::optional(
+            name::SK_DATA_READY,
+            Tracepoint("sk_data_ready"),
+            "input delay, response time and unresponsive applications are not measured (before Linux 6.3)",
+        )
+    },
+    // After the one that enters the connection.
+    ProgramSpec {
+        after: &[name::SK_DATA_READY],
+        ..ProgramSpec::optional(
+            name::CLIENT_CONNECTS,
+            Tracepoint("inet_sock_set_state"),
+            "input at the connections of clients is not measured",
+        )
+    },
+    ProgramSpec {
+        after: &[name::SK_DATA_READY],
+        ..ProgramSpec::optional(
+            name::MARK_OPEN_SOCKETS,
+            Iterator("task_file"),
+            "input is measured at connections that are made from now on",
+        )
+    },
+    ProgramSpec {
+        after: &[name::SK_DATA_READY],
+        ..ProgramSpec::optional(
+            name::MARKED_SOCKETS,
+            Iterator("bpf_sk_storage_map"),
+            "unresponsive applications are not found, and an input that is not answered is counted when the next one comes",
+        )
+    },
     // Disk.
     ProgramSpec {
         controller: Some("io"),
@@ -356,9 +390,6 @@ pub(super) fn attach_all(
         if spec.only_with.is_some() && spec.only_with != allocation {
             continue;
         }
-        if spec.after.is_some_and(|other| !is_up(&statuses, other)) {
-            continue;
-        }
         if spec
             .stands_in_for
             .is_some_and(|other| is_up(&statuses, other) && !stands_beside(&statuses, other))
@@ -368,13 +399,17 @@ pub(super) fn attach_all(
         let missing = spec
             .controller
             .filter(|wanted| !controllers.iter().any(|there| there == wanted));
-        let result = match missing {
-            Some(controller) => {
-                let reason =
-                    format!("the {controller} controller is not in the cgroup v2 hierarchy");
-                Err((OffCode::NoController, reason))
-            }
-            None => attach(ebpf, btf, spec).map_err(|error| why(spec, error.as_ref())),
+        let result = if let Some(controller) = missing {
+            let reason = format!("the {controller} controller is not in the cgroup v2 hierarchy");
+            Err((OffCode::NoController, reason))
+        } else if let Some(off) = spec
+            .after
+            .iter()
+            .find_map(|other| goes_without(&statuses, other))
+        {
+            Err(off)
+        } else {
+            attach(ebpf, btf, spec).map_err(|error| why(spec, error.as_ref()))
         };
         let (link, off) = match result {
             Ok(link) => (link, None),
@@ -445,6 +480,15 @@ fn why(spec: &ProgramSpec, error: &(dyn std::error::Error + 'static)) -> (OffCod
         code => code,
     };
     (code, one_line(error))
+}
+
+/// Why one that is wanted only where another runs is off: for the reason that the other has.
+fn goes_without(statuses: &[ProgramStatus], other: &str) -> Option<(OffCode, String)> {
+    let off = statuses
+        .iter()
+        .find(|status| status.name == other && !status.up)?;
+    let reason = format!("{other}, without which it has nothing to do, is off");
+    Some((off.code.unwrap_or(OffCode::Other), reason))
 }
 
 /// Logs that a program is off, and what that means.

@@ -239,6 +239,12 @@ struct OfTasks {
     pid_descriptor: u32,
 }
 
+/// `union bpf_iter_link_info` of iterators over the elements of a map.
+#[repr(C)]
+struct OfMap {
+    map: u32,
+}
+
 /// `union bpf_attr` of `BPF_ITER_CREATE`.
 #[repr(C)]
 struct CreateIterator {
@@ -249,18 +255,31 @@ struct CreateIterator {
 /// What an iterator over tasks, or what they have, writes of one process alone, which is named as this process sees it.
 /// Kernels before 6.1 cannot, and answer `E2BIG`, because what it says to them is longer than they know, or `EINVAL`.
 pub(super) fn iterator_of_process(program: BorrowedFd<'_>, process: u32) -> io::Result<File> {
-    let info = OfTasks {
-        thread: 0,
-        process,
-        pid_descriptor: 0,
-    };
+    iterator(
+        program,
+        &OfTasks {
+            thread: 0,
+            process,
+            pid_descriptor: 0,
+        },
+    )
+}
+
+/// What an iterator over the elements of a map writes (Linux 5.9).
+pub(super) fn iterator_of_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<File> {
+    let map = map.as_raw_fd() as u32;
+    iterator(program, &OfMap { map })
+}
+
+/// What an iterator writes; `info` is a `union bpf_iter_link_info`, as long as it is used.
+fn iterator<T>(program: BorrowedFd<'_>, info: &T) -> io::Result<File> {
     let mut attributes = LinkIterator {
         program: program.as_raw_fd() as u32,
         target: 0,
         attach_type: BPF_TRACE_ITER,
         flags: 0,
-        info: (&raw const info) as u64,
-        info_length: size_of::<OfTasks>() as u32,
+        info: std::ptr::from_ref(info) as u64,
+        info_length: size_of::<T>() as u32,
         padding: 0,
     };
     let link = descriptor(bpf(BPF_LINK_CREATE, &mut attributes)?);

@@ -47,8 +47,8 @@ pub fn markdown() -> String {
          `vdi_agent_probe_up` says why.\n\n\
          Histograms come from exact kernel buckets, four per octave. Over protobuf they are native histograms \
          (schema 2) with all of them. In text they have classic buckets: by default a few, six at most, at the bounds that \
-         matter to the family, so that a session with processes and connections on both sides stays within \
-         60 series, or with `metrics.classic_buckets = \"full\"` besides these one at each power of four, 2^-20 s (0.95 µs) \
+         matter to the family, so that a session with processes, connections on both sides and a \
+         display stays within 85 series, or with `metrics.classic_buckets = \"full\"` besides these one at each power of four, 2^-20 s (0.95 µs) \
          to 2^4 s (16 s), for what lasts longer 2^-8 s (3.9 ms) to 2^16 s (18 h). Both are exact: none is \
          made from another by interpolation.\n\n\
          Over protobuf each counter and histogram has a created timestamp: when it was 0, as far as the agent knows that. \

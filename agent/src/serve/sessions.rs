@@ -30,7 +30,8 @@ use crate::{
     },
     kernel::programs::ProgramStatus,
     session::{
-        model::{Milestone, OomKill},
+        logon::{LogonPhase, Phases},
+        model::{Logoff, Milestone, OomKill},
         net::Net,
         phase::Phase,
     },
@@ -132,9 +133,18 @@ fn session(view: &SessionView, users: UserPolicy) -> api::Session {
         details: details::shown(view.platform.as_deref(), users),
         start_time: view.started.and_then(seconds_since_epoch),
         startup_seconds: startup(&view.startup),
+        logon_seconds: logon(&view.logon),
+        logoff: logoff(&view.logoff),
         idle_seconds: view.idle_for.map(|idle| idle.as_secs_f64()),
         processes: counts.census.map(|c| c.processes),
         threads: counts.census.map(|c| c.threads),
+        threads_by_state: counts
+            .census
+            .and_then(|c| c.by_state)
+            .map(|states| api::ThreadStates {
+                runnable: states.runnable,
+                uninterruptible: states.uninterruptible,
+            }),
         cpu_seconds: counts.cpu_ns as f64 / 1e9,
         cpu_ratio: view.recent.as_ref().and_then(|r| r.cpus),
         cpu_limit: accounts.and_then(|a| a.cpu_limit),
@@ -164,8 +174,10 @@ fn session(view: &SessionView, users: UserPolicy) -> api::Session {
         reclaim_stall: counts
             .memory
             .map(|m| figures::distribution(&m.reclaim_stall)),
+        input: counts.experience.as_ref().map(|e| figures::input(e, net)),
         block_io: counts.block.as_ref().map(figures::block_io),
         clients: net.and_then(Net::clients),
+        disconnects: net.and_then(|net| figures::disconnects(net, view.phase.is_some())),
         network_bytes: net.map(figures::network_bytes),
         tcp: net.map(figures::tcp),
         udp: net.and_then(|n| n.udp.as_ref()).map(figures::udp),
@@ -189,12 +201,45 @@ fn startup(reached: &BTreeMap<Milestone, Duration>) -> api::Startup {
     let at = |milestone| reached.get(&milestone).map(Duration::as_secs_f64);
     api::Startup {
         scheduled: at(Milestone::Scheduled),
+        sandbox: at(Milestone::Sandbox),
+        pulled: at(Milestone::Pulled),
+        started: at(Milestone::Started),
+        ready: at(Milestone::Ready),
+        user_manager: at(Milestone::UserManager),
+        home_mounted: at(Milestone::HomeMounted),
         first_process: at(Milestone::FirstProcess),
         first_listener: at(Milestone::FirstListener),
         first_client: at(Milestone::FirstClient),
         first_gpu_context: at(Milestone::FirstGpuContext),
         first_encoder: at(Milestone::FirstEncoder),
     }
+}
+
+fn logon(phases: &Phases) -> api::Logon {
+    let took = |phase| phases.get(&phase).map(Duration::as_secs_f64);
+    api::Logon {
+        authentication: took(LogonPhase::Authentication),
+        user_manager: took(LogonPhase::UserManager),
+        home_mounted: took(LogonPhase::HomeMounted),
+        scheduled: took(LogonPhase::Scheduled),
+        sandbox: took(LogonPhase::Sandbox),
+        pulled: took(LogonPhase::Pulled),
+        started: took(LogonPhase::Started),
+        ready: took(LogonPhase::Ready),
+        display: took(LogonPhase::Display),
+        unaccounted: took(LogonPhase::Unaccounted),
+    }
+}
+
+fn logoff(logoff: &Logoff) -> Option<api::Logoff> {
+    let has_begun = logoff.closing_ns.is_some() || logoff.took.is_some();
+    has_begun.then(|| api::Logoff {
+        seconds: logoff.took.map(|took| took.as_secs_f64()),
+        held_by: logoff.held_by.as_ref().map(|holder| api::Holder {
+            pid: holder.pid,
+            command: holder.command.clone(),
+        }),
+    })
 }
 
 fn preempted_by(view: &SessionView) -> Vec<api::Preemptor> {

@@ -18,6 +18,8 @@ named! {
         Cgroups = "cgroups",
         /// Live TCP connections that are measured.
         Connections = "connections",
+        /// Sockets at which input is measured.
+        InputSockets = "input_sockets",
     }
 }
 

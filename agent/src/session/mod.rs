@@ -1,7 +1,8 @@
 //! Sessions: what they are ([`model`]), which of them there are ([`registry`]), and which slot of the
 //! kernel's maps each has ([`slots`]); [`net`] adds up what its connections
-//! carried, [`utilization`] how much of its CPUs it used; [`recent`] what it waited of late; [`gpu`] joins what its processes do on the GPUs;
-//! [`phase`] is where it is in its life, [`end`] how it ended, [`ended`] how many did,
+//! carried, and [`presence`] is how those of its clients came and went; [`utilization`] how much of its CPUs it used; [`recent`] what it waited of late; [`gpu`] joins what its processes do on the GPUs;
+//! [`logon`] is how its start went, [`phase`] is where it is in its life, [`end`] how it ended, [`ended`] how many did,
+//! [`experience`] what its user feels,
 //! [`remembered`] what a restart must not forget; [`failures`] bounds what is logged of processes that fail,
 //! [`templates`] what names from outside can do, [`budget`] what one session may take from the others; [`audit`]
 //! compares the figures with the kernel's own.
@@ -10,11 +11,14 @@ pub mod audit;
 pub mod budget;
 pub mod end;
 pub mod ended;
+pub mod experience;
 pub mod failures;
 pub mod gpu;
+pub mod logon;
 pub mod model;
 pub mod net;
 pub mod phase;
+pub mod presence;
 pub mod recent;
 pub mod registry;
 pub mod remembered;

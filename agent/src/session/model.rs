@@ -9,6 +9,7 @@ use std::{
 use agent_common::{
     Slot,
     block::BlockStats,
+    experience::{ExperienceStats, MarkedRecord},
     histogram::{BUCKETS, Histogram, native_index},
     memory::MemoryStats,
     net::{ConnectionRecord, INBOUND},
@@ -18,7 +19,9 @@ use agent_common::{
 
 use super::{
     budget::{Exceeded, Resource},
+    experience::Experience,
     gpu::Gpu,
+    logon::Phases,
     net::Net,
     phase::{self, Activity, Phase, Signs, Work},
     recent::Recent,
@@ -30,7 +33,7 @@ use crate::{
         platform::{EndReason, Facts, Key},
         rules::Identity,
     },
-    kernel::{Census, Reading, SlotCounts, accounts::CgroupAccounts},
+    kernel::{Census, Reading, SlotCounts, accounts::CgroupAccounts, standing::Standing},
     named::named,
     telemetry::{Subject, TraceId},
 };
@@ -60,10 +63,23 @@ impl Origin {
 }
 
 named! {
-    /// A moment of a session's start: stamped in the kernel, and on the GPU within a period of its sampler.
+    /// A moment of a session's start: stamped in the kernel, on the GPU within a period of its sampler, and of a pod in
+    /// whole seconds where Kubernetes tells it. Which of them end a phase of a logon is in [`super::logon`].
     pub enum Milestone {
         /// Its platform found a place for it.
         Scheduled = "scheduled",
+        /// Its sandbox was there: namespaces, network and volumes.
+        Sandbox = "sandbox",
+        /// The image of its main container was there: its cgroup was made.
+        Pulled = "pulled",
+        /// Its main container was started.
+        Started = "started",
+        /// Its main container was ready.
+        Ready = "ready",
+        /// The service manager of who logged in was active.
+        UserManager = "user_manager",
+        /// A home folder was mounted.
+        HomeMounted = "home_mounted",
         /// A process was moved or born into its cgroup.
         FirstProcess = "first_process",
         /// One of its sockets began to listen.
@@ -75,6 +91,48 @@ named! {
         /// One of its processes was seen to encode.
         FirstEncoder = "first_encoder",
     }
+}
+
+impl Milestone {
+    /// Whether a process of the session must have been there.
+    pub const fn shows_a_process(self) -> bool {
+        match self {
+            Self::FirstProcess
+            | Self::FirstListener
+            | Self::FirstClient
+            | Self::FirstGpuContext
+            | Self::FirstEncoder => true,
+            Self::Scheduled
+            | Self::Sandbox
+            | Self::Pulled
+            | Self::Started
+            | Self::Ready
+            | Self::UserManager
+            | Self::HomeMounted => false,
+        }
+    }
+}
+
+/// A process that keeps a session there after its end was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its id.
+    pub pid: u32,
+    /// Command name.
+    pub command: String,
+}
+
+/// The end of a session that somebody has logged out of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logoff {
+    /// Since when it is closing, nanoseconds since boot: when its leader ended, otherwise when it was noticed.
+    pub closing_ns: Option<u64>,
+    /// The last process that was found in it since then.
+    pub held_by: Option<Holder>,
+    /// The log has it.
+    pub is_told: bool,
+    /// From the leader's end until its last cgroup was gone; `None` where that end was not seen.
+    pub took: Option<Duration>,
 }
 
 /// A sum of counters of which some may go: what it has grown by. What one grows by between the last reading and its end,
@@ -127,6 +185,8 @@ pub struct Counts {
     pub block: Option<BlockStats>,
     /// Stalls for want of memory; `None` where they are not measured.
     pub memory: Option<MemoryStats>,
+    /// How long input waits; `None` where that is not measured.
+    pub experience: Option<Experience>,
     /// The kernel's own accounts of its cgroups; `None` before they are read for the first time.
     pub accounts: Option<CgroupAccounts>,
     /// Share of the CPUs that it may use, one observation a second.
@@ -182,6 +242,12 @@ pub struct Session {
     /// Milestones that have been observed, nanoseconds since boot; only for one made while the agent
     /// watched.
     pub milestones: BTreeMap<Milestone, u64>,
+    /// When the cgroup of each of its containers was made, nanoseconds since boot, by the container's id; of a pod.
+    pub containers: BTreeMap<String, u64>,
+    /// How long its logon took, once nothing more can come of it.
+    pub logon: Option<Phases>,
+    /// Its logoff.
+    pub logoff: Logoff,
     /// It has had a process.
     pub had_process: bool,
     /// When its last cgroup went.
@@ -339,12 +405,13 @@ impl Session {
         )
     }
 
-    /// Takes what the kernel programs have counted, and the live connections.
+    /// Takes what the kernel programs have counted, and the live connections, at a moment in nanoseconds since boot.
     pub fn take_counts(
         &mut self,
         counted: SlotCounts,
         measures_udp: bool,
         live: Reading<&[ConnectionRecord]>,
+        now_ns: u64,
     ) {
         // No `..`: what the kernel counts is either taken here or does not compile.
         let SlotCounts {
@@ -353,6 +420,8 @@ impl Session {
             net,
             block,
             memory,
+            // With the look at the sockets.
+            experience: _,
         } = counted;
         let counts = &mut self.counts;
         (counts.sched, counts.process, counts.memory) = (sched, process, memory);
@@ -365,8 +434,25 @@ impl Session {
                 counts.exceeded.insert(Resource::Connections, over);
             }
             let mine = counts.net.get_or_insert_default();
-            mine.take(&net, measures_udp, live);
+            mine.take(&net, measures_udp, live, now_ns);
         }
+    }
+
+    /// Takes how long input has waited, and the sockets where it waits now.
+    pub fn take_input(
+        &mut self,
+        counted: Option<ExperienceStats>,
+        marked: Reading<&[MarkedRecord]>,
+        now_ns: u64,
+        standing: impl Fn(u32) -> Option<Standing>,
+    ) {
+        let Some(counted) = counted else { return };
+        if counted.over_budget > 0 {
+            let exceeded = &mut self.counts.exceeded;
+            exceeded.insert(Resource::InputSockets, counted.over_budget);
+        }
+        let mine = self.counts.experience.get_or_insert_default();
+        mine.take(&counted, marked, now_ns, standing);
     }
 
     /// It wanted more than its share.

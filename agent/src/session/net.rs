@@ -9,10 +9,11 @@ use agent_common::{
     },
 };
 
+use super::presence::Presence;
 use crate::kernel::Reading;
 
 /// `ESTABLISHED` (`include/net/tcp_states.h`).
-const ESTABLISHED: u32 = 1;
+pub(super) const ESTABLISHED: u32 = 1;
 
 /// Network figures of a session.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Net {
     pub tcp: [TcpSide; 2],
     /// Of connections of which nobody knows the side.
     pub unknown: UnknownSideStats,
+    /// How its clients came and went.
+    pub presence: Presence,
     /// Datagrams sent and received; `None` where the kernel has no tracepoint for them.
     pub udp: Option<[UdpStats; 2]>,
 }
@@ -40,6 +43,11 @@ pub struct TcpSide {
     pub connections: Option<u64>,
     /// Smoothed round-trip time of each live connection, each time they are read.
     pub rtt: Histogram,
+    /// Least round-trip time that an established connection has had in the last minutes, microseconds; `None` where none of
+    /// them has been measured.
+    pub min_rtt_us: Option<u32>,
+    /// Bytes that wait for being sent on established connections; `None` without one.
+    pub unsent_bytes: Option<u64>,
     /// Time from SYN to ESTABLISHED.
     pub connect: Histogram,
     /// Time from ESTABLISHED to CLOSE; a long histogram.
@@ -47,12 +55,13 @@ pub struct TcpSide {
 }
 
 impl Net {
-    /// Takes a sample.
+    /// Takes a sample at a moment in nanoseconds since boot.
     pub fn take(
         &mut self,
         stats: &NetStats,
         measures_udp: bool,
         live: Reading<&[ConnectionRecord]>,
+        now_ns: u64,
     ) {
         // The milestones go to the registry, which knows when the session was made, and what is over a budget to the
         // session.
@@ -63,11 +72,13 @@ impl Net {
             udp_receive,
             milestones: _,
             connections_over_budget: _,
+            clients,
         } = stats;
         for side in [INBOUND, OUTBOUND] {
             self.tcp[side].take(&tcp[side], side, live);
         }
         self.unknown = *tcp_unknown;
+        self.presence.take(clients, live, now_ns);
         self.udp = measures_udp.then_some([*udp_transmit, *udp_receive]);
     }
 
@@ -104,6 +115,9 @@ impl TcpSide {
         (self.opened, self.connect_failures, self.resets) = (opened, connect_failures, resets);
         (self.connect, self.duration) = (connect, duration);
         let mut sum = closed;
+        if !matches!(live, Reading::NotDue) {
+            (self.min_rtt_us, self.unsent_bytes) = (None, None);
+        }
         let (connections, live) = match live {
             Reading::Impossible => (None, &[][..]),
             // What the live ones carry is what it was; those that have closed meanwhile are in `closed`, and once
@@ -119,6 +133,7 @@ impl TcpSide {
             sum = sum.each(record.traffic, u64::wrapping_add);
             if record.state == ESTABLISHED {
                 self.connections = self.connections.map(|n| n + 1);
+                self.take_socket(record);
                 if record.srtt_us != 0 {
                     let ns = u64::from(record.srtt_us) * 1000;
                     self.rtt.buckets[bucket_of(ns)] += 1;
@@ -128,6 +143,18 @@ impl TcpSide {
         }
         // A connection that closed between the two readings is in neither for one sample.
         self.traffic = self.traffic.each(sum, u64::max);
+    }
+
+    /// What an established connection's socket has at this moment.
+    fn take_socket(&mut self, record: &ConnectionRecord) {
+        // 0 is one that could not be read: the kernel has no time that is shorter than a microsecond.
+        if !matches!(record.min_rtt_us, 0 | u32::MAX) {
+            let least = self.min_rtt_us.unwrap_or(u32::MAX);
+            self.min_rtt_us = Some(least.min(record.min_rtt_us));
+        }
+        // Less than nothing is what was sent while it was read.
+        let unsent = u64::try_from(record.unsent_bytes as i32).unwrap_or(0);
+        self.unsent_bytes = Some(self.unsent_bytes.unwrap_or(0) + unsent);
     }
 
     /// Whether there has been a connection, or an attempt at one.
@@ -159,30 +186,72 @@ mod tests {
     }
 
     #[test]
+    fn of_the_live_connections_the_least_round_trip_and_all_that_waits() {
+        let mut net = Net::default();
+        let stats = NetStats::default();
+        let socket = |side, min_rtt_us, unsent_bytes| ConnectionRecord {
+            min_rtt_us,
+            unsent_bytes,
+            ..record(1, side)
+        };
+        let now = |net: &Net| {
+            let of_clients = &net.tcp[INBOUND];
+            (of_clients.min_rtt_us, of_clients.unsent_bytes)
+        };
+        let opening = ConnectionRecord {
+            state: ESTABLISHED + 1,
+            ..socket(INBOUND, 5, 50)
+        };
+        let all = [
+            socket(INBOUND, u32::MAX, 10),
+            socket(INBOUND, 300, 4_000),
+            socket(INBOUND, 200, 7_u32.wrapping_neg()),
+            socket(INBOUND, 0, 0),
+            socket(OUTBOUND, 20, 1),
+            opening,
+        ];
+        net.take(&stats, false, Reading::Taken(&all), 0);
+        assert_eq!(now(&net), (Some(200), Some(4_010)));
+        net.take(&stats, false, Reading::NotDue, 0);
+        assert_eq!(now(&net), (Some(200), Some(4_010)));
+        // The one with the least has gone.
+        net.take(&stats, false, Reading::Taken(&all[..2]), 0);
+        assert_eq!(now(&net), (Some(300), Some(4_010)));
+        net.take(&stats, false, Reading::Taken(&all[..1]), 0);
+        assert_eq!(now(&net), (None, Some(10)));
+        net.take(&stats, false, Reading::Taken(&[]), 0);
+        assert_eq!(now(&net), (None, None));
+        net.take(&stats, false, Reading::Taken(&all), 0);
+        net.take(&stats, false, Reading::Impossible, 0);
+        assert_eq!(now(&net), (None, None));
+    }
+
+    #[test]
     fn a_byte_is_counted_once_while_its_connection_lives_and_after() {
         let mut net = Net::default();
         let mut stats = NetStats::default();
-        net.take(&stats, false, Reading::Taken(&[record(100, OUTBOUND)]));
+        net.take(&stats, false, Reading::Taken(&[record(100, OUTBOUND)]), 1);
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 100);
         // Closed after the counters were read and before the iterator ran: nothing is lost or taken back.
-        net.take(&stats, false, Reading::Taken(&[]));
+        net.take(&stats, false, Reading::Taken(&[]), 2);
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 100);
         stats.tcp[OUTBOUND].closed.sent_bytes = 130;
         net.take(
             &stats,
             false,
             Reading::Taken(&[record(7, OUTBOUND), record(50, INBOUND)]),
+            3,
         );
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 137);
         assert_eq!(net.tcp[INBOUND].traffic.sent_bytes, 50);
         assert_eq!((net.clients(), net.tcp[OUTBOUND].rtt.count()), (Some(1), 2));
         // Not read: what is known of the live ones stays, and what has closed is not counted twice.
         stats.tcp[OUTBOUND].closed.sent_bytes = 136;
-        net.take(&stats, false, Reading::NotDue);
+        net.take(&stats, false, Reading::NotDue, 4);
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 137);
         assert_eq!((net.clients(), net.tcp[OUTBOUND].rtt.count()), (Some(1), 2));
         stats.tcp[OUTBOUND].closed.sent_bytes = 140;
-        net.take(&stats, false, Reading::NotDue);
+        net.take(&stats, false, Reading::NotDue, 5);
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 140);
     }
 }

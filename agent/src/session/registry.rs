@@ -11,8 +11,8 @@
 //! * Over the cap a session is counted as overflowed, once, and adopted when there is room.
 //!
 //! How they begin is in `admission`, what they are called in `names`, what is read of them in `sample`, what is
-//! counted of their ends and kept over restarts in `ends`, their start in `startup`, the join with the GPUs in
-//! `gpus`; `table` is the kernel side as it is needed here.
+//! counted of their ends and kept over restarts in `ends`, who holds one that is closing in `logoff`, their start in
+//! `startup`, the join with the GPUs in `gpus`; `table` is the kernel side as it is needed here.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -27,6 +27,7 @@ use super::{
     budget::Resource,
     ended::AllEnded,
     gpu::{Join, Serial},
+    logon::LogonPhase,
     model::{Milestone, Origin, Session, Template, Templates},
     remembered::Entry,
     slots::{REST, Slots},
@@ -46,6 +47,7 @@ mod admission;
 mod compare;
 mod ends;
 mod gpus;
+mod logoff;
 mod names;
 mod sample;
 mod startup;
@@ -57,6 +59,8 @@ pub use table::SlotTable;
 
 /// namespace, template, milestone.
 pub type StartupKey = (String, String, Milestone);
+/// namespace, template, phase.
+pub type LogonKey = (String, String, LogonPhase);
 /// session, namespace, template.
 type Labels = (String, String, String);
 
@@ -112,8 +116,14 @@ pub struct Registry {
     recount: bool,
     /// Samples taken, to spread the reading of accounts over them.
     samples: u64,
+    /// Sessions whose cgroup was made while the agent watched, by the template that they had at their first sample.
+    begun: BTreeMap<Template, u64>,
     /// Time from a cgroup's making to each milestone; long histograms.
     startup: BTreeMap<StartupKey, Histogram>,
+    /// How long the phases of logons took; long histograms.
+    logons: BTreeMap<LogonKey, Histogram>,
+    /// How long logoffs took; long histograms.
+    logoffs: BTreeMap<Template, Histogram>,
     /// Time from a cgroup's making to its adoption: what happened in between is not counted.
     adoption: Histogram,
     /// Sessions that have ended.
@@ -160,7 +170,10 @@ impl Registry {
             search_connections: false,
             recount: false,
             samples: 0,
+            begun: BTreeMap::new(),
             startup: BTreeMap::new(),
+            logons: BTreeMap::new(),
+            logoffs: BTreeMap::new(),
             adoption: Histogram::default(),
             ended: AllEnded::new(),
             recalled: HashMap::new(),
@@ -224,9 +237,24 @@ impl Registry {
         waiting
     }
 
+    /// Sessions that have begun while the agent watched.
+    pub fn begun(&self) -> &BTreeMap<Template, u64> {
+        &self.begun
+    }
+
     /// Time from a session's cgroup to each milestone of its start.
     pub fn startup(&self) -> &BTreeMap<StartupKey, Histogram> {
         &self.startup
+    }
+
+    /// How long the phases of logons took.
+    pub fn logons(&self) -> &BTreeMap<LogonKey, Histogram> {
+        &self.logons
+    }
+
+    /// How long logoffs took.
+    pub fn logoffs(&self) -> &BTreeMap<Template, Histogram> {
+        &self.logoffs
     }
 
     /// How far the figures are from the kernel's own.
@@ -434,13 +462,17 @@ impl Registry {
             above.map_or(now_ns, |above| above.since_ns)
         };
         // Who is looked for is looked for among all that the node has.
-        let seen = !root || table.birth(id).is_some();
+        let birth = table.birth(id);
+        let seen = !root || birth.is_some();
         let all_are_known = table.nobody_before(id, if root { u64::MAX } else { since_ns });
         self.search_connections |= !all_are_known;
         self.recount |= !all_are_known;
         if let Some(session) = self.sessions.get_mut(&serial) {
             session.cgroups.insert(id);
             session.made = session.made.filter(|_| seen);
+            if let Some(birth) = birth {
+                startup::note_container(session, found, birth.made_ns);
+            }
             if root {
                 session.roots.insert(id);
             }

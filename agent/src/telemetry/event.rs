@@ -142,6 +142,8 @@ events! {
     SessionRenamed = "session_renamed", INFO, "session renamed", of_session [before];
     /// Its last cgroup is gone.
     SessionEnded = "session_ended", INFO, "session ended", of_session [];
+    /// Somebody has logged out ten seconds ago, and a process of the session is still there.
+    SessionHeld = "session_held", INFO, "logged out, and a process holds the session", of_session [pid, command];
     /// There are as many sessions as may be measured.
     SessionLimitReached = "session_limit_reached", WARN, "session not measured: sessions.max_sessions is reached",
         of_session [limit];
@@ -159,6 +161,9 @@ events! {
     FigureDiffers = "figure_differs", WARN, "a figure of a session is not what the kernel has",
         of_session [account, discrepancy];
 
+    /// An application has not read its display for five seconds. A session has a line every ten seconds at most.
+    ApplicationUnresponsive = "application_unresponsive", INFO, "an application does not respond",
+        of_session [pid, command, standing];
     /// A process of a session was killed for want of memory.
     ProcessOomKilled = "process_oom_killed", INFO, "process killed by the out-of-memory killer",
         of_session [pid, command], audit OfProcesses;

@@ -1,10 +1,10 @@
 //! Who a session is, where it is in its life, and what became of its processes.
 
 use super::{
-    super::units::{age, clock, count, or_absent, printable},
+    super::units::{age, clock, count, or_absent, printable, time},
     section::Section,
 };
-use crate::api::Session;
+use crate::api::{Logoff, Session};
 
 pub(super) fn identity(session: &Session) -> Section {
     let mut section = Section::new("Identity");
@@ -72,6 +72,9 @@ pub(super) fn life(session: &Session, now: f64) -> Section {
             format!("{}{reason}", or_absent(session.end_time, moment)),
         );
     }
+    if let Some(logoff) = &session.logoff {
+        section.line("logoff", left(logoff));
+    }
     section.line(
         "began",
         session
@@ -85,6 +88,17 @@ pub(super) fn life(session: &Session, now: f64) -> Section {
     let by = "(a client sent, a GPU was used, or over 5 % of a CPU)";
     section.known("last used", used.map(|used| format!("{used} {by}")));
     section
+}
+
+/// How long a logoff took, and who held the session.
+fn left(logoff: &Logoff) -> String {
+    let took = logoff.seconds.map_or_else(
+        || "logged out".to_owned(),
+        |seconds| format!("took {}", time(seconds)),
+    );
+    let by = logoff.held_by.as_ref();
+    let by = by.map(|by| format!("; last held by {} ({})", printable(&by.command), by.pid));
+    format!("{took}{}", by.unwrap_or_default())
 }
 
 /// Completes the sentence on a session's end.
@@ -140,4 +154,30 @@ pub(super) fn processes(session: &Session, now: f64) -> Section {
         );
     }
     section
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Holder;
+
+    #[test]
+    fn a_logoff_says_how_long_it_took_and_who_held_it() {
+        let held_by = Holder {
+            pid: 4711,
+            command: "tmux: server".to_owned(),
+        };
+        let mut logoff = Logoff {
+            seconds: None,
+            held_by: Some(held_by),
+        };
+        assert_eq!(
+            left(&logoff),
+            "logged out; last held by tmux: server (4711)"
+        );
+        logoff.seconds = Some(42.0);
+        assert_eq!(left(&logoff), "took 42 s; last held by tmux: server (4711)");
+        logoff.held_by = None;
+        assert_eq!(left(&logoff), "took 42 s");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod gpu;
+mod input;
 mod life;
 mod network;
 mod section;
@@ -22,11 +23,15 @@ pub(super) fn page(session: &Session, gpus: &Gpus, now: f64) -> String {
         life::identity(session),
         life::life(session, now),
         startup::startup(&session.startup_seconds),
+    ];
+    sections.extend(startup::logon(&session.logon_seconds));
+    sections.extend([
         cpu::cpu(session, life),
         cpu::memory(session, life),
-        network::network(session),
+        network::network(session, now),
+        input::input(session),
         cpu::disk(session, life),
-    ];
+    ]);
     sections.extend(gpu::gpus(session, gpus));
     sections.push(life::processes(session, now));
     let name = printable(&session.session);

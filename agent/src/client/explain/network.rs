@@ -3,19 +3,22 @@
 use super::{
     super::{
         judge::{self, over},
-        units::{bytes, count, or_absent, time},
+        units::{age, bytes, count, or_absent, time},
     },
     section::Section,
 };
-use crate::api::{Distribution, Protocols, Session, Tcp};
+use crate::api::{Disconnects, Distribution, Protocols, Session, Tcp};
 
-pub(super) fn network(session: &Session) -> Section {
+pub(super) fn network(session: &Session, now: f64) -> Section {
     let mut section = Section::new("Network");
     let (Some(tcp), Some(carried)) = (session.tcp, session.network_bytes) else {
         section.line("TCP", "not measured on this kernel");
         return section;
     };
     sides(&mut section, session, &tcp);
+    if let Some(gone) = &session.disconnects {
+        disconnects(&mut section, gone, now);
+    }
     let protocols = |Protocols { tcp, udp }: Protocols| {
         format!("{} by TCP, {} by UDP", bytes(tcp), or_absent(udp, bytes))
     };
@@ -69,6 +72,45 @@ fn sides(section: &mut Section, session: &Session, tcp: &Tcp) {
     );
     if outbound.rtt.count > 0 {
         section.line("outbound RTT", quantiles(outbound.rtt));
+    }
+}
+
+fn disconnects(section: &mut Section, gone: &Disconnects, now: f64) {
+    let Disconnects {
+        closed,
+        reset,
+        timed_out,
+        idle,
+        reconnects,
+        disconnected_seconds,
+        disconnected_since,
+    } = *gone;
+    if closed + reset + timed_out + idle > 0 {
+        section.line(
+            "disconnects",
+            format!(
+                "{} closed, {} reset, {} timed out, {} idle",
+                count(closed),
+                count(reset),
+                count(timed_out),
+                count(idle)
+            ),
+        );
+    }
+    if let Some(without) = disconnected_seconds.filter(|seconds| *seconds > 0.0) {
+        let now = disconnected_since.map(|since| {
+            let ago = age(now - since);
+            format!("its client went {ago} ago without a close, and none has come since")
+        });
+        section.judged(
+            "disconnected",
+            format!(
+                "{} in all; clients that came back within 10 min: {}",
+                time(without),
+                or_absent(reconnects, count)
+            ),
+            now,
+        );
     }
 }
 

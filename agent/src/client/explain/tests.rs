@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::Report;
+use crate::api::{Disconnects, Distribution, Input, Latency, Report, UnresponsiveApplication};
 
 /// See the tests of the table.
 const RECORDED: &str = include_str!("../recorded.json");
@@ -127,5 +127,113 @@ fn names_of_a_platform_say_what_they_are_from() {
         "restarts          2",
     ] {
         assert!(page.contains(said), "{page}");
+    }
+}
+
+#[test]
+fn how_clients_went_is_said_once_one_has_gone() {
+    let mut report: Report = serde_json::from_str(RECORDED).unwrap();
+    let session = &mut report.sessions[0];
+    let mut said = |disconnects: Disconnects| {
+        session.disconnects = Some(disconnects);
+        let page = page(session, &Gpus::default(), NOW);
+        anstream::adapter::strip_str(&page).to_string()
+    };
+    let none = Disconnects {
+        reconnects: Some(0),
+        disconnected_seconds: Some(0.0),
+        ..Disconnects::default()
+    };
+    assert!(!said(none).contains("disconnect"));
+    let back = Disconnects {
+        closed: 4,
+        reset: 3,
+        timed_out: 2,
+        idle: 1,
+        reconnects: Some(5),
+        disconnected_seconds: Some(42.0),
+        disconnected_since: None,
+    };
+    let page = said(back);
+    for line in [
+        "disconnects       4 closed, 3 reset, 2 timed out, 1 idle",
+        "disconnected      42 s in all; clients that came back within 10 min: 5",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+    let judgement = "! its client went 1 min 30 s ago without a close, and none has come since";
+    assert!(!page.contains(judgement), "{page}");
+    let page = said(Disconnects {
+        disconnected_since: Some(NOW - 90.0),
+        ..back
+    });
+    assert!(page.contains(judgement), "{page}");
+}
+
+#[test]
+fn input_is_what_its_user_feels_and_who_does_not_respond() {
+    let mut report: Report = serde_json::from_str(RECORDED).unwrap();
+    let session = &mut report.sessions[0];
+    let mut said = |input: Option<Input>| {
+        session.input = input;
+        let page = page(session, &Gpus::default(), NOW);
+        anstream::adapter::strip_str(&page).to_string()
+    };
+    assert!(said(None).contains("not measured on this kernel (from Linux 6.3 on)"));
+    let of = |p95: f64| Distribution {
+        count: 10,
+        p50: Some(0.002),
+        p95: Some(p95),
+        p99: Some(1.5),
+        ..Distribution::default()
+    };
+    let good = Input {
+        application_delay: of(0.09),
+        response: of(0.19),
+        latency: Latency {
+            round_trip: Some(0.03),
+            application: Some(0.01),
+            work: Some(0.05),
+            whole: Some(0.09),
+            ..Latency::default()
+        },
+        ..Input::default()
+    };
+    let page = said(Some(good.clone()));
+    for line in [
+        "at applications   p50 2 ms, p95 90 ms, p99 1.5 s",
+        "response          p50 2 ms, p95 190 ms, p99 1.5 s",
+        "key to picture    90 ms on average: 30 ms to the client and back, 10 ms at applications, 50 ms the work",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+    for line in [
+        "at the server",
+        "unanswered",
+        "does not respond",
+        "its user feels it",
+    ] {
+        assert!(!page.contains(line), "{line}: {page}");
+    }
+    let bad = Input {
+        application_delay: of(0.11),
+        unanswered: 3,
+        unresponsive: Some(vec![UnresponsiveApplication {
+            pid: 4711,
+            seconds: 12.0,
+            command: Some("gimp".to_owned()),
+            state: Some("uninterruptible".to_owned()),
+            waits_in: Some("nfs_wait_bit_killable".to_owned()),
+        }]),
+        ..good
+    };
+    let page = said(Some(bad));
+    for line in [
+        "! p95 over 100 ms: its user feels it",
+        "unanswered        3 inputs, after which nothing was sent for 2 s",
+        "does not respond  gimp (pid 4711) for 12 s, uninterruptible, waits in nfs_wait_bit_killable",
+        "! its user clicks, and nothing happens",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::Report;
+use crate::api::{Disconnects, Report};
 
 /// An answer of an agent with two sessions that fought for a CPU; the GPU, the limits of "desk" and "build-7"
 /// were added by hand.
@@ -34,6 +34,24 @@ fn the_wide_table_has_all_columns() {
         assert!(heading.contains(column.heading), "{}", column.heading);
     }
     assert!(wide.lines().nth(2).unwrap().ends_with("/rec-test/desk"));
+}
+
+#[test]
+fn who_closes_is_not_disconnected() {
+    let gone = |closed, reset| Session {
+        disconnects: Some(Disconnects {
+            closed,
+            reset,
+            timed_out: 20,
+            idle: 3,
+            ..Disconnects::default()
+        }),
+        ..Session::default()
+    };
+    assert_eq!(disconnects(&gone(4000, 100)), Some(123));
+    assert_eq!(disconnects(&Session::default()), None);
+    let drawn = without_colours(&table([gone(4000, 100)].iter(), true, NOW));
+    assert!(drawn.contains("123"), "{drawn}");
 }
 
 #[test]

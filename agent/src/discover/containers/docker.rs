@@ -47,6 +47,9 @@ use crate::{
 
 /// Between two comparisons while the events flow.
 const COMPARE_EVERY: Duration = Duration::from_mins(1);
+/// Until the second comparison: an engine that has just started may have told of a change neither in its list nor in its
+/// events (Docker 26.1, of a rename).
+const COMPARE_AGAIN: Duration = Duration::from_secs(5);
 /// An engine that answers for less than this has not recovered.
 const STEADY: Duration = Duration::from_secs(30);
 /// Events that wait to be looked at.
@@ -208,7 +211,7 @@ impl<L: Listener> Runtime<'_, L> {
         let (sender, mut events) = mpsc::channel(QUEUE);
         let mut stream = JoinSet::new();
         stream.spawn(pump(self.api.clone(), since, sender));
-        let start = tokio::time::Instant::now() + COMPARE_EVERY;
+        let start = tokio::time::Instant::now() + COMPARE_AGAIN;
         let mut again = interval_at(start, COMPARE_EVERY);
         loop {
             tokio::select! {

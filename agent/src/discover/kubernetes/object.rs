@@ -61,6 +61,8 @@ pub(super) struct ContainerStatus {
     pub(super) image: Option<String>,
     pub(super) ready: Option<bool>,
     pub(super) restart_count: Option<i32>,
+    #[serde(rename = "containerID")]
+    pub(super) container_id: Option<String>,
     pub(super) state: Option<ContainerState>,
     pub(super) last_state: Option<ContainerState>,
 }
@@ -104,6 +106,7 @@ pub(super) struct Terminated {
     pub(super) exit_code: i32,
     pub(super) signal: Option<i32>,
     pub(super) reason: Option<String>,
+    pub(super) started_at: Option<Time>,
     pub(super) finished_at: Option<Time>,
 }
 

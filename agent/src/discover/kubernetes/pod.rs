@@ -13,7 +13,7 @@ use super::{
 };
 use crate::discover::{
     bounded::bounded,
-    platform::{EndReason, Facts, Key, Named, PlatformPhase},
+    platform::{EndReason, Facts, Key, Named, PlatformPhase, PodStart, Start},
 };
 
 /// Says which container is the one that people mean.
@@ -65,12 +65,10 @@ pub(super) fn facts(pod: &Pod, settings: &Settings) -> Option<(Key, Facts)> {
         user: view.named(&settings.users),
         phase: view.phase(),
         created: pod.metadata.creation_timestamp.as_ref().map(moment),
-        scheduled: view
-            .condition("PodScheduled")
-            .filter(|condition| condition.status == "True")
-            .and_then(|condition| condition.last_transition_time.as_ref())
-            .map(moment),
+        scheduled: view.since("PodScheduled"),
+        start: Some(Start::Pod(view.start())),
         idle_since: None,
+        closing_ns: None,
         end: view.end(),
         gone: false,
         details: view.details(),
@@ -133,6 +131,34 @@ impl<'p> View<'p> {
 
     fn condition(&self, kind: &str) -> Option<&'p PodCondition> {
         self.conditions.iter().find(|one| one.kind == kind)
+    }
+
+    /// Since when a condition is the case.
+    fn since(&self, kind: &str) -> Option<SystemTime> {
+        let is_so = self
+            .condition(kind)
+            .filter(|condition| condition.status == "True");
+        is_so?.last_transition_time.as_ref().map(moment)
+    }
+
+    /// How it was started. Of a main container that has been started again nothing is said of its first start.
+    fn start(&self) -> PodStart {
+        let main = self.main.filter(|main| main.restarts() == 0);
+        let state = main.and_then(|main| main.state.as_ref());
+        let running = state.and_then(|state| state.running.as_ref()?.started_at.as_ref());
+        let ended = state.and_then(|state| state.terminated.as_ref()?.started_at.as_ref());
+        let id = main.and_then(|main| main.container_id.as_deref());
+        let id = id.map(|id| id.rsplit('/').next().unwrap_or(id));
+        PodStart {
+            sandbox: self.since("PodReadyToStartContainers"),
+            initialized: self.since("Initialized"),
+            started: running.or(ended).map(moment),
+            ready: main.and_then(|_| {
+                self.since("Ready")
+                    .or_else(|| self.since("ContainersReady"))
+            }),
+            container: id.filter(|id| !id.is_empty()).map(bounded),
+        }
     }
 
     fn is_being_deleted(&self) -> bool {

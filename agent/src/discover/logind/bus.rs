@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt, mem,
+    fmt::{self, Write as _},
+    mem,
     pin::pin,
     time::Duration,
 };
@@ -29,6 +30,16 @@ const LOGIND: &str = "org.freedesktop.login1";
 const LOGIND_PATH: &str = "/org/freedesktop/login1";
 const MANAGER: &str = "org.freedesktop.login1.Manager";
 const SESSION: &str = "org.freedesktop.login1.Session";
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+const UNITS: &str = "/org/freedesktop/systemd1/unit";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+/// When a unit began to be started the last time, and when it was active; microseconds of the monotonic clock.
+const ACTIVATION: [&str; 2] = [
+    "InactiveExitTimestampMonotonic",
+    "ActiveEnterTimestampMonotonic",
+];
+/// For an answer of systemd, of which nothing but a phase of a login depends.
+const SOON: Duration = Duration::from_secs(1);
 const NO_SUCH_SESSION: &str = "org.freedesktop.login1.NoSuchSession";
 
 /// The signals that are asked for.
@@ -206,6 +217,21 @@ impl Bus {
         }
     }
 
+    /// When a unit was started the last time: when that began, and when it was done, in microseconds of the monotonic
+    /// clock. `None` where systemd does not say.
+    pub(super) async fn activation(&mut self, unit: &str) -> Option<[u64; 2]> {
+        let path = format!("{UNITS}/{}", label(unit));
+        let mut moments = [0; 2];
+        for (moment, property) in moments.iter_mut().zip(ACTIVATION) {
+            let body = (UNIT, property);
+            let asked = self.call(SYSTEMD, &path, PROPERTIES, "Get", &body);
+            let reply = time::timeout(SOON, asked).await.ok()?.ok()?;
+            let value: OwnedVariant = reply.body().deserialize().ok()?;
+            *moment = u64::try_from(&value).ok()?;
+        }
+        Some(moments)
+    }
+
     /// Waits until signals have told something. What they have told is not lost when this is given up.
     pub(super) async fn news(&mut self) -> Result<News, Trouble> {
         while self.news.is_empty() {
@@ -245,6 +271,21 @@ impl Bus {
             }
         }
     }
+}
+
+/// A unit's name as a part of its object's path: letters and digits stay, all else is escaped (`bus_label_escape` of
+/// systemd).
+fn label(unit: &str) -> String {
+    let mut label = String::new();
+    for (at, byte) in unit.bytes().enumerate() {
+        if byte.is_ascii_alphabetic() || (byte.is_ascii_digit() && at > 0) {
+            label.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _written = write!(label, "_{byte:02x}");
+        }
+    }
+    label
 }
 
 /// The kind of an error.

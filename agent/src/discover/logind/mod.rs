@@ -14,21 +14,31 @@
 //! "closing" or when its scope has started (`session_stop` and `match_job_removed` of src/login), and works
 //! out the idleness of a terminal when it is asked (`session_get_idle_hint`). So all is compared often
 //! enough for people, and a session that is being opened is looked at until it is open.
+//!
+//! How long a login took is told by others: when its leader started by `/proc`, when the user's service manager was
+//! started by systemd, and that a home folder was mounted by the table of mounts, which is watched for two minutes after
+//! each login. The leader's end is when a logout begins: the kernel tells of it at once, and the session is looked at.
 
 mod address;
 mod bus;
 mod login;
+mod mounts;
 pub mod settings;
 
-use crate::telemetry::log_event;
+use crate::{clock, kernel::readiness, telemetry::log_event};
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    fs::File,
+    future,
     time::{Duration, SystemTime},
 };
 
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::{
+    io::{Interest, unix::AsyncFd},
     select,
+    task::{AbortHandle, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
 
@@ -36,6 +46,7 @@ pub use self::settings::Settings;
 use self::{
     bus::{Bus, Trouble},
     login::Login,
+    mounts::Mounts,
 };
 use super::settings::Watch;
 use super::{
@@ -48,6 +59,10 @@ use super::{
 const COMPARISON: Duration = Duration::from_secs(30);
 /// Between two looks at sessions that are being opened.
 const OPENING: Duration = Duration::from_secs(1);
+
+/// Leaders whose ends are waited for: each is an open file. Beyond them a logout begins when it is noticed, and how long it
+/// takes is not known.
+const MOST_LEADERS: usize = 1024;
 
 /// Runs until nobody listens any more. (`settings.watch` is not `Off`.)
 pub async fn run(settings: Settings, sender: Sender) {
@@ -123,9 +138,10 @@ async fn follow(bus: &mut Bus, owner: &str, account: &mut Account) -> Result<(),
     let mut compared = Instant::now();
     loop {
         let mut next = compared + COMPARISON;
-        if account.logins.values().any(Login::is_opening) {
+        if account.logins.values().any(is_on_its_way) {
             next = next.min(Instant::now() + OPENING);
         }
+        account.watch_mounts();
         select! {
             news = bus.news() => {
                 let news = news?;
@@ -134,6 +150,24 @@ async fn follow(bus: &mut Bus, owner: &str, account: &mut Account) -> Result<(),
                 }
                 for path in news.sessions {
                     account.look(bus, owner, &path).await?;
+                }
+                account.tell().await?;
+            }
+            Some(ended) = account.leaders.join_next() => {
+                // Of a login that is forgotten it is given up.
+                if let Ok(ended) = ended {
+                    account.leader_ended(&ended);
+                    // Before the look: logind may have forgotten it by now.
+                    account.tell().await?;
+                    account.look(bus, owner, &ended.path).await?;
+                    account.tell().await?;
+                }
+            }
+            (at_ns, places) = changed(account.mounts.as_mut()) => {
+                for login in account.logins.values_mut() {
+                    for place in &places {
+                        login.mounted(place, at_ns);
+                    }
                 }
                 account.tell().await?;
             }
@@ -150,11 +184,33 @@ async fn follow(bus: &mut Bus, owner: &str, account: &mut Account) -> Result<(),
     }
 }
 
+/// On its way in or out, and looked at more often.
+fn is_on_its_way(login: &Login) -> bool {
+    login.is_opening() || login.is_leaving()
+}
+
+/// Waits for new mounts; for ever where they are not watched.
+async fn changed(mounts: Option<&mut Mounts>) -> (u64, Vec<String>) {
+    match mounts {
+        Some(mounts) => mounts.changed().await,
+        None => future::pending().await,
+    }
+}
+
 /// What a comparison tells.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Telling {
     All,
     Differences,
+}
+
+/// A leader that has ended.
+struct Ended {
+    /// Of its login's object.
+    path: String,
+    leader: u32,
+    /// Nanoseconds since boot.
+    at_ns: u64,
 }
 
 /// What is known of logind, and what has been said of it.
@@ -166,6 +222,12 @@ struct Account {
     peer: Peer,
     /// When the comparison that is being made began, connecting included.
     began: Option<Instant>,
+    /// Leaders of logins that have not ended.
+    leaders: JoinSet<Ended>,
+    /// The same by the path of the login's object.
+    led: BTreeMap<String, AbortHandle>,
+    /// While somebody logs in.
+    mounts: Option<Mounts>,
 }
 
 impl Account {
@@ -176,6 +238,9 @@ impl Account {
             said: BTreeMap::new(),
             peer: Peer::here(watch),
             began: None,
+            leaders: JoinSet::new(),
+            led: BTreeMap::new(),
+            mounts: None,
         }
     }
 
@@ -198,6 +263,7 @@ impl Account {
     async fn read(&mut self, bus: &mut Bus, owner: &str) -> Result<Outcome, Trouble> {
         let paths = bus.sessions(owner).await?;
         self.logins.retain(|path, _| paths.contains(path));
+        self.forget_leaders();
         let mut outcome = Outcome::Success;
         for path in &paths {
             if let Some(kind) = self.look(bus, owner, path).await? {
@@ -217,12 +283,24 @@ impl Account {
         match bus.session(owner, path).await {
             Ok(Some(properties)) => {
                 let before = self.logins.get(path);
-                let login = Login::read(&properties, before, SystemTime::now());
+                let mut login = Login::read(&properties, before, SystemTime::now());
+                let now_ns = clock::boot_ns();
+                login.look_again(now_ns);
+                if let Some(leader) = login.meet() {
+                    self.meet(path, leader, &mut login);
+                }
+                if let Some(uid) = login.awaits_manager(now_ns) {
+                    let activation = bus.activation(&login::manager(uid)).await;
+                    login.take_manager(activation.and_then(|[from, to]| {
+                        clock::boot_of_monotonic(from).zip(clock::boot_of_monotonic(to))
+                    }));
+                }
                 self.logins.insert(path.to_owned(), login);
                 Ok(None)
             }
             Ok(None) => {
                 self.logins.remove(path);
+                self.forget_leaders();
                 Ok(None)
             }
             Err(trouble) if trouble.is_of_connection() => Err(trouble),
@@ -234,12 +312,60 @@ impl Account {
     }
 
     async fn look_at_opening(&mut self, bus: &mut Bus, owner: &str) -> Result<(), Trouble> {
-        let opening = self.logins.iter().filter(|(_, login)| login.is_opening());
+        let opening = self.logins.iter().filter(|(_, login)| is_on_its_way(login));
         let paths: Vec<String> = opening.map(|(path, _)| path.clone()).collect();
         for path in paths {
             self.look(bus, owner, &path).await?;
         }
         Ok(())
+    }
+
+    /// Learns when the leader of a new login started, and waits for its end.
+    fn meet(&mut self, path: &str, leader: u32, login: &mut Login) {
+        // Opened before it is looked at: what is waited for is then what was looked at, or has ended.
+        let waited = (self.led.len() < MOST_LEADERS)
+            .then(|| waited_for(leader))
+            .flatten();
+        if let Some(started_ns) = started_ns(leader) {
+            login.led_since(started_ns);
+        }
+        if let Some(waited) = waited {
+            let end = end_of(path.to_owned(), leader, waited);
+            let ended = self.leaders.spawn(end);
+            if let Some(before) = self.led.insert(path.to_owned(), ended) {
+                before.abort();
+            }
+        }
+    }
+
+    fn leader_ended(&mut self, ended: &Ended) {
+        // Another login may have the path by now.
+        let login = self.logins.get_mut(&ended.path);
+        if let Some(login) = login.filter(|login| login.is_led_by(ended.leader)) {
+            login.left(ended.at_ns);
+            self.led.remove(&ended.path);
+        }
+    }
+
+    fn forget_leaders(&mut self) {
+        let logins = &self.logins;
+        for (_, leader) in self
+            .led
+            .extract_if(.., |path, _| !logins.contains_key(path))
+        {
+            leader.abort();
+        }
+    }
+
+    /// Watches the table of mounts while somebody logs in, and not otherwise.
+    fn watch_mounts(&mut self) {
+        let now_ns = clock::boot_ns();
+        let is_awaited = self.logins.values().any(|login| login.awaits_home(now_ns));
+        match (&self.mounts, is_awaited) {
+            (None, true) => self.mounts = Mounts::open(),
+            (Some(_), false) => self.mounts = None,
+            _ => {}
+        }
     }
 
     async fn tell_all(&mut self) -> Result<(), Closed> {
@@ -285,6 +411,30 @@ impl Account {
             self.sender.send(update).await?;
         }
         Ok(())
+    }
+}
+
+/// When a process started, nanoseconds since boot.
+fn started_ns(pid: u32) -> Option<u64> {
+    let process = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?;
+    let ticks = process.stat().ok()?.starttime;
+    Some(clock::boot_of_ticks(ticks, procfs::ticks_per_second()))
+}
+
+/// A process whose end can be waited for.
+fn waited_for(pid: u32) -> Option<AsyncFd<File>> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    readiness::watch(File::from(process), Interest::READABLE).ok()
+}
+
+/// Waits for the end of the leader of the login whose object has this path.
+async fn end_of(path: String, leader: u32, waited: AsyncFd<File>) -> Ended {
+    let _ready = waited.ready(Interest::READABLE).await;
+    Ended {
+        path,
+        leader,
+        at_ns: clock::boot_ns(),
     }
 }
 

@@ -23,9 +23,14 @@ use crate::{
     session::{audit::Account, registry::Admission},
     snapshot::TracesOf,
     telemetry::LineResult,
+    version,
 };
 
 const VERSION: Text = Text::new("version", "version of the agent");
+const COMMIT: Text = Text::new(
+    "commit",
+    "what it was built from; empty where the build was not told",
+);
 const KERNEL: Text = Text::new("kernel", "release of the running kernel");
 const TASK_STATE: OneOf<TaskStore> = OneOf::new("task_state");
 const PROBE: Text = Text::new("probe", "name of the program");
@@ -58,13 +63,19 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Version of the agent and what it runs on; always 1",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[VERSION.label(), KERNEL.label(), TASK_STATE.label()],
+        labels: &[
+            VERSION.label(),
+            COMMIT.label(),
+            KERNEL.label(),
+            TASK_STATE.label(),
+        ],
         source: Source::Agent,
         samples: Node(|state, out| {
             let agent = &state.snapshot.agent;
             out.number(
                 &[
-                    VERSION.is(env!("CARGO_PKG_VERSION")),
+                    VERSION.is(version::VERSION),
+                    COMMIT.is(version::COMMIT.unwrap_or_default()),
                     KERNEL.is(&agent.kernel_release),
                     TASK_STATE.is(agent.task_store),
                 ],

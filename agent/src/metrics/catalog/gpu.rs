@@ -8,10 +8,13 @@ use super::{
     labels::{DIRECTION, ENGINE, GPU, XID},
 };
 use crate::{
-    gpu::model::{
-        ClockDomain, Device, Direction, EccError, Engine, Instance, Memory, Readings,
-        RecoveryAction, RemappedRows, TemperatureLimit, ThrottlePolicy, ThrottleReason,
-        Virtualization,
+    gpu::{
+        down::DownCode,
+        model::{
+            ClockDomain, Device, Direction, EccError, Engine, Instance, Memory, Readings,
+            RecoveryAction, RemappedRows, TemperatureLimit, ThrottlePolicy, ThrottleReason,
+            Virtualization,
+        },
     },
     metrics::{
         family::{Family, Kind, Out, Samples, Source, State, Unit},
@@ -48,7 +51,8 @@ const ECC: OneOf<EccError> = OneOf::new("kind");
 const ACTION: OneOf<RecoveryAction> = OneOf::new("action");
 const TEMPERATURE_LIMIT: OneOf<TemperatureLimit> = OneOf::new("limit");
 const OF_THE_GPU: OneOf<Direction> = DIRECTION.about("of the GPU");
-const DRIVER_DOWN: Text = Text::new("reason", "why it does not");
+const DOWN_CODE: OneOf<DownCode> = OneOf::new("code").about("why it does not");
+const DRIVER_DOWN: Text = Text::new("reason", "why it does not, in words");
 const LOG_DOWN: Text = Text::new("reason", "why not; empty while it does");
 const CALL: Text = Text::new("call", "function of the library");
 const ERROR: Text = Text::new("error", "error as nvml.h calls it");
@@ -524,15 +528,18 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_agent_gpu_up",
-        help: "Whether the NVIDIA driver answers; the reason is empty when it does",
+        help: "Whether the NVIDIA driver answers; code and reason are empty when it does",
         kind: Gauge,
         unit: Unit::None,
-        labels: &[DRIVER_DOWN.label()],
+        labels: &[DOWN_CODE.label(), DRIVER_DOWN.label()],
         source: Source::Agent,
         samples: Node(|state, out| {
-            let status = &state.snapshot.gpu.status;
-            let reason = status.reason.as_deref().unwrap_or_default();
-            out.number(&[DRIVER_DOWN.is(reason)], f64::from(u8::from(status.up)));
+            let down = state.snapshot.gpu.status.down.as_ref();
+            let labels = [
+                DOWN_CODE.is_or_empty(down.map(|down| down.code)),
+                DRIVER_DOWN.is(down.map_or("", |down| &down.reason)),
+            ];
+            out.number(&labels, f64::from(u8::from(down.is_none())));
         }),
     },
     Family {

@@ -7,6 +7,7 @@
 mod agent;
 mod configuration;
 mod disk;
+mod experience;
 mod gpu;
 mod http;
 mod labels;
@@ -41,6 +42,7 @@ pub const SECTIONS: &[Section] = &[
     section("CPU and scheduling of a session", scheduler::FAMILIES),
     section("Processes of a session", processes::FAMILIES),
     section("Network of a session", network::FAMILIES),
+    section("Input of a session", experience::FAMILIES),
     section("Block I/O of a session", disk::FAMILIES),
     section("Memory of a session", memory::FAMILIES),
     section("GPUs of a session", session_gpu::FAMILIES),

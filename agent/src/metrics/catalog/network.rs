@@ -17,7 +17,10 @@ use crate::{
         label::{OneOf, Pair},
     },
     named::named,
-    session::net::{Net, TcpSide},
+    session::{
+        net::{Net, TcpSide},
+        presence::{Absences, How, Presence},
+    },
     snapshot::SessionView,
 };
 
@@ -80,6 +83,8 @@ named! {
 }
 const PROTOCOL: OneOf<Protocol> = OneOf::new("protocol");
 
+const HOW: OneOf<How> = OneOf::new("how").about("from the first client on");
+
 pub(super) const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_session_network",
@@ -122,6 +127,73 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: PerSession(|s, out| {
             if let Some(clients) = s.counts.net.as_ref().and_then(Net::clients) {
                 out.number(&[], clients as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_client_disconnects",
+        help: "Inbound connections that have ended: closed by either side, broken off with a reset, given up because nobody answered, or closed by the session after it had heard nothing for sessions.idle_after",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[HOW.label()],
+        source: Source::Program(name::INET_SOCK_SET_STATE),
+        samples: Occasional(|s, out| {
+            if let Some(presence) = presence(s) {
+                for how in How::ALL {
+                    out.number(&[HOW.is(how)], how.of(&presence.ended) as f64);
+                }
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_client_reconnects",
+        help: "Clients that came within ten minutes after the last one was gone, where neither side had closed that one's connection; from the first client on",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::Program(name::CONNECTIONS),
+        samples: Occasional(|s, out| {
+            if let Some(absences) = absences(s) {
+                out.number(&[], absences.reconnects as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_disconnected",
+        help: "Time without a client since the last one was gone, where neither side had closed that one's connection; one that was cut off is gone from what came last of it, and is known to be a quarter of an hour later",
+        kind: Counter,
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::Program(name::CONNECTIONS),
+        samples: Occasional(|s, out| {
+            if let Some(absences) = absences(s) {
+                out.number(&[], absences.lasted_ns as f64 / 1e9);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_client_min_rtt",
+        help: "Least round-trip time that a client's established connection has had in the last minutes: how far away the nearest is, without what queues add; absent without one that is measured",
+        kind: Gauge,
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::Program(name::CONNECTIONS),
+        samples: Occasional(|s, out| {
+            if let Some(us) = clients(s).and_then(|clients| clients.min_rtt_us) {
+                out.number(&[], f64::from(us) / 1e6);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_client_unsent",
+        help: "Bytes that the session has written for its clients and that wait for being sent, because a client does not read as fast or the way to it does not carry as much; absent without a client",
+        kind: Gauge,
+        unit: Unit::Bytes,
+        labels: &[],
+        source: Source::Program(name::CONNECTIONS),
+        samples: Occasional(|s, out| {
+            if let Some(bytes) = clients(s).and_then(|clients| clients.unsent_bytes) {
+                out.number(&[], bytes as f64);
             }
         }),
     },
@@ -262,6 +334,22 @@ pub(super) const FAMILIES: &[Family] = &[
         }),
     },
 ];
+
+/// How the clients of a session came and went, from its first one on.
+fn presence(session: &SessionView) -> Option<&Presence> {
+    let net = session.counts.net.as_ref()?;
+    net.tcp[INBOUND].is_used().then_some(&net.presence)
+}
+
+/// The times without one, where it is known who is there.
+fn absences(session: &SessionView) -> Option<&Absences> {
+    presence(session)?.absences.as_ref()
+}
+
+/// The connections of a session's clients.
+fn clients(session: &SessionView) -> Option<&TcpSide> {
+    session.counts.net.as_ref().map(|net| &net.tcp[INBOUND])
+}
 
 /// Each side of a session's TCP with its label, from its first connection on: most sessions have one.
 fn by_side(session: &SessionView, mut f: impl FnMut(&[Pair<'_>], &TcpSide)) {

@@ -67,7 +67,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_cpu",
-        help: "CPU time of the session's threads",
+        help: "CPU time of the session's threads. On a virtual machine it contains what the hypervisor has stolen while they ran; the kernel's own account (cpu.stat) lacks that if it has CONFIG_PARAVIRT_TIME_ACCOUNTING",
         kind: Counter,
         unit: Unit::Seconds,
         labels: &[],
@@ -76,7 +76,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_cpu_wait",
-        help: "Time runnable threads waited for a CPU, by why: others had it (contention), a CPU limit was used up (throttling), the thread had given it up itself (yield); together the sum of vdi_session_runqueue_wait_seconds. Throttling is there for a session with a limit, yield once a thread has yielded. Before Linux 6.18 throttling has only the waits of threads that ran when the limit was used up",
+        help: "Time runnable threads waited for a CPU, by why: others had it (contention), a CPU limit was used up (throttling), the thread had given it up itself (yield); together the sum of vdi_session_runqueue_wait_seconds. Throttling is there for a session with a limit, yield once a thread has yielded. Before Linux 6.18 a thread that is woken while the limit is used up waits for it in contention",
         kind: Counter,
         unit: Unit::Seconds,
         labels: &[CAUSE.label()],

@@ -30,6 +30,7 @@ use crate::{
     session::{
         budget::Resource,
         ended::{DURATION_BOUNDS, DURATION_SHIFT, Ended},
+        logon::LogonPhase,
         model::Milestone,
         phase::Phase,
     },
@@ -37,6 +38,8 @@ use crate::{
 
 /// 0.5 s to 17 min.
 const STARTUP: Buckets = long(&[-1, 2, 4, 6, 8, 10]);
+/// 0.5 s to 64 s.
+const LOGON: Buckets = long(&[-1, 1, 2, 3, 4, 6]);
 /// A quarter of an hour to a week.
 const DURATION: Bounds = Bounds {
     all: &DURATION_BOUNDS,
@@ -60,6 +63,7 @@ const USER: Text = Text::new(
 const RESOURCE: OneOf<Resource> = OneOf::new("resource");
 const REASON: OneOf<EndReason> = OneOf::new("reason");
 const MILESTONE: OneOf<Milestone> = OneOf::new("milestone");
+const LOGON_PHASE: OneOf<LogonPhase> = OneOf::new("phase");
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
@@ -138,6 +142,27 @@ pub(super) const FAMILIES: &[Family] = &[
         }),
     },
     Family {
+        stem: "vdi_sessions_started",
+        help: "Sessions whose cgroup was made while the agent ran; of up to 32 templates of which there was a session it is there from the first one on",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[NAMESPACE.label(), TEMPLATE.label()],
+        source: Source::Program(name::CGROUP_MKDIR),
+        samples: Node(|state, out| {
+            let mut begun: BTreeMap<_, u64> = templates(state)
+                .into_iter()
+                .map(|template| (template, 0))
+                .collect();
+            for ((namespace, template), count) in &state.snapshot.agent.begun {
+                begun.insert((namespace.as_str(), template.as_str()), *count);
+            }
+            for ((namespace, template), count) in begun {
+                let labels = [NAMESPACE.is(namespace), TEMPLATE.is(template)];
+                out.number(&labels, count as f64);
+            }
+        }),
+    },
+    Family {
         stem: "vdi_session_ended",
         help: "Sessions that ended, by reason; of up to 32 templates of which there was a session every reason is there for which one can end on this node",
         kind: Counter,
@@ -196,6 +221,39 @@ pub(super) const FAMILIES: &[Family] = &[
                     ],
                     histogram,
                 );
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_logon",
+        help: "How long each phase of a logon took, from the connection on, and of a start of a pod; what no phase explains is unaccounted, so that the phases are the whole. Counted once for a session whose cgroup was made while the agent ran: when it listens, when nothing more has come for two minutes, or when it has ended. A template has the phases that its platform can tell",
+        kind: Histogram(LOGON),
+        unit: Unit::Seconds,
+        labels: &[NAMESPACE.label(), TEMPLATE.label(), LOGON_PHASE.label()],
+        source: Source::Program(name::CGROUP_MKDIR),
+        samples: Node(|state, out| {
+            for ((namespace, template, phase), histogram) in &state.snapshot.agent.logons {
+                out.histogram(
+                    &[
+                        NAMESPACE.is(namespace),
+                        TEMPLATE.is(template),
+                        LOGON_PHASE.is(*phase),
+                    ],
+                    histogram,
+                );
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_logoff",
+        help: "Time from the end of a login's leader, with which logind closes it, until its last cgroup was gone; a logoff whose beginning was not seen is not among them",
+        kind: Histogram(LOGON),
+        unit: Unit::Seconds,
+        labels: &[NAMESPACE.label(), TEMPLATE.label()],
+        source: Source::Registry,
+        samples: Node(|state, out| {
+            for ((namespace, template), histogram) in &state.snapshot.agent.logoffs {
+                out.histogram(&[NAMESPACE.is(namespace), TEMPLATE.is(template)], histogram);
             }
         }),
     },
@@ -265,7 +323,14 @@ fn startups<'s>(state: &State<'s>) -> BTreeMap<(&'s str, &'s str, Milestone), &'
             let possible = match milestone {
                 Milestone::Scheduled => pods,
                 Milestone::FirstGpuContext | Milestone::FirstEncoder => gpus,
-                _ => true,
+                Milestone::FirstProcess | Milestone::FirstListener | Milestone::FirstClient => true,
+                // The registry has zeros of these, of sessions whose platform tells them.
+                Milestone::Sandbox
+                | Milestone::Pulled
+                | Milestone::Started
+                | Milestone::Ready
+                | Milestone::UserManager
+                | Milestone::HomeMounted => false,
             };
             if possible {
                 let key = (namespace, template, milestone);

@@ -7,12 +7,15 @@ use agent_common::{
     sched::{After, SchedStats},
 };
 
+use super::seconds_since_epoch;
 use crate::{
-    api,
+    api, clock,
     kernel::accounts::{Memory, Pressure, Pressures},
     session::{
+        experience::{Experience, Unresponsive},
         model::quantile,
         net::{Net, TcpSide},
+        presence::{Absences, How, Presence},
         recent::Waits,
     },
     snapshot::SessionView,
@@ -29,6 +32,38 @@ pub(super) fn distribution(histogram: &Histogram) -> api::Distribution {
         p50: quantile(histogram, 0.5),
         p95: quantile(histogram, 0.95),
         p99: quantile(histogram, 0.99),
+    }
+}
+
+pub(super) fn input(experience: &Experience, net: Option<&Net>) -> api::Input {
+    let unresponsive = experience.unresponsive.as_ref();
+    let none = Histogram::default();
+    let latency = experience.latency(net.map_or(&none, |net| &net.tcp[INBOUND].rtt));
+    api::Input {
+        latency: api::Latency {
+            round_trip: latency.round_trip,
+            server: latency.server,
+            application: latency.application,
+            work: latency.work,
+            whole: latency.whole(),
+        },
+        application_delay: distribution(&experience.application_delay),
+        server_delay: distribution(&experience.server_delay),
+        response: distribution(&experience.response),
+        unanswered: experience.unanswered,
+        unresponsive_seconds: experience.unresponsive_for.as_secs_f64(),
+        unresponsive: unresponsive.map(|all| all.iter().map(application).collect()),
+    }
+}
+
+fn application(one: &Unresponsive) -> api::UnresponsiveApplication {
+    let standing = one.standing.as_ref();
+    api::UnresponsiveApplication {
+        pid: one.process,
+        seconds: one.unread_for.as_secs_f64(),
+        command: standing.map(|standing| standing.command.clone()),
+        state: standing.map(|standing| standing.state.name().to_owned()),
+        waits_in: standing.and_then(|standing| standing.waits_in.clone()),
     }
 }
 
@@ -109,6 +144,27 @@ pub(super) fn network_bytes(net: &Net) -> api::NetworkBytes {
     }
 }
 
+/// Nobody is waited for by a session that does not live any more.
+pub(super) fn disconnects(net: &Net, lives: bool) -> Option<api::Disconnects> {
+    let Presence {
+        ended, absences, ..
+    } = &net.presence;
+    let since = |absences: &Absences| clock::wall_of_boot(absences.since_ns?);
+    net.tcp[INBOUND].is_used().then(|| api::Disconnects {
+        closed: How::Closed.of(ended),
+        reset: How::Reset.of(ended),
+        timed_out: How::TimedOut.of(ended),
+        idle: How::Idle.of(ended),
+        reconnects: absences.as_ref().map(|a| a.reconnects),
+        disconnected_seconds: absences.as_ref().map(|a| a.lasted_ns as f64 / 1e9),
+        disconnected_since: absences
+            .as_ref()
+            .filter(|_| lives)
+            .and_then(since)
+            .and_then(seconds_since_epoch),
+    })
+}
+
 pub(super) fn tcp(net: &Net) -> api::Tcp {
     let side = |side: &TcpSide| api::TcpSide {
         connections: side.connections,
@@ -117,6 +173,8 @@ pub(super) fn tcp(net: &Net) -> api::Tcp {
         resets: side.resets,
         retransmits: side.traffic.retransmits,
         rtt: distribution(&side.rtt),
+        min_rtt_seconds: side.min_rtt_us.map(|us| f64::from(us) / 1e6),
+        unsent_bytes: side.unsent_bytes,
         connect: distribution(&side.connect),
     };
     api::Tcp {

@@ -11,10 +11,12 @@ use crate::{
 
 pub(super) fn of_node(gpu: &GpuView) -> api::Gpus {
     let report = gpu.report.as_ref();
+    let down = gpu.status.down.as_ref();
     let devices = report.iter().flat_map(|report| &report.devices);
     api::Gpus {
-        up: gpu.status.up,
-        reason: gpu.status.reason.clone(),
+        up: down.is_none(),
+        code: down.map(|down| down.code.name().to_owned()),
+        reason: down.map(ToString::to_string),
         driver_version: report.map(|report| report.driver_version.to_string()),
         devices: devices.map(device).collect(),
     }

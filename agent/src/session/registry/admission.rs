@@ -17,7 +17,7 @@ use crate::{
     },
     named::named,
     session::{
-        model::{Counts, Origin, Session},
+        model::{Counts, Logoff, Origin, Session},
         phase::{Activity, Phase},
         recent::Recent,
     },
@@ -157,6 +157,9 @@ impl Registry {
                 created: None,
                 made_ns: birth.map(|b| b.made_ns),
                 milestones: BTreeMap::new(),
+                containers: BTreeMap::new(),
+                logon: None,
+                logoff: Logoff::default(),
                 had_process: false,
                 ended: None,
                 end_reason: None,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{MOST_LINGERING, Registry, SlotTable};
+use super::{MOST_LINGERING, Registry, SlotTable, logoff};
 use crate::{
     clock,
     discover::{directory::WithoutCgroup, platform::EndReason},
@@ -51,6 +51,7 @@ impl Registry {
             let lasted = session.lasted(ended_ns);
             let ended = self.ended.entry((namespace, template, reason));
             ended.or_default().add(lasted);
+            logoff::count(session, ended_ns, &mut self.logoffs);
         }
     }
 

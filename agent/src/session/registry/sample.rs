@@ -4,8 +4,9 @@ use std::{collections::HashMap, time::Instant};
 
 use agent_common::Slot;
 
-use super::{REST, Registry, SlotTable, startup};
+use super::{REST, Registry, SlotTable, logoff, startup};
 use crate::{
+    clock,
     kernel::{SlotCounts, accounts::CgroupAccounts},
     session::{
         gpu::Serial,
@@ -32,6 +33,8 @@ impl Registry {
         // other way round it would be counted twice.
         let census = table.census();
         let connections = table.connections();
+        let marked = table.marked_sockets();
+        let now_ns = clock::boot_ns();
         let cpus = table.cpus();
         let measures_udp = table.measures_udp();
         for session in self.sessions.values_mut() {
@@ -44,8 +47,20 @@ impl Registry {
             let Some(counted) = counted.remove(&slot) else {
                 continue;
             };
+            let marked = marked.part(|all| {
+                let from = all.partition_point(|socket| socket.slot < slot);
+                let to = all.partition_point(|socket| socket.slot <= slot);
+                &all[from..to]
+            });
             let net_milestones = counted.net.map(|n| n.milestones).unwrap_or_default();
-            session.take_counts(counted, measures_udp, live);
+            let experience = counted.experience;
+            session.take_counts(counted, measures_udp, live, now_ns);
+            // A process that has ended may have left its number to another's.
+            let standing = |process| {
+                let is_its_own = table.slot_of_process(process) == Some(slot);
+                is_its_own.then(|| table.standing(process)).flatten()
+            };
+            session.take_input(experience, marked, now_ns, standing);
             session.take_census(
                 census.as_ref().and_then(|c| c.get(slot as usize)).copied(),
                 cpus,
@@ -55,6 +70,11 @@ impl Registry {
             if session.milestones.contains_key(&Milestone::FirstListener) {
                 self.listens.insert(session.template());
             }
+            if !session.looked && session.made_ns.is_some() {
+                *self.begun.entry(session.template()).or_default() += 1;
+            }
+            startup::note_logon(session, now_ns, &mut self.logons, &mut self.startup);
+            logoff::note(session, now_ns, &mut self.logoffs);
             session.look(&self.listens, self.idle_after, now);
             if session
                 .ended

@@ -1,8 +1,8 @@
 //! What the registry needs of the kernel side.
 
-use agent_common::{Slot, cgroup::CgroupBirth, net::ConnectionRecord};
+use agent_common::{Slot, cgroup::CgroupBirth, experience::MarkedRecord, net::ConnectionRecord};
 
-use crate::kernel::{Census, Kernel, Reading, SlotCounts};
+use crate::kernel::{Census, Kernel, Reading, SlotCounts, standing::Standing};
 
 /// What the registry needs of the kernel side; tests have one without a kernel.
 pub trait SlotTable {
@@ -32,6 +32,10 @@ pub trait SlotTable {
     fn find_carried_connections(&mut self) -> bool;
     /// Live TCP connections, by slot; not at each sample if there are many.
     fn connections(&mut self) -> Reading<Vec<ConnectionRecord>>;
+    /// Sockets at which input is measured, by slot; not at each sample.
+    fn marked_sockets(&mut self) -> Reading<Vec<MarkedRecord>>;
+    /// What a process is doing now; `None` when that cannot be seen.
+    fn standing(&self, process: u32) -> Option<Standing>;
     /// Brings the counts of threads that run now up to date.
     fn settle_running(&mut self);
     /// Processes may be in sessions that have not been counted one by one.
@@ -79,6 +83,12 @@ impl SlotTable for Kernel {
     }
     fn connections(&mut self) -> Reading<Vec<ConnectionRecord>> {
         self.connections()
+    }
+    fn marked_sockets(&mut self) -> Reading<Vec<MarkedRecord>> {
+        self.marked_sockets()
+    }
+    fn standing(&self, process: u32) -> Option<Standing> {
+        Standing::of(process)
     }
     fn settle_running(&mut self) {
         self.settle_running();

@@ -20,6 +20,7 @@ mod ends;
 mod fake_table;
 mod histories;
 mod labels;
+mod logons;
 
 use fake_table::FakeTable;
 
@@ -380,6 +381,12 @@ fn the_first_process_is_timed_once_for_sessions_made_while_watching() {
     let session = r.sessions().next().unwrap();
     assert_eq!(session.phase, Phase::Terminating);
     assert!(session.phase_since_ns.unwrap() > pending_since);
+    // One that was there before the agent has not begun.
+    come(&mut r, &mut t, &found(2, 0, "/s-b"), now);
+    r.sample(&mut t, now);
+    let of_template = (String::new(), "desktop".to_owned());
+    assert_eq!(r.begun(), &BTreeMap::from([(of_template, 1)]));
+    let session = r.sessions().next().unwrap();
     let half_a_second = Duration::from_millis(500);
     assert_eq!(
         session.startup(),

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     discover::rules::Identity,
     kernel::accounts::{CgroupAccounts, Throttled},
-    session::model::{Counts, Milestone},
+    session::model::{Counts, Logoff, Milestone},
     telemetry::{begin_traces, trace_id},
 };
 
@@ -38,6 +38,8 @@ fn desk() -> SessionView {
         end_reason: None,
         idle_for: None,
         startup: BTreeMap::new(),
+        logon: BTreeMap::new(),
+        logoff: Logoff::default(),
         counts: Counts::default(),
         recent: None,
         preempted_by: Vec::new(),

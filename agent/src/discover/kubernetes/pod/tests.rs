@@ -99,6 +99,52 @@ fn a_notebook_has_its_names_its_times_and_its_phase() {
 }
 
 #[test]
+fn a_start_has_the_moments_that_the_status_tells() {
+    let start = |change: fn(&mut Value)| match read(change).start {
+        Some(Start::Pod(start)) => start,
+        other => panic!("{other:?}"),
+    };
+    let second = |of: u64| {
+        let created = read(|_| ()).created.unwrap();
+        Some(created + Duration::from_secs(of))
+    };
+    let expected = PodStart {
+        started: second(5),
+        ready: second(20),
+        ..PodStart::default()
+    };
+    assert_eq!(start(|_| ()), expected);
+    let whole = start(|pod| {
+        let conditions = pod["status"]["conditions"].as_array_mut().unwrap();
+        for (kind, at) in [
+            ("PodReadyToStartContainers", "2026-11-25T10:00:03Z"),
+            ("Initialized", "2026-11-25T10:00:04Z"),
+            ("Ready", "2026-11-25T10:00:21Z"),
+        ] {
+            conditions.push(json!({"type": kind, "status": "True", "lastTransitionTime": at}));
+        }
+        pod["status"]["containerStatuses"][1]["containerID"] = json!("containerd://c0ffee");
+    });
+    let expected = PodStart {
+        sandbox: second(3),
+        initialized: second(4),
+        ready: second(21),
+        container: Some("c0ffee".to_owned()),
+        ..expected
+    };
+    assert_eq!(whole, expected);
+    // What is not so has no moment.
+    let waiting = start(|pod| {
+        pod["status"]["conditions"][1]["status"] = json!("False");
+        main_is(pod, &json!({"waiting": {"reason": "ContainerCreating"}}));
+    });
+    assert_eq!(waiting, PodStart::default());
+    // The first start of a container that was started again is forgotten.
+    let again = start(|pod| pod["status"]["containerStatuses"][1]["restartCount"] = json!(1));
+    assert_eq!(again, PodStart::default());
+}
+
+#[test]
 fn labels_of_other_operators_name_their_sessions_and_what_they_do_not_mark_is_none() {
     let labels = |labels: Value| {
         read(|pod| {

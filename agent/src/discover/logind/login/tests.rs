@@ -289,3 +289,155 @@ fn a_user_has_the_details_of_the_newest_desktop() {
     assert_eq!(detail(user, "seat"), Some("seat1"));
     assert_eq!(detail(user, "type"), Some("wayland"));
 }
+
+const S: u64 = 1_000_000_000;
+
+/// The same desktop with the other clock's time stamp, opened this long ago.
+fn opened_ago<const N: usize>(
+    seconds: u64,
+    others: [(&str, OwnedVariant); N],
+) -> (Properties, u64) {
+    let micros = clock::monotonic_us()
+        .saturating_sub(seconds * 1_000_000)
+        .max(1);
+    let mut properties = desktop_with([
+        ("TimestampMonotonic", value(micros)),
+        ("Seat", pair("", "/")),
+    ]);
+    let more = others.map(|(name, value)| (name.to_owned(), value));
+    properties.extend(more);
+    (properties, clock::boot_of_monotonic(micros).unwrap())
+}
+
+fn start_of(login: &Login) -> LoginStart {
+    match login.facts().start {
+        Some(Start::Login(start)) => start,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_leader_that_was_forked_for_the_login_began_it() {
+    let (properties, about_ns) = opened_ago(10, []);
+    let mut remote = login(&properties);
+    let opened_ns = start_of(&remote).opened_ns;
+    assert!(opened_ns.abs_diff(about_ns) < S / 10);
+    assert_eq!(remote.meet(), Some(4711));
+    assert!(remote.is_led_by(4711) && !remote.is_led_by(4712));
+    // It is asked for once, also of what is read later.
+    let again = Login::read(&properties, Some(&remote), at(1_700_000_200));
+    assert_eq!(again.clone().meet(), None);
+    assert_eq!(start_of(&again), start_of(&remote));
+    for (started_ns, is_its) in [
+        (opened_ns.saturating_sub(2 * S), true),
+        (opened_ns, true),
+        // The pid is another's by now.
+        (opened_ns + 1, false),
+    ] {
+        let mut one = remote.clone();
+        one.led_since(started_ns);
+        let connected = start_of(&one).connected_ns;
+        assert_eq!(connected, is_its.then_some(started_ns));
+    }
+    assert!(is_of_login(0, 600 * S) && !is_of_login(0, 601 * S));
+    // Somebody sits at the machine, where a getty has waited since the boot.
+    let (properties, opened_ns) = opened_ago(10, [("Seat", pair("seat0", "/"))]);
+    let mut local = login(&properties);
+    local.led_since(opened_ns.saturating_sub(S));
+    assert_eq!(start_of(&local).connected_ns, None);
+}
+
+#[test]
+fn what_is_no_persons_has_no_logon() {
+    for class in ["greeter", "background", "manager", ""] {
+        let (properties, _) = opened_ago(10, [("Class", value(class))]);
+        let mut one = login(&properties);
+        assert_eq!((one.meet(), one.facts().start), (None, None), "{class}");
+    }
+    let (properties, _) = opened_ago(10, [("TimestampMonotonic", value(0_u64))]);
+    assert_eq!(login(&properties).facts().start, None);
+}
+
+#[test]
+fn a_service_manager_that_has_run_before_is_not_a_part_of_the_login() {
+    let (properties, _) = opened_ago(10, []);
+    let mut fresh = login(&properties);
+    let opened_ns = start_of(&fresh).opened_ns;
+    let now_ns = opened_ns + 10 * S;
+    assert_eq!(fresh.awaits_manager(now_ns), Some(1000));
+    let manager = |activation, state: &'static str| {
+        let (properties, _) = opened_ago(10, [("State", value(state))]);
+        let mut one = Login::read(&properties, Some(&fresh), at(1_700_000_100));
+        one.take_manager(activation);
+        (
+            start_of(&one).manager_ns,
+            one.awaits_manager(now_ns).is_some(),
+        )
+    };
+    let started = (opened_ns + S, opened_ns + 2 * S);
+    assert_eq!(manager(Some(started), "active"), (Some(started), false));
+    // Begun for another login that was a moment sooner.
+    let shared = (opened_ns - 1, opened_ns + S);
+    assert_eq!(
+        manager(Some(shared), "active"),
+        (Some((opened_ns, opened_ns + S)), false)
+    );
+    let old = (
+        opened_ns.saturating_sub(9 * S),
+        opened_ns.saturating_sub(8 * S),
+    );
+    assert_eq!(manager(Some(old), "active"), (None, false));
+    // It is being started: what systemd has are the moments of the time before, and of a beginning.
+    assert_eq!(manager(Some(old), "opening"), (None, true));
+    assert_eq!(
+        manager(Some((opened_ns + S, opened_ns - S)), "opening"),
+        (None, true)
+    );
+    assert_eq!(manager(None, "active"), (None, false));
+    fresh.take_manager(Some(started));
+    assert_eq!(fresh.awaits_manager(now_ns), None);
+}
+
+#[test]
+fn the_first_mount_in_the_users_name_is_the_home() {
+    let (properties, _) = opened_ago(10, []);
+    let mut fresh = login(&properties);
+    let opened_ns = start_of(&fresh).opened_ns;
+    for other in ["/home/adam", "/run/user/1000/ada", "/var/lib/pods", "/"] {
+        fresh.mounted(other, opened_ns + S);
+        assert_eq!(start_of(&fresh).home_ns, None, "{other}");
+    }
+    fresh.mounted("/home/ada", opened_ns + 2 * S);
+    fresh.mounted("/home/ada/share", opened_ns + 3 * S);
+    assert_eq!(start_of(&fresh).home_ns, Some(opened_ns + 2 * S));
+    // What is mounted long after a login has nothing to do with it.
+    let mut late = login(&properties);
+    late.mounted("/home/ada", opened_ns + 121 * S);
+    assert_eq!(start_of(&late).home_ns, None);
+    for name in ["ada@example.org", "EXAMPLE\\ada"] {
+        assert!(is_home_of("/home/example/ada", name), "{name}");
+    }
+}
+
+#[test]
+fn a_logout_begins_with_the_leaders_end_unless_the_login_goes_on() {
+    let (properties, _) = opened_ago(10, []);
+    let mut left = login(&properties);
+    assert_eq!((left.is_leaving(), left.facts().closing_ns), (false, None));
+    left.left(7 * S);
+    left.left(8 * S);
+    assert_eq!(
+        (left.is_leaving(), left.facts().closing_ns),
+        (true, Some(7 * S))
+    );
+    let (closing, _) = opened_ago(10, [("State", value("closing"))]);
+    let mut closing = Login::read(&closing, Some(&left), at(1_700_000_200));
+    assert!(!closing.is_leaving());
+    for now_ns in [66 * S, 67 * S] {
+        left.look_again(now_ns);
+        closing.look_again(now_ns);
+        assert_eq!(left.is_leaving(), now_ns < 67 * S);
+    }
+    assert_eq!(closing.facts().closing_ns, Some(7 * S));
+    assert_eq!(left.facts().closing_ns, None);
+}

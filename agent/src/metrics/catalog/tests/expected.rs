@@ -24,6 +24,10 @@ vdi_session_budget_exceeded_total{@desktop,resource="sessions"} 293
 vdi_session_budget_exceeded_total{@desktop,resource="log_lines"} 294
 vdi_session_budget_exceeded_total{@desktop,resource="cgroups"} 295
 vdi_session_budget_exceeded_total{@desktop,resource="connections"} 296
+vdi_session_budget_exceeded_total{@desktop,resource="input_sockets"} 297
+vdi_sessions_started_total{@blender} 579
+vdi_sessions_started_total{@old} 580
+vdi_sessions_started_total{@shell} 0
 # With those whose beginning is not known: 430 and 431 of the first two, 442 of the last.
 vdi_session_ended_total{@blender,reason="completed"} 439
 vdi_session_ended_total{@blender,reason="error"} 444
@@ -70,10 +74,62 @@ vdi_session_startup_seconds_bucket{@blender,milestone="first_gpu_context",le="16
 vdi_session_startup_seconds_count{@blender,milestone="first_encoder"} 163
 vdi_session_startup_seconds_sum{@blender,milestone="first_encoder"} 13029
 vdi_session_startup_seconds_bucket{@blender,milestone="first_encoder",le="16"} 81
+vdi_session_startup_seconds_count{@blender,milestone="sandbox"} 1203
+vdi_session_startup_seconds_sum{@blender,milestone="sandbox"} 62003
+vdi_session_startup_seconds_bucket{@blender,milestone="sandbox",le="16"} 601
+vdi_session_startup_seconds_count{@blender,milestone="pulled"} 1207
+vdi_session_startup_seconds_sum{@blender,milestone="pulled"} 62209
+vdi_session_startup_seconds_bucket{@blender,milestone="pulled",le="16"} 603
+vdi_session_startup_seconds_count{@blender,milestone="started"} 1211
+vdi_session_startup_seconds_sum{@blender,milestone="started"} 62415
+vdi_session_startup_seconds_bucket{@blender,milestone="started",le="16"} 605
+vdi_session_startup_seconds_count{@blender,milestone="ready"} 1215
+vdi_session_startup_seconds_sum{@blender,milestone="ready"} 62621
+vdi_session_startup_seconds_bucket{@blender,milestone="ready",le="16"} 607
+vdi_session_startup_seconds_count{@blender,milestone="user_manager"} 1219
+vdi_session_startup_seconds_sum{@blender,milestone="user_manager"} 62827
+vdi_session_startup_seconds_bucket{@blender,milestone="user_manager",le="16"} 609
+vdi_session_startup_seconds_count{@blender,milestone="home_mounted"} 1223
+vdi_session_startup_seconds_sum{@blender,milestone="home_mounted"} 63033
+vdi_session_startup_seconds_bucket{@blender,milestone="home_mounted",le="16"} 611
 vdi_session_startup_seconds_count{@shell,milestone="scheduled|first_process|first_listener|first_client|first_gpu_context|first_encoder"} 0
 vdi_session_startup_seconds_sum{@shell,milestone="scheduled|first_process|first_listener|first_client|first_gpu_context|first_encoder"} 0
 vdi_session_startup_seconds_count{@old,milestone="scheduled|first_process|first_listener|first_client|first_gpu_context|first_encoder"} 0
 vdi_session_startup_seconds_sum{@old,milestone="scheduled|first_process|first_listener|first_client|first_gpu_context|first_encoder"} 0
+# The same: 16 s is between them. The zeros of what a platform can tell are in the snapshot.
+vdi_session_logon_seconds_count{@blender,phase="authentication"} 1262
+vdi_session_logon_seconds_sum{@blender,phase="authentication"} 65963
+vdi_session_logon_seconds_bucket{@blender,phase="authentication",le="16"} 621
+vdi_session_logon_seconds_count{@blender,phase="user_manager"} 1264
+vdi_session_logon_seconds_sum{@blender,phase="user_manager"} 66066
+vdi_session_logon_seconds_bucket{@blender,phase="user_manager",le="16"} 622
+vdi_session_logon_seconds_count{@blender,phase="home_mounted"} 1266
+vdi_session_logon_seconds_sum{@blender,phase="home_mounted"} 66169
+vdi_session_logon_seconds_bucket{@blender,phase="home_mounted",le="16"} 623
+vdi_session_logon_seconds_count{@blender,phase="scheduled"} 1268
+vdi_session_logon_seconds_sum{@blender,phase="scheduled"} 66272
+vdi_session_logon_seconds_bucket{@blender,phase="scheduled",le="16"} 624
+vdi_session_logon_seconds_count{@blender,phase="sandbox"} 1270
+vdi_session_logon_seconds_sum{@blender,phase="sandbox"} 66375
+vdi_session_logon_seconds_bucket{@blender,phase="sandbox",le="16"} 625
+vdi_session_logon_seconds_count{@blender,phase="pulled"} 1272
+vdi_session_logon_seconds_sum{@blender,phase="pulled"} 66478
+vdi_session_logon_seconds_bucket{@blender,phase="pulled",le="16"} 626
+vdi_session_logon_seconds_count{@blender,phase="started"} 1274
+vdi_session_logon_seconds_sum{@blender,phase="started"} 66581
+vdi_session_logon_seconds_bucket{@blender,phase="started",le="16"} 627
+vdi_session_logon_seconds_count{@blender,phase="ready"} 1276
+vdi_session_logon_seconds_sum{@blender,phase="ready"} 66684
+vdi_session_logon_seconds_bucket{@blender,phase="ready",le="16"} 628
+vdi_session_logon_seconds_count{@blender,phase="display"} 1278
+vdi_session_logon_seconds_sum{@blender,phase="display"} 66787
+vdi_session_logon_seconds_bucket{@blender,phase="display",le="16"} 629
+vdi_session_logon_seconds_count{@blender,phase="unaccounted"} 1280
+vdi_session_logon_seconds_sum{@blender,phase="unaccounted"} 66890
+vdi_session_logon_seconds_bucket{@blender,phase="unaccounted",le="16"} 630
+vdi_session_logoff_seconds_count{@shell} 1323
+vdi_session_logoff_seconds_sum{@shell} 20521
+vdi_session_logoff_seconds_bucket{@shell,le="4"} 661
 
 # The scheduler. CPU time is of switched and running threads together, not what sched_switch alone has counted.
 vdi_session_runqueue_wait_seconds_count{@desktop} 403
@@ -109,6 +165,8 @@ vdi_session_processes{@desktop} 221
 vdi_session_processes{@terminal} 1111
 vdi_session_threads{@desktop} 222
 vdi_session_threads{@terminal} 1112
+vdi_session_threads_by_state{@desktop,state="runnable"} 561
+vdi_session_threads_by_state{@desktop,state="uninterruptible"} 562
 vdi_session_process_forks_total{@desktop} 210
 vdi_session_process_forks_total{@terminal} 1108
 vdi_session_process_forks_total{@departed} 0
@@ -132,6 +190,14 @@ vdi_session_network_bytes_total{@desktop,direction="receive",protocol="tcp"} 249
 vdi_session_network_bytes_total{@desktop,direction="transmit",protocol="udp"} 242005
 vdi_session_network_bytes_total{@desktop,direction="receive",protocol="udp"} 245006
 vdi_session_clients{@desktop} 230
+vdi_session_client_disconnects_total{@desktop,how="closed"} 1301
+vdi_session_client_disconnects_total{@desktop,how="reset"} 1302
+vdi_session_client_disconnects_total{@desktop,how="timed_out"} 1303
+vdi_session_client_disconnects_total{@desktop,how="idle"} 1304
+vdi_session_client_reconnects_total{@desktop} 1305
+vdi_session_disconnected_seconds_total{@desktop} 1306.25
+vdi_session_client_min_rtt_seconds{@desktop} 0.575
+vdi_session_client_unsent_bytes{@desktop} 576000
 vdi_session_tcp_connections{@desktop,side="inbound"} 230
 vdi_session_tcp_connections{@desktop,side="outbound"} 237
 vdi_session_tcp_connections_opened_total{@desktop,side="inbound"} 224
@@ -161,6 +227,20 @@ vdi_session_tcp_connection_duration_seconds_bucket{@desktop,side="outbound",le="
 vdi_session_udp_datagrams_total{@desktop,direction="transmit"} 241
 vdi_session_udp_datagrams_total{@desktop,direction="receive"} 244
 vdi_session_udp_drops_total{@desktop,direction="receive"} 246
+
+# Input. The sums are in seconds.
+vdi_session_input_delay_seconds_count{@desktop,stage="application"} 101
+vdi_session_input_delay_seconds_sum{@desktop,stage="application"} 15.35
+vdi_session_input_delay_seconds_bucket{@desktop,stage="application",le="0.5"} 101
+vdi_session_input_delay_seconds_count{@desktop,stage="server"} 105
+vdi_session_input_delay_seconds_sum{@desktop,stage="server"} 37.152
+vdi_session_input_delay_seconds_bucket{@desktop,stage="server",le="0.5"} 52
+vdi_session_response_seconds_count{@desktop} 109
+vdi_session_response_seconds_sum{@desktop} 6.58
+vdi_session_response_seconds_bucket{@desktop,le="0.5"} 109
+vdi_session_unanswered_inputs_total{@desktop} 298
+vdi_session_unresponsive_applications{@desktop} 7
+vdi_session_unresponsive_seconds_total{@desktop} 299.5
 
 # The disk.
 vdi_session_block_io_seconds_count{@desktop,operation="read"} 85
@@ -306,7 +386,7 @@ vdi_gpu_unattributed_busy_seconds_total{gpu="3",engine="memory"} 307.5
 vdi_gpu_unattributed_busy_seconds_total{gpu="3",engine="encoder"} 308.5
 vdi_gpu_unattributed_busy_seconds_total{gpu="3",engine="decoder"} 309.5
 vdi_gpu_unattributed_busy_seconds_total{gpu="8",engine="memory"} 310.5
-vdi_agent_gpu_up{reason=""} 1
+vdi_agent_gpu_up{code="",reason=""} 1
 vdi_agent_gpu_sample_age_seconds >60000
 vdi_agent_gpu_call_seconds_count{call="nvmlDeviceGetCount_v2"} 127
 vdi_agent_gpu_call_seconds_sum{call="nvmlDeviceGetCount_v2"} 19.263
@@ -373,9 +453,10 @@ vdi_agent_reconcile_errors_total{source="containers",error_type="forbidden"} 474
 vdi_agent_reconcile_errors_total{source="containers",error_type="already_exists|conflict|validation|bad_request|unauthorized|timeout|server_timeout|unavailable|rate_limited|internal"} 0
 
 # The agent.
-vdi_agent_build_info{version="@version",kernel="6.12.9-arch",task_state="pid-array"} 1
+vdi_agent_build_info{version="@version",commit="@commit",kernel="6.12.9-arch",task_state="pid-array"} 1
 vdi_agent_probe_up{probe="sched_switch|sched_wakeup_new|sched_process_exec|sched_process_exit|census|cgroup_mkdir",code="",reason=""} 1
 vdi_agent_probe_up{probe="inet_sock_set_state|connections|tcp_receive_reset|sock_send_length|udp_fail_queue_rcv_skb",code="",reason=""} 1
+vdi_agent_probe_up{probe="sk_data_ready|client_connects|marked_sockets",code="",reason=""} 1
 vdi_agent_probe_up{probe="block_rq_complete|cgroup_reclaim_end",code="",reason=""} 1
 vdi_agent_probe_up{probe="nvidia_dev_xid",code="no_driver",reason="nvidia is not loaded"} 0
 vdi_agent_probe_missed_total{probe="sched_switch"} 401

@@ -17,6 +17,7 @@ use crate::{
             Samples,
         },
     },
+    version,
 };
 
 /// What is read from the running process and the running node at each exposition, and not from the snapshot: nobody
@@ -47,7 +48,7 @@ const OF_ONE_FIELD: [[&str; 2]; 3] = [
 ];
 
 /// What the table abbreviates.
-const SHORT: [(&str, &str); 7] = [
+const SHORT: [(&str, &str); 8] = [
     (
         "@desktop",
         r#"session="desktop",namespace="studio",template="blender""#,
@@ -63,7 +64,14 @@ const SHORT: [(&str, &str); 7] = [
     ("@blender", r#"namespace="studio",template="blender""#),
     ("@shell", r#"namespace="lab",template="shell""#),
     ("@old", r#"namespace="archive",template="old""#),
-    ("@version", env!("CARGO_PKG_VERSION")),
+    ("@version", version::VERSION),
+    (
+        "@commit",
+        match version::COMMIT {
+            Some(commit) => commit,
+            None => "",
+        },
+    ),
 ];
 
 /// How long the test may take, seconds.

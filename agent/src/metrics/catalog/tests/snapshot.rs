@@ -28,7 +28,9 @@ use crate::{
         family::Dropped,
         http::{Answers, AuthMethod, AuthReason, Cache, Http, Lookups, Method, Path, Sizes},
     },
-    session::{audit::Account, ended::Ended, model::Milestone, registry::Admission},
+    session::{
+        audit::Account, ended::Ended, logon::LogonPhase, model::Milestone, registry::Admission,
+    },
     snapshot::{AgentView, Reloads, Snapshot, SpanCounts, TraceView},
     telemetry::AuditLines,
 };
@@ -161,6 +163,9 @@ fn programs() -> Vec<ProgramStatus> {
         name::TCP_RECEIVE_RESET,
         name::SOCK_SEND_LENGTH,
         name::UDP_FAIL_QUEUE_RCV_SKB,
+        name::SK_DATA_READY,
+        name::CLIENT_CONNECTS,
+        name::MARKED_SOCKETS,
         name::BLOCK_RQ_COMPLETE,
         name::CGROUP_RECLAIM_END,
     ];
@@ -252,6 +257,7 @@ fn agent() -> AgentView {
         map_bytes: 421_000_017,
         audit: [(Account::Cpu, 0.004_22)].into(),
         adoption: observed([(67, MS), (68, 500 * MS)]),
+        begun: [(blender.clone(), 579), (old.clone(), 580)].into(),
         startup: [
             started(Milestone::Scheduled, [(71, 3 * S), (72, 100 * S)]),
             started(Milestone::FirstProcess, [(73, 5 * S), (74, 110 * S)]),
@@ -259,8 +265,24 @@ fn agent() -> AgentView {
             started(Milestone::FirstClient, [(77, 7 * S), (78, 130 * S)]),
             started(Milestone::FirstGpuContext, [(79, 8 * S), (80, 140 * S)]),
             started(Milestone::FirstEncoder, [(81, 9 * S), (82, 150 * S)]),
+            started(Milestone::Sandbox, [(601, 3 * S), (602, 100 * S)]),
+            started(Milestone::Pulled, [(603, 3 * S), (604, 100 * S)]),
+            started(Milestone::Started, [(605, 3 * S), (606, 100 * S)]),
+            started(Milestone::Ready, [(607, 3 * S), (608, 100 * S)]),
+            started(Milestone::UserManager, [(609, 3 * S), (610, 100 * S)]),
+            started(Milestone::HomeMounted, [(611, 3 * S), (612, 100 * S)]),
         ]
         .into(),
+        logons: LogonPhase::ALL
+            .into_iter()
+            .zip(621..)
+            .map(|(phase, n)| {
+                let (namespace, template) = blender.clone();
+                let observations = [(n, 3 * S), (n + 20, 100 * S)];
+                ((namespace, template, phase), long_observed(observations))
+            })
+            .collect(),
+        logoffs: [(shell.clone(), long_observed([(661, S), (662, 30 * S)]))].into(),
         ended: [
             (
                 &blender,

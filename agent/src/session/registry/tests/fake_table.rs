@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use agent_common::{NO_SESSION, Slot, cgroup::CgroupBirth, net::ConnectionRecord};
+use agent_common::{
+    NO_SESSION, Slot, cgroup::CgroupBirth, experience::MarkedRecord, net::ConnectionRecord,
+};
 
 use crate::{
-    kernel::{Census, Reading, SlotCounts},
+    kernel::{Census, Reading, SlotCounts, standing::Standing},
     session::registry::SlotTable,
 };
 
@@ -92,12 +94,18 @@ impl SlotTable for FakeTable {
     fn find_carried_connections(&mut self) -> bool {
         !std::mem::take(&mut self.carried)
     }
+    fn standing(&self, _: u32) -> Option<Standing> {
+        None
+    }
     fn settle_running(&mut self) {}
     fn processes_moved(&mut self) {}
     fn measures_udp(&self) -> bool {
         false
     }
     fn connections(&mut self) -> Reading<Vec<ConnectionRecord>> {
+        Reading::Impossible
+    }
+    fn marked_sockets(&mut self) -> Reading<Vec<MarkedRecord>> {
         Reading::Impossible
     }
     fn census(&mut self) -> Option<Vec<Census>> {

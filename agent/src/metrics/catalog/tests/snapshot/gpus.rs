@@ -43,11 +43,7 @@ pub(super) fn gpus(now: Instant) -> GpuView {
         ..Remainder::default()
     };
     GpuView {
-        status: Status {
-            up: true,
-            reason: None,
-            taken,
-        },
+        status: Status { down: None, taken },
         host_pids: true,
         kernel_log_down: Some("EPERM".to_owned()),
         report: Some(Arc::new(Report {

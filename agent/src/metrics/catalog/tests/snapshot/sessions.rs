@@ -20,15 +20,17 @@ use crate::{
     discover::platform::{EndReason, Facts, Source},
     gpu::model::Codec,
     kernel::{
-        Census,
+        Census, ThreadStates,
         accounts::{CgroupAccounts, Memory, Pressure, Pressures, Throttled},
     },
     session::{
         budget::Resource,
+        experience::{Experience, Looked, Unresponsive},
         gpu::{DeviceUse, Gpu, Now, Streams},
-        model::{Counts, Milestone},
+        model::{Counts, Logoff, Milestone},
         net::{Net, TcpSide},
         phase::Phase,
+        presence::{Absences, Presence},
     },
     snapshot::SessionView,
 };
@@ -52,6 +54,8 @@ fn session(names: [&str; 3], cgroup: &str, phase: Option<Phase>, counts: Counts)
         end_reason: None,
         idle_for: None,
         startup: BTreeMap::new(),
+        logon: BTreeMap::new(),
+        logoff: Logoff::default(),
         counts,
         recent: None,
         preempted_by: Vec::new(),
@@ -95,6 +99,10 @@ pub(super) fn desktop() -> SessionView {
         census: Some(Census {
             processes: 221,
             threads: 222,
+            by_state: Some(ThreadStates {
+                runnable: 561,
+                uninterruptible: 562,
+            }),
         }),
         cpu_ns: 223_250 * MS,
         net: Some(net()),
@@ -113,6 +121,23 @@ pub(super) fn desktop() -> SessionView {
         memory: Some(MemoryStats {
             reclaim_stall: observed([(46, MS), (47, 500 * MS)]),
         }),
+        experience: Some(Experience {
+            application_delay: observed([(50, MS), (51, 300 * MS)]),
+            server_delay: observed([(52, MS), (53, 700 * MS)]),
+            response: observed([(54, 20 * MS), (55, 100 * MS)]),
+            unanswered: 298,
+            unresponsive: Some(vec![
+                Unresponsive {
+                    process: 1,
+                    unread_for: Duration::from_secs(6),
+                    standing: None,
+                };
+                7
+            ]),
+            unresponsive_for: Duration::from_millis(299_500),
+            begun: None,
+            looked: Looked::default(),
+        }),
         accounts: Some(accounts()),
         gpu: gpu_use(),
         exceeded: [
@@ -120,6 +145,7 @@ pub(super) fn desktop() -> SessionView {
             (Resource::LogLines, 294),
             (Resource::Cgroups, 295),
             (Resource::Connections, 296),
+            (Resource::InputSockets, 297),
         ]
         .into(),
         ..Counts::default()
@@ -163,6 +189,8 @@ fn net() -> Net {
             retransmits: 229,
         },
         connections: Some(230),
+        min_rtt_us: Some(575_000),
+        unsent_bytes: Some(576_000),
         rtt: observed([(31, 10 * MS), (32, 100 * MS)]),
         connect: observed([(33, 3 * MS), (33, 4 * MS)]),
         duration: long_observed([(34, 30 * S), (35, 2_000 * S)]),
@@ -177,6 +205,8 @@ fn net() -> Net {
             retransmits: 236,
         },
         connections: Some(237),
+        min_rtt_us: Some(577_000),
+        unsent_bytes: Some(578_000),
         rtt: observed([(36, 12 * MS), (37, 120 * MS)]),
         connect: observed([(38, MS), (39, 200 * MS)]),
         duration: long_observed([(40, 40 * S), (41, 3_000 * S)]),
@@ -200,6 +230,15 @@ fn net() -> Net {
                 received_bytes: 249_000_000,
                 retransmits: 257,
             },
+        },
+        presence: Presence {
+            ended: [1_301, 1_302, 1_303, 1_304],
+            absences: Some(Absences {
+                reconnects: 1_305,
+                lasted_ns: 1_306_250 * MS,
+                since_ns: None,
+            }),
+            ..Presence::default()
         },
         udp: Some([transmit, receive]),
     }
@@ -310,6 +349,7 @@ pub(super) fn terminal() -> SessionView {
         census: Some(Census {
             processes: 1_111,
             threads: 1_112,
+            by_state: None,
         }),
         cpu_ns: 1_113_500 * MS,
         ..Counts::default()
