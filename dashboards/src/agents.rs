@@ -70,7 +70,7 @@ fn sight() -> Vec<Panel> {
         .thresholds(Any)
         .alerts(&["VdiAgentSessionsOverflowed", "VdiAgentSeriesDropped", "VdiAgentEventsLost"]),
         Panel::number(
-            "Programs that do not run",
+            "Programs off",
             Count,
             "Kernel programs that do not run, over all agents. On older kernels others stand in for a few.",
         )
@@ -82,7 +82,7 @@ fn sight() -> Vec<Panel> {
             Ratio,
             "How far the agents' figures are from the kernel's own accounts, at worst.",
         )
-        .query(format!("max(vdi_agent_audit_discrepancy_ratio{{{NODES}}})"), "discrepancy")
+        .query(format!("round(max(vdi_agent_audit_discrepancy_ratio{{{NODES}}}), 0.0001)"), "discrepancy")
         .thresholds(Above(0.02, 0.05))
         .nothing("not compared yet")
         .alerts(&["VdiAgentAuditDiscrepancy"]),
@@ -162,7 +162,7 @@ fn sources() -> Vec<Panel> {
             format!("sum by (source, result) (rate(vdi_agent_reconcile_total{{{SOURCES}}}[$__rate_interval]))"),
             "{{source}} {{result}}",
         ),
-        Panel::gauge("Comparisons that succeed", Ratio, "Part of the comparisons of the last hour that succeeded.")
+        Panel::gauge("Good comparisons", Ratio, "Part of the comparisons of the last hour that succeeded.")
             .query(
                 format!(r#"sum(rate(vdi_agent_reconcile_total{{result="success", {SOURCES}}}[1h])) / (sum(rate(vdi_agent_reconcile_total{{{SOURCES}}}[1h])) > 0)"#),
                 "succeed",
@@ -171,7 +171,7 @@ fn sources() -> Vec<Panel> {
             .thresholds(Below(0.99, 0.9))
             .nothing("none")
             .alerts(&["VdiAgentReconcileErrors"]),
-        Panel::gauge("Sessions that were taken", Ratio, "Part of the sessions that came within the last hour and were measured.")
+        Panel::gauge("Sessions taken", Ratio, "Part of the sessions that came within the last hour and were measured.")
             .query(
                 format!(r#"sum(increase(vdi_agent_admissions_total{{result="admitted", {SOURCES}}}[1h])) / (sum(increase(vdi_agent_admissions_total{{{SOURCES}}}[1h])) > 0)"#),
                 "taken",
@@ -180,7 +180,7 @@ fn sources() -> Vec<Panel> {
             .thresholds(Below(0.99, 0.9))
             .nothing("none came"),
         Panel::lines("Time of a comparison, p95", Seconds, "19 in 20 comparisons were faster.").query(
-            format!("histogram_quantile(0.95, sum by (source, le) (rate(vdi_agent_reconcile_duration_seconds_bucket{{{SOURCES}}}[$__rate_interval])))"),
+            format!("histogram_quantile(0.95, sum by (source, le) (rate(vdi_agent_reconcile_duration_seconds_bucket{{{SOURCES}}}[5m])))"),
             "{{source}}",
         ),
         Panel::lines("Errors of comparisons", PerSecond, "Comparisons that failed, by kind of error.")

@@ -138,7 +138,7 @@ impl Variable {
     }
 
     /// The label of series that it chooses by.
-    const fn series_label(self) -> &'static str {
+    pub(crate) const fn series_label(self) -> &'static str {
         match self {
             Self::Node | Self::OneNode => "instance",
             _ => self.name(),
@@ -265,7 +265,7 @@ impl Link {
     }
 
     /// The dashboard, and what is chosen there by which label.
-    const fn target(self) -> Option<(Board, &'static [Variable])> {
+    pub(crate) const fn target(self) -> Option<(Board, &'static [Variable])> {
         match self {
             Self::Session => Some((
                 Board::Session,

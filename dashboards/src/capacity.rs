@@ -63,7 +63,7 @@ fn runs_out() -> Vec<Panel> {
         .thresholds(Above(0.1, 0.3))
         .nothing("no week before"),
         Panel::number(
-            "GPU memory, most of a week",
+            "GPU memory, 7 d peak",
             Ratio,
             "Highest part of the GPU memory that was allocated within seven days, in the fullest cluster.",
         )
@@ -72,7 +72,7 @@ fn runs_out() -> Vec<Panel> {
         .nothing("no GPUs")
         .alerts(&["VdiGpusFull"]),
         Panel::number(
-            "GPU memory in four hours",
+            "GPU memory in 4 h",
             Ratio,
             "Part of the GPU memory that will be allocated in four hours if it goes on as in the last six, in the fullest cluster.",
         )

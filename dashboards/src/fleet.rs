@@ -28,6 +28,10 @@ pub(crate) fn dashboard() -> Dashboard {
                 panels: glance(),
             },
             Row {
+                title: "What users feel",
+                panels: felt(),
+            },
+            Row {
                 title: "Sessions",
                 panels: sessions(),
             },
@@ -74,7 +78,7 @@ fn glance() -> Vec<Panel> {
         .nothing("no ends")
         .alerts(&["VdiSessionFailureRateHigh"]),
         Panel::trend(
-            "Watched sessions that stutter",
+            "Watched, stuttering",
             Ratio,
             "Of the sessions that have a client, the part in which more than one wait in a hundred for a CPU was longer than a frame.",
         )
@@ -141,13 +145,12 @@ fn glance() -> Vec<Panel> {
                 Label::Alert,
                 Label::Node,
                 Label::Namespace,
-                Label::Template,
                 Label::Session,
             ],
             "Alerts that fire now. The name leads to the page that says what to do.",
         )
         .column(
-            format!(r#"count by (alertname, severity, instance, namespace, template, session) (ALERTS{{alertname=~"Vdi.+", alertname!="VdiWatchdog", alertstate="firing", severity=~"critical|warning", {CLUSTERS}}})"#),
+            format!(r#"count by (alertname, severity, instance, namespace, session) (ALERTS{{alertname=~"Vdi.+", alertname!="VdiWatchdog", alertstate="firing", severity=~"critical|warning", {CLUSTERS}}})"#),
             "Alerts",
             Count,
             Plain,
@@ -170,6 +173,77 @@ fn glance() -> Vec<Panel> {
         .nothing("no node")
         .alerts(&["VdiNodeStutters"])
         .size(10, 8),
+    ]
+}
+
+fn felt() -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "Input answered late or not at all",
+            Ratio,
+            "Of the inputs after a pause, the part that was not answered within half a second. It is exact. Streams over UDP have none.",
+        )
+        .query(
+            format!("cluster:vdi_session_inputs_late:ratio_5m{{{CLUSTERS}}}"),
+            "{{cluster}} {{environment}}",
+        )
+        .thresholds(Above(0.05, 0.25))
+        .alerts(&["VdiSessionScreenFrozen"]),
+        Panel::stacked(
+            "From key to answer",
+            Seconds,
+            "Where the time goes, the mean of each stage, and of the clusters: the way to the client and back, until the display server reads, until the application reads, and the work of both.",
+        )
+        .query(
+            format!("avg by (stage) (cluster_stage:vdi_session_latency_seconds:mean_5m{{{CLUSTERS}}})"),
+            "{{stage}}",
+        )
+        .thresholds(Above(0.2, 0.5))
+        .alerts(&["VdiSessionInputDelayHigh"]),
+        Panel::bars(
+            "Templates answered late or not at all",
+            Ratio,
+            "Of the inputs after a pause to sessions of a template, the part that was not answered within half a second. The ten highest of those that have any.",
+        )
+        .query(
+            format!("topk(10, template:vdi_session_inputs_late:ratio_5m{{{TEMPLATES}}} > 0)"),
+            "{{namespace}}/{{template}}",
+        )
+        .of_all()
+        .thresholds(Above(0.05, 0.25))
+        .links(&[Link::Template])
+        .nothing("no template"),
+        Panel::lines(
+            "Logon by phase, slowest template",
+            Seconds,
+            "Mean time that each phase of a logon took over the last hour, in the template where it is longest.",
+        )
+        .query(
+            format!("max by (phase) (template_phase:vdi_session_logon_seconds:mean_1h{{{TEMPLATES}}})"),
+            "{{phase}}",
+        )
+        .thresholds(Above(10.0, 20.0))
+        .alerts(&["VdiSessionLogonSlow"]),
+        Panel::lines(
+            "Clients gone, each minute",
+            Count,
+            "Clients that left, by how: one of the sides closed, or broke off, nobody answered any more, or the session closed because nothing came.",
+        )
+        .query(
+            format!("60 * sum by (how) (cluster_how:vdi_session_client_disconnects:rate5m{{{CLUSTERS}}})"),
+            "{{how}}",
+        )
+        .alerts(&["VdiSessionClientsCutOff"]),
+        Panel::lines(
+            "Hung applications",
+            Count,
+            "Applications that have left what their display sends them unread for more than five seconds.",
+        )
+        .query(
+            format!("cluster:vdi_session_unresponsive_applications:sum{{{CLUSTERS}}}"),
+            "{{cluster}} {{environment}}",
+        )
+        .alerts(&["VdiSessionApplicationHangs"]),
     ]
 }
 

@@ -50,16 +50,16 @@ pub(crate) fn dashboard() -> Dashboard {
 
 fn health() -> Vec<Panel> {
     vec![
-        Panel::number("Answer", Count, "GPUs that answer.")
+        Panel::number("GPUs that answer", Count, "GPUs that answer.")
             .query(format!("sum(max without (reason) (vdi_gpu_up{{{GPUS}}}))"), "answer")
             .nothing("no GPUs"),
-        Panel::number("Lost", Count, "GPUs that are there and do not answer.")
+        Panel::number("GPUs lost", Count, "GPUs that are there and do not answer.")
             .query(format!("sum(vdi_gpu_up{{{GPUS}}} == bool 0)"), "lost")
             .thresholds(Any)
             .nothing("no GPUs")
             .alerts(&["VdiGpuLost"]),
         Panel::number(
-            "To be reset",
+            "GPUs to be reset",
             Count,
             "GPUs for which the driver wants something done: a reset, a restart of the node, no new sessions.",
         )
@@ -71,7 +71,7 @@ fn health() -> Vec<Panel> {
         .nothing("none")
         .alerts(&["VdiGpuRecoveryNeeded"]),
         Panel::number(
-            "Held down",
+            "GPUs held down",
             Count,
             "GPUs whose clocks were held down by heat or power for more than a tenth of the last five minutes.",
         )
@@ -82,13 +82,13 @@ fn health() -> Vec<Panel> {
         .thresholds(Above(1.0, 10.0))
         .nothing("none")
         .alerts(&["VdiGpuThrottled"]),
-        Panel::number("Hottest", Celsius, "Temperature of the hottest GPU.")
+        Panel::number("Hottest GPU", Celsius, "Temperature of the hottest GPU.")
             .query(format!("max(vdi_gpu_temperature_celsius{{{GPUS}}})"), "hottest")
             .thresholds(Above(85.0, 92.0))
             .nothing("not known")
             .alerts(&["VdiGpuTemperatureHigh"]),
         Panel::number(
-            "Full",
+            "GPUs full",
             Count,
             "GPUs of whose memory more than nine tenths are allocated.",
         )
@@ -106,10 +106,10 @@ fn health() -> Vec<Panel> {
         Panel::states(
             "Held down by",
             HELD,
-            "Reasons for which the clocks of a GPU were held down. A power cap is normal under load.",
+            "Reasons for which the clocks of a GPU were held down. A power cap, which is normal under load, is left out.",
         )
         .query(
-            format!("max by (instance, gpu, reason) (vdi_gpu_throttled{{{GPUS}}}) > 0"),
+            format!(r#"max by (instance, gpu, reason) (vdi_gpu_throttled{{reason!="sw_power_cap", {GPUS}}}) > 0"#),
             "{{instance}} GPU {{gpu}}: {{reason}}",
         )
         .links(&[Link::Node])

@@ -72,7 +72,7 @@ fn said() -> Vec<Panel> {
         .nothing("none")
         .alerts(&["VdiGpuXidError"]),
         Panel::number(
-            "Killed for want of memory, last day",
+            "Killed for memory, 1 d",
             Count,
             "Processes of the chosen sessions that the kernel killed because memory was used up.",
         )
@@ -83,7 +83,7 @@ fn said() -> Vec<Panel> {
         .nothing("none")
         .alerts(&["VdiSessionOomKilled"]),
         Panel::number(
-            "Not measured, last day",
+            "Not measured, 1 d",
             Count,
             "Sessions, programs and events of which something is not measured, and platforms that do not answer any more.",
         )
@@ -95,7 +95,7 @@ fn said() -> Vec<Panel> {
         .thresholds(Above(1.0, 100.0))
         .nothing("none"),
         Panel::number(
-            "Settings refused, last day",
+            "Settings refused, 1 d",
             Count,
             "Changes of the configuration that did not come into effect.",
         )

@@ -51,10 +51,14 @@ pub(crate) struct Step {
 
 /// Words for values.
 #[derive(Serialize)]
-pub(crate) struct Mappings {
-    #[serde(rename = "type")]
-    pub(crate) kind: &'static str,
-    pub(crate) options: BTreeMap<&'static str, Word>,
+#[serde(tag = "type", content = "options", rename_all = "lowercase")]
+pub(crate) enum Mappings {
+    Value(BTreeMap<&'static str, Word>),
+    Special {
+        #[serde(rename = "match")]
+        matches: &'static str,
+        result: Word,
+    },
 }
 
 #[derive(Serialize)]
@@ -88,6 +92,10 @@ pub(crate) enum Property {
     Links(Vec<Link>),
     #[serde(rename = "custom.cellOptions")]
     Cell(Cell),
+    #[serde(rename = "custom.width")]
+    Width(u32),
+    #[serde(rename = "noValue")]
+    NoValue(&'static str),
 }
 
 #[derive(Serialize)]
@@ -116,6 +124,7 @@ pub(crate) enum Custom {
     Cells {
         align: &'static str,
         filterable: bool,
+        min_width: u32,
         cell_options: Cell,
     },
 }
@@ -150,6 +159,9 @@ pub(crate) enum Options {
         reduce_options: Reduce,
         show_unfilled: bool,
         value_mode: &'static str,
+        sizing: &'static str,
+        min_viz_height: u32,
+        max_viz_height: u32,
     },
     Pie {
         pie_type: &'static str,
@@ -203,6 +215,10 @@ pub(crate) struct Reduce {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Legend {
     pub(crate) calcs: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sort_by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sort_desc: Option<bool>,
     pub(crate) display_mode: &'static str,
     pub(crate) placement: &'static str,
     #[serde(rename = "showLegend")]

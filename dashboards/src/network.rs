@@ -102,7 +102,7 @@ fn clients() -> Vec<Panel> {
         .alerts(&["VdiSessionDatagramsDropped"]),
         Panel::table(
             "Sessions, slowest to reach first",
-            &[Label::Namespace, Label::Session, Label::Template, Label::Node],
+            &[Label::Namespace, Label::Session, Label::Node],
             "The twenty sessions with the largest share of round-trip times above 125 ms, when input feels late.",
         )
         .column(those.clone(), "Above 125 ms", Ratio, Above(0.1, 0.5))
@@ -114,7 +114,7 @@ fn clients() -> Vec<Panel> {
         )
         .column(
             format!("sum without (side) (rate(vdi_session_tcp_retransmits_total{{{SESSIONS}}}[5m])) and on ({EACH}) {those}"),
-            "Sent again, a second",
+            "Sent again /s",
             Count,
             Above(5.0, 50.0),
         )

@@ -50,7 +50,7 @@ fn who() -> Vec<Panel> {
             .query(format!("sum(instance:vdi_sessions_watched:count{{{NODES}}})"), "watched")
             .nothing("none"),
         Panel::trend(
-            "Watched sessions that stutter",
+            "Watched, stuttering",
             Ratio,
             "Of the sessions that have a client, the part that stutters, on the node where it is most.",
         )
@@ -61,7 +61,7 @@ fn who() -> Vec<Panel> {
         Panel::trend("CPUs in use by sessions", Count, "CPU time of all sessions for each second.")
             .query(format!("sum(instance:vdi_session_cpu_seconds:rate5m{{{NODES}}})"), "in use"),
         Panel::trend(
-            "Threads that wait for a CPU",
+            "Waiting for a CPU",
             Count,
             "Threads of sessions that wait while others have the CPU, on the average of a second.",
         )
@@ -83,7 +83,7 @@ fn who() -> Vec<Panel> {
         .alerts(&["VdiNodeCpuSteal"]),
         Panel::table(
             "Who takes the CPU, and who waits for it",
-            &[Label::Namespace, Label::Session, Label::Template, Label::Node],
+            &[Label::Namespace, Label::Session, Label::Node],
             "The twenty sessions that use most CPU, and what they suffer themselves. One session alone with many CPUs is a build; many with a little are too many.",
         )
         .column(takers.clone(), "CPUs", Count, Plain)
@@ -95,7 +95,7 @@ fn who() -> Vec<Panel> {
         )
         .column(
             format!("session:vdi_session_neighbour_preemptions:per_cpu_second_5m{{{NODES}}} and on ({EACH}) {takers}"),
-            "Preempted, each CPU second",
+            "Preempted /CPU s",
             Count,
             Above(100.0, 500.0),
         )

@@ -138,11 +138,13 @@ impl Panel {
             // The cells of a heat map count.
             unit: match self.look {
                 Look::Buckets => Unit::Count.id(),
+                // An axis of days and hours has no even steps.
+                Look::Lines if self.unit == Unit::Age => Unit::Seconds.id(),
                 _ => self.unit.id(),
             },
             min: self.lowest.filter(|_| !is_heat),
             max: self.highest,
-            no_value: self.nothing,
+            no_value: self.nothing.or(Some("not measured")),
             color: Color {
                 mode: if by_threshold && self.look != Look::Pie {
                     "thresholds"
@@ -176,8 +178,13 @@ impl Panel {
             let links: Vec<Link> = links
                 .map(|link| link.to_grafana(Clicked::Row, declared))
                 .collect();
+            let mut properties = Vec::new();
             if !links.is_empty() {
-                overrides.push(of_column(title, vec![Property::Links(links)]));
+                properties.push(Property::Links(links));
+            }
+            properties.extend(label.width().map(Property::Width));
+            if !properties.is_empty() {
+                overrides.push(of_column(title, properties));
             }
         }
         for query in &self.queries {
@@ -192,6 +199,16 @@ impl Panel {
                 properties.push(Property::Cell(Cell { kind: "color-text" }));
             }
             overrides.push(of_column(query.name, properties));
+        }
+        if !labels.is_empty() {
+            // What is said of no answer is not said of each cell without one.
+            overrides.push(Override {
+                matcher: Matcher {
+                    id: "byRegexp",
+                    options: "/.*/",
+                },
+                properties: vec![Property::NoValue("")],
+            });
         }
         overrides
     }

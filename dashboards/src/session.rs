@@ -1,5 +1,6 @@
 //! Session: what does this one session wait for, how long has it lived, who uses its GPU?
 
+mod experience;
 mod resources;
 
 use super::board::{Board, Link, Variable};
@@ -30,6 +31,10 @@ pub(crate) fn dashboard() -> Dashboard {
             Row {
                 title: "What it waits for",
                 panels: waits(),
+            },
+            Row {
+                title: "What the user feels",
+                panels: experience::felt(),
             },
             Row {
                 title: "CPUs and processes",
@@ -76,7 +81,7 @@ fn waits() -> Vec<Panel> {
             "The stage in which the session loses most of its time, and the part of the time that it loses there.",
         )
         .query(
-            format!("session_stage:vdi_session_bottleneck:ratio_5m{{{SESSION}}}"),
+            format!(r#"label_replace(session_stage:vdi_session_bottleneck:ratio_5m{{{SESSION}}}, "stage", "CPU wait", "stage", "wait")"#),
             "{{stage}}",
         )
         .thresholds(Above(0.2, 0.5))
@@ -186,15 +191,16 @@ fn cpus() -> Vec<Panel> {
             "{{kind}}",
         )
         .alerts(&["VdiSessionPreemptedByNeighbours"]),
-        Panel::buckets(
+        Panel::lines(
             "Share of its CPUs",
             Ratio,
-            "What part of the CPUs that it may use the session used, for each second: how often, in each bucket.",
+            "What part of the CPUs that it may use the session used, the mean of its seconds.",
         )
         .query(
-            format!("sum by (le) (increase(vdi_session_cpu_utilization_ratio_bucket{{{SESSION}}}[$__rate_interval]))"),
-            "{{le}}",
-        ),
+            format!("sum(rate(vdi_session_cpu_utilization_ratio_sum{{{SESSION}}}[$__rate_interval])) / (sum(rate(vdi_session_cpu_utilization_ratio_count{{{SESSION}}}[$__rate_interval])) > 0)"),
+            "used",
+        )
+        .of_all(),
         Panel::lines("Processes and threads", Count, "Processes and threads that are alive.")
             .query(format!("sum(vdi_session_processes{{{SESSION}}})"), "processes")
             .query(format!("sum(vdi_session_threads{{{SESSION}}})"), "threads")

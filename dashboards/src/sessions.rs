@@ -6,7 +6,7 @@ use super::panel::Panel;
 use super::select::{EACH, SESSIONS, TEMPLATES};
 use super::vocabulary::{
     Label,
-    Thresholds::{Above, Any, Plain},
+    Thresholds::{Above, Any, Below, Plain},
     Unit::{Age, Bytes, BytesPerSecond, Count, PerSecond, Ratio, Seconds},
 };
 
@@ -32,6 +32,10 @@ pub(crate) fn dashboard() -> Dashboard {
             Row {
                 title: "Worst first",
                 panels: worst(),
+            },
+            Row {
+                title: "What their users feel",
+                panels: felt(),
             },
             Row {
                 title: "What they wait for",
@@ -111,7 +115,7 @@ fn worst() -> Vec<Panel> {
         .nothing("no ends")
         .alerts(&["VdiSessionFailureRateHigh"]),
         Panel::number(
-            "Killed for want of memory",
+            "Killed for memory",
             Count,
             "Processes of the chosen sessions that the kernel killed within the last hour because memory was used up.",
         )
@@ -142,7 +146,7 @@ fn worst() -> Vec<Panel> {
         )
         .column(
             format!("session:vdi_session_neighbour_preemptions:per_cpu_second_5m{{{SESSIONS}}} {those}"),
-            "Preempted, each CPU second",
+            "Preempted /CPU s",
             Count,
             Above(100.0, 500.0),
         )
@@ -160,6 +164,51 @@ fn worst() -> Vec<Panel> {
         )
         .links(&[Link::Session, Link::Logs, Link::Node, Link::Template])
         .size(24, 11),
+    ]
+}
+
+fn felt() -> Vec<Panel> {
+    vec![
+        Panel::bars(
+            "Sessions that feel worst",
+            Ratio,
+            "The ten lowest scores of those that are not perfect, from 0 to 1. The score is of input and its answers, and says nothing of picture and sound.",
+        )
+        .query(
+            format!("bottomk(10, session:vdi_session_experience:score_5m{{{SESSIONS}}} < 1)"),
+            NAME,
+        )
+        .of_all()
+        .thresholds(Below(0.7, 0.4))
+        .links(&[Link::Session, Link::Node])
+        .nothing("no session")
+        .alerts(&["VdiSessionScreenFrozen"]),
+        Panel::bars(
+            "Slowest to respond",
+            Seconds,
+            "Mean time from input after a pause until the first bytes of an answer are sent. The ten longest.",
+        )
+        .query(
+            format!("topk(10, session:vdi_session_response_seconds:mean_5m{{{SESSIONS}}})"),
+            NAME,
+        )
+        .thresholds(Above(0.2, 0.5))
+        .links(&[Link::Session, Link::Node])
+        .nothing("no answers")
+        .alerts(&["VdiSessionInputDelayHigh"]),
+        Panel::bars(
+            "Hung applications",
+            Count,
+            "Applications that have left what their display sends them unread for more than five seconds. The ten sessions that have most.",
+        )
+        .query(
+            format!("topk(10, vdi_session_unresponsive_applications{{{SESSIONS}}} > 0)"),
+            NAME,
+        )
+        .thresholds(Any)
+        .links(&[Link::Session, Link::Node])
+        .nothing("none")
+        .alerts(&["VdiSessionApplicationHangs"]),
     ]
 }
 
@@ -258,7 +307,7 @@ fn life() -> Vec<Panel> {
     vec![
         Panel::table(
             "Oldest sessions",
-            &[Label::Namespace, Label::Session, Label::Template, Label::Node],
+            &[Label::Namespace, Label::Session, Label::Node],
             "The thirty sessions that have lived longest, and how many clients they have.",
         )
         .column(

@@ -73,7 +73,7 @@ fn in_time() -> Vec<Panel> {
         .nothing("none")
         .alerts(&["VdiSessionEncoderSlow"]),
         Panel::number(
-            "Frames that are encoded",
+            "Frames encoded",
             Ratio,
             "Frames that the encoders deliver, as a part of those that are captured.",
         )

@@ -24,17 +24,28 @@ const fn tooltip() -> Tooltip {
 impl Panel {
     pub(crate) fn mappings(&self) -> Vec<Mappings> {
         if self.words.is_empty() {
-            return Vec::new();
+            return self.said_of_nothing().into_iter().collect();
         }
         let words = self.words.iter().enumerate().map(|(index, word)| {
             let color = word.colour.id();
             let text = word.text;
             (word.value, Word { text, color, index })
         });
-        vec![Mappings {
-            kind: "value",
-            options: words.collect(),
-        }]
+        vec![Mappings::Value(words.collect())]
+    }
+
+    /// Where less is worse, Grafana shows what is said of no answer in the colour of the worst.
+    fn said_of_nothing(&self) -> Option<Mappings> {
+        if !matches!(self.thresholds, Thresholds::Below(..)) {
+            return None;
+        }
+        let result = Word {
+            text: self.nothing?,
+            color: "text",
+            index: 0,
+        };
+        let matches = "null+nan";
+        Some(Mappings::Special { matches, result })
     }
 
     pub(crate) fn custom(&self) -> Option<Custom> {
@@ -51,6 +62,8 @@ impl Panel {
                 return Some(Custom::Cells {
                     align: "auto",
                     filterable: true,
+                    // With Grafana's own 150 the last columns of a narrow table are out of sight.
+                    min_width: 80,
                     cell_options: Cell { kind: "auto" },
                 });
             }
@@ -59,7 +72,7 @@ impl Panel {
         Some(Custom::Lines {
             fill_opacity,
             line_width: 1,
-            show_points: "never",
+            show_points: "auto",
             // Nothing but zeros has an axis to 10,000 % otherwise.
             axis_soft_max: match self.unit {
                 Unit::Ratio => Some(0.1),
@@ -99,7 +112,8 @@ impl Panel {
                 orientation: "auto",
                 reduce_options: reduce(),
                 show_threshold_labels: false,
-                show_threshold_markers: true,
+                // Where less is worse, nearly all of the ring is red.
+                show_threshold_markers: !matches!(self.thresholds, Thresholds::Below(..)),
             },
             Look::Bars => Options::Bars {
                 display_mode: "basic",
@@ -107,6 +121,10 @@ impl Panel {
                 reduce_options: reduce(),
                 show_unfilled: true,
                 value_mode: "color",
+                // One bar alone fills the panel otherwise.
+                sizing: "manual",
+                min_viz_height: 16,
+                max_viz_height: 28,
             },
             Look::Pie => Options::Pie {
                 pie_type: "donut",
@@ -123,6 +141,9 @@ impl Panel {
             Look::Lines | Look::Stacked => Options::Lines {
                 legend: Legend {
                     calcs: vec!["lastNotNull", "max"],
+                    // What is large is seen without scrolling.
+                    sort_by: Some("Max"),
+                    sort_desc: Some(true),
                     display_mode: "table",
                     placement: "bottom",
                     shown: true,
@@ -136,6 +157,8 @@ impl Panel {
                 show_value: "never",
                 legend: Legend {
                     calcs: Vec::new(),
+                    sort_by: None,
+                    sort_desc: None,
                     display_mode: "list",
                     placement: "bottom",
                     shown: true,

@@ -63,7 +63,7 @@ fn life() -> Vec<Panel> {
         )
         .column(
             format!("template:vdi_session_failures:ratio_1h{{{TEMPLATES}}}"),
-            "Failed in the last hour",
+            "Failed, 1 h",
             Ratio,
             Above(0.05, 0.25),
         )
@@ -119,7 +119,7 @@ fn life() -> Vec<Panel> {
         .thresholds(Above(0.05, 0.25))
         .links(&[Link::Template])
         .alerts(&["VdiSessionFailureRateHigh", "VdiTemplateCrashLoop"]),
-        Panel::stacked(
+        Panel::lines(
             "Start-up milestones, mean",
             Seconds,
             "Time from the beginning of a session to each milestone of its start, over the last hour, the mean of the chosen templates. Each is counted from the beginning, so the largest says how long a start takes.",

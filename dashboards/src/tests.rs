@@ -275,6 +275,10 @@ fn a_link_of_a_table_has_the_column_that_it_is_on_and_all_that_it_says() {
         for link in panel.links {
             let has = |name| labels.iter().any(|label| label.names().0 == name);
             assert!(has(link.column()), "{}", panel.title);
+            let chosen = link.target().map_or(&[][..], |(_, chosen)| chosen);
+            for variable in chosen {
+                assert!(has(variable.series_label()), "{}", panel.title);
+            }
         }
     });
 }

@@ -159,6 +159,16 @@ pub(crate) enum Label {
 }
 
 impl Label {
+    /// Of a column that is cut off with its even share of the table, pixels.
+    pub(crate) const fn width(self) -> Option<u32> {
+        match self {
+            Self::Severity => Some(90),
+            Self::Alert => Some(280),
+            Self::Uuid => Some(330),
+            _ => None,
+        }
+    }
+
     /// Its name in Prometheus, and the title of its column.
     pub(crate) const fn names(self) -> (&'static str, &'static str) {
         match self {

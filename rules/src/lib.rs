@@ -5,11 +5,13 @@
 //!  rules/table/*.toml ─► Table ─┬─► rules/alerts/GROUP.yml     what needs nothing but the agent
 //!   name, severity, expression, ├─► rules/platform/NEED.yml    what needs another exporter
 //!   thresholds and their reasons├─► docs/alerts.md             a table
-//!                               └─► docs/runbooks/ALERT.md     its head
+//!                               ├─► docs/runbooks/ALERT.md     its head
+//!                               └─► deploy/chart/              its rules, values and their schema
 //! ```
 //!
 //! The recordings of `rules/recordings/` and of `rules/compat/` are written by hand: nothing in them is to be chosen.
 
+pub mod chart;
 mod faster;
 mod page;
 mod render;
@@ -20,6 +22,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+
+use self::render::Places;
 
 pub use self::faster::faster;
 pub use self::table::{Alert, Need, Severity, Table, Threshold};
@@ -112,24 +116,35 @@ fn no_alert_twice(tables: &[Table]) -> Result<()> {
 
 /// What Prometheus loads: a file for each group of what needs the agent alone, and one for each other need.
 pub fn rule_files(tables: &[Table], runbooks: &str) -> Vec<File> {
+    files(tables, runbooks, Places::Filled, render::head, "rules")
+}
+
+fn files(
+    tables: &[Table],
+    runbooks: &str,
+    places: Places,
+    head: fn(&[&str]) -> String,
+    folder: &str,
+) -> Vec<File> {
     let mut files = Vec::new();
     for table in tables {
-        let group = render::group(table, Need::Agent, runbooks);
+        let group = render::group(table, Need::Agent, runbooks, places);
         files.extend(group.map(|group| {
-            let head = render::head(&[table.file().as_str()]);
-            let path = format!("rules/alerts/{}.yml", table.group);
+            let head = head(&[table.file().as_str()]);
+            let path = format!("{folder}/alerts/{}.yml", table.group);
             (path.into(), head + &group)
         }));
     }
     for need in [Need::KubeStateMetrics, Need::NodeExporter] {
         let groups: Vec<_> = tables
             .iter()
-            .filter_map(|table| Some((table.file(), render::group(table, need, runbooks)?)))
+            .filter_map(|table| Some((table.file(), render::group(table, need, runbooks, places)?)))
             .collect();
         let sources: Vec<&str> = groups.iter().map(|(file, _)| file.as_str()).collect();
         let text = groups.iter().map(|(_, group)| group.as_str());
-        let text = render::head(&sources) + &text.collect::<String>();
-        files.push((format!("rules/platform/{}.yml", need.name()).into(), text));
+        let text = head(&sources) + &text.collect::<String>();
+        let path = format!("{folder}/platform/{}.yml", need.name());
+        files.push((path.into(), text));
     }
     files
 }

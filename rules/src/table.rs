@@ -193,7 +193,12 @@ impl Alert {
 
     /// The expression with its thresholds' values.
     pub fn expression(&self) -> String {
-        self.filled(self.expr.trim())
+        self.filled(self.pattern())
+    }
+
+    /// The expression with the names of its thresholds.
+    pub(crate) fn pattern(&self) -> &str {
+        self.expr.trim()
     }
 
     /// A text with the values of the thresholds that it names.

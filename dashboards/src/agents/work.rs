@@ -101,7 +101,7 @@ pub(super) fn cost() -> Vec<Panel> {
             "Time from the making of a session's cgroup until it is measured: 19 in 20 were faster.",
         )
         .query(
-            format!("histogram_quantile(0.95, sum by (le) (rate(vdi_agent_session_adoption_seconds_bucket{{{NODES}}}[$__rate_interval])))"),
+            format!("histogram_quantile(0.95, sum by (le) (rate(vdi_agent_session_adoption_seconds_bucket{{{NODES}}}[5m])))"),
             "p95",
         ),
         Panel::lines(
