@@ -56,6 +56,7 @@ mod tests {
             "scrape",
             "memory",
             "gpu",
+            "rules",
         ] {
             let section = format!("bench:{name}");
             assert!(replace(page, &section, "").is_some(), "{name}");

@@ -127,7 +127,7 @@ pub(super) struct Memory {
 }
 
 /// Asks the kernel for it.
-fn memory_of(pid: u32) -> Result<Memory> {
+pub(super) fn memory_of(pid: u32) -> Result<Memory> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let bytes = |field: &str| {

@@ -1,18 +1,19 @@
-//! Many sessions at once, for `bench scrape`, `bench memory` and `bench gpu`: each with two processes, a listener,
-//! connections of which the session holds both ends, datagrams and a write to the drive.
+//! Many sessions at once, for `bench scrape`, `bench memory`, `bench gpu` and `bench rules`: each with two processes, a
+//! listener, connections of which the session holds both ends, datagrams and a write to the drive.
 //!
 //! So every family of figures that does not need a special event has its series, and what a scrape
 //! takes is that of sessions in use.
 
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use lab::agent::Agent;
 use lab::cgroup::Tree;
 use serde_json::Value;
 
+use super::inside::{self, Place};
 use super::sessions::{self, NAMESPACE, PARENT, RULES};
 use crate::agent;
 use crate::machine::process_cpu_time;
@@ -29,7 +30,7 @@ const PROCESSES: u64 = 2;
 pub(super) struct Stage {
     processes: Processes,
     pub(super) agent: Agent,
-    _cgroups: Tree,
+    cgroups: Tree,
 }
 
 impl Stage {
@@ -69,7 +70,37 @@ impl Stage {
         Ok(Self {
             processes,
             agent,
-            _cgroups: cgroups,
+            cgroups,
+        })
+    }
+
+    /// Has so many more sessions come, each with a process that ends at once, and waits until the agent has seen them
+    /// end.
+    pub(super) fn let_some_end(&mut self, count: usize, interrupted: &Receiver<()>) -> Result<()> {
+        let first = self.processes.0.len() + 1;
+        let names: Vec<String> = (first..).take(count).map(session_name).collect();
+        for name in &names {
+            self.cgroups.add(name)?;
+            let path = self.cgroups.path_of(name);
+            let place = Place::in_cgroup(&path);
+            let (output, errors) = (Stdio::null(), Stdio::inherit());
+            let mut process = inside::start(place, "true".as_ref(), &[], output, errors)?;
+            let status = process.0.wait().context("cannot wait for `true`")?;
+            ensure!(status.success(), "`true` in {name} failed ({status})");
+        }
+        let all = self.processes.0.len() + count;
+        let agent = &mut self.agent;
+        wait_until("the agent knows the sessions", interrupted, || {
+            Ok(sessions::of(agent)?.len() == all)
+        })?;
+        for name in &names {
+            self.cgroups.remove(name)?;
+        }
+        wait_until("the agent has seen sessions end", interrupted, || {
+            let ended = agent
+                .metrics()?
+                .sum("vdi_session_ended_total", &[NAMESPACE]);
+            Ok(ended.unwrap_or_default() as usize == count)
         })
     }
 

@@ -106,6 +106,7 @@ impl Programs {
             debug_log: false,
             statistics,
             tells_execs: false,
+            idle_after: Duration::from_mins(15),
         })
         .with_context(|| format!("cannot load the agent's programs with {}", store.name()))?;
         if let Some(session) = session {
