@@ -105,7 +105,8 @@ impl Archive {
             .with_context(|| format!("cannot remove {}", download.display()))
     }
 
-    /// Fetches packages with all that they depend on, and unpacks them in the place of `into`.
+    /// Fetches packages with all that they depend on, and unpacks them in the place of `into`. A dpkg that
+    /// runs there takes them for installed.
     pub fn unpack_with_dependencies(&self, packages: &[&str], into: &Path) -> Result<()> {
         let fetched = self.folder.join("cache/archives");
         let _absent = fs::remove_dir_all(&fetched);
@@ -121,6 +122,7 @@ impl Archive {
         .args(packages);
         self.get(&mut apt)?;
         unpack::all(&fetched, into)?;
+        unpack::record(&fetched, into)?;
         fs::remove_dir_all(&fetched).with_context(|| format!("cannot remove {}", fetched.display()))
     }
 

@@ -12,8 +12,9 @@ use anyhow::Result;
 use crate::sources;
 
 /// A top-level module and what it may use besides itself and [`EVERYWHERE`].
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     ("allocator", &[]),
+    ("resident", &[]),
     ("limits", &[]),
     ("error", &[]),
     ("setting", &[]),
@@ -38,6 +39,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("clock", &[]),
     ("fuzz", &[]),
     ("named", &[]),
+    ("version", &[]),
     ("kernel", &["allocator"]),
     ("discover", &["kernel"]),
     ("gpu", &[]),
@@ -98,6 +100,7 @@ const EVERYWHERE: &[&str] = &[
     "fuzz",
     "named",
     "telemetry",
+    "version",
 ];
 
 /// Checks every file below a source folder and returns one line per finding.

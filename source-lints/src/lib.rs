@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 /// The folders with code that has unit tests.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 14] = [
     "agent/src",
     "agent-common/src",
     "bench/src",
@@ -19,6 +19,7 @@ const CRATES: [&str; 13] = [
     "ebpf-build/src",
     "kernel-btf/src",
     "lab/src",
+    "rules/checks",
     "rules/src",
     "source-lints/src",
     "tests/nvml/src",

@@ -14,7 +14,9 @@ mod kernels;
 mod lint;
 mod manifests;
 mod mutants;
+mod package;
 mod python;
+mod release;
 mod rules;
 mod run;
 mod setup;
@@ -57,8 +59,12 @@ enum Command {
     Dashboards(dashboards::Options),
     /// Write the alerts of rules/ and what pages say of them, or compare them with --check.
     Rules(rules::Options),
-    /// Write the generated manifests of deploy/kubernetes/, or compare them with --check.
+    /// Write what of deploy/kubernetes/ and deploy/chart/ is generated, or compare it with --check.
     Manifests(manifests::Options),
+    /// Make the Debian package of the agent, for glibc 2.28 and later, and the bill of what is in it.
+    Package(package::Options),
+    /// Put together what a release consists of, below target/; nothing is published.
+    Release(release::Options),
     /// Run the agent beside three small workloads and show what it sees.
     #[command(disable_help_flag = true)]
     Demo(bench::Options),
@@ -80,6 +86,8 @@ fn main() -> ExitCode {
         Command::Dashboards(options) => dashboards::run(&options),
         Command::Rules(options) => rules::run(&options),
         Command::Manifests(options) => manifests::run(&options),
+        Command::Package(options) => package::run(&options),
+        Command::Release(options) => release::run(&options),
         Command::Demo(options) => bench::demo(&options),
         Command::Bench(options) => bench::bench(&options),
         Command::Mutants(options) => mutants::run(&options),

@@ -1,7 +1,9 @@
-//! `cargo xtask manifests`: writes the manifests of `deploy/kubernetes/` that are made from other files.
+//! `cargo xtask manifests`: writes what of `deploy/` is made from other files.
 //!
-//! There is one: the `PrometheusRule`, which holds the groups of `rules/` that need nothing but the agent, as they are. `--check` fails when
-//! it differs.
+//! In `deploy/kubernetes/` that is the `PrometheusRule`, which holds the groups of `rules/` that need nothing but the agent, as they are; in
+//! `deploy/chart/` it is more ([`chart`]). `--check` fails when a file differs.
+
+mod chart;
 
 use std::fs;
 
@@ -25,10 +27,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Writes the manifests, or compares them.
 pub(crate) fn generate(check: bool) -> Result<()> {
-    let files = [(
-        "deploy/kubernetes/monitoring/prometheusrule.yaml",
-        prometheus_rule()?,
-    )];
+    let mut files = chart::files(command::repository())?;
+    let rule = "deploy/kubernetes/monitoring/prometheusrule.yaml";
+    files.push((rule.into(), prometheus_rule()?));
     generated::write_or_compare(&files, check, "cargo xtask manifests")
 }
 

@@ -34,13 +34,15 @@ pub(crate) enum Purpose {
     Build,
     /// Clippy for the kernel programs, the checker of dependencies, and the compilers.
     Lint,
-    /// The programs that tests compare the agent with, the checkers of manifests, and what `lint` needs.
+    /// The programs that tests compare the agent with, what checks manifests, and what `lint` needs.
     Test,
     /// What the guests of the kernel matrix are made with, and the compilers. QEMU itself is not
     /// installed but unpacked below target/.
     Kernels,
     /// The programs that benchmarks compare the agent with, and the compilers.
     Bench,
+    /// What links with an old C library and packs, and the compilers.
+    Package,
     /// All of them.
     All,
 }
@@ -56,20 +58,36 @@ const fn need(program: &'static str, package: &'static str) -> Need {
 }
 
 const C_COMPILER: Need = need("cc", "gcc");
-const TEST: [Need; 3] = [
+const TEST: [Need; 8] = [
     need("prometheus", "prometheus"),
+    // What draws the dashboards.
+    need("chromium", "chromium"),
+    need("npm", "npm"),
     // System calls of the agent that fail.
     need("strace", "strace"),
     // The bus on which tests run systemd's logind.
     need("dbus-daemon", "dbus-daemon"),
+    // Display servers and applications, whose input is delayed.
+    need("Xtigervnc", "tigervnc-standalone-server"),
+    need("xterm", "xterm"),
+    need("weston-simple-shm", "weston"),
 ];
-/// The package with `systemd-logind`, which is on no path.
-const LOGIND: (&str, &str) = ("/lib/systemd/systemd-logind", "systemd");
-const BENCH: [Need; 4] = [
+/// Files that tests need and that are on no path, and their packages.
+const TEST_FILES: [(&str, &str); 2] = [
+    ("/lib/systemd/systemd-logind", "systemd"),
+    // The font without which xterm does not start.
+    (
+        "/usr/share/fonts/X11/misc/6x13-ISO8859-1.pcf.gz",
+        "xfonts-base",
+    ),
+];
+const BENCH: [Need; 5] = [
     need("perf", "linux-perf"),
     need("runqlat", "libbpf-tools"),
     need("bpftrace", "bpftrace"),
     need("prometheus-node-exporter", "prometheus-node-exporter"),
+    // What evaluates the rules.
+    need("prometheus", "prometheus"),
 ];
 const KERNELS: [Need; 4] = [
     need("make", "make"),
@@ -125,6 +143,7 @@ pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
     let mut packages = missing_build_packages();
     let for_tests = matches!(purpose, Purpose::Test | Purpose::All);
     let for_checks = for_tests || purpose == Purpose::Lint;
+    let for_packages = matches!(purpose, Purpose::Package | Purpose::All);
     if for_checks {
         let debian =
             installed::has_debian_compiler() || packages.contains(&DEBIAN_COMPILER_PACKAGES[0]);
@@ -132,16 +151,16 @@ pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
         if debian && !has_clippy {
             packages.push(DEBIAN_CLIPPY_PACKAGE);
         }
-        if !python::is_usable() {
-            packages.push(python::DEBIAN_PACKAGE);
-        }
+    }
+    if (for_checks || for_packages) && !python::is_usable() {
+        packages.push(python::DEBIAN_PACKAGE);
     }
     if for_tests {
         packages.extend(missing(&TEST));
-        let (program, package) = LOGIND;
-        if !Path::new(program).exists() {
-            packages.push(package);
-        }
+        let missing = TEST_FILES
+            .iter()
+            .filter(|(file, _)| !Path::new(file).exists());
+        packages.extend(missing.map(|(_, package)| *package));
     }
     if matches!(purpose, Purpose::Bench | Purpose::All) {
         packages.extend(missing(&BENCH));
@@ -155,8 +174,14 @@ pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
     let new = |(package, _): &&(&str, &str)| packages.contains(package);
     let services: Vec<&str> = SERVICES.iter().filter(new).map(|(_, name)| *name).collect();
     install(&packages, &services)?;
-    if for_checks {
+    if for_checks || for_packages {
         python::prepare()?;
+    }
+    if for_tests {
+        python::prepare_scanners()?;
+    }
+    if for_packages {
+        python::prepare_zig()?;
     }
     if installed::has_debian_compiler() && installed::find_linker().is_none() {
         toolchain::install_linker()?;

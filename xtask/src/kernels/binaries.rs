@@ -25,12 +25,15 @@ const TEST_PACKAGE: &str = "integration-tests";
 /// Test programs that do not run in a guest: they need Prometheus or another program, or
 /// test what is the same on every kernel, as what platforms say of sessions. Every other one of the
 /// package `integration-tests` runs there, but for those of the GPUs, whose agent loads a library.
-const NOT_IN_GUEST: [&str; 22] = [
+const NOT_IN_GUEST: [&str; 33] = [
     "alertmanager",
     "alerts",
     "budget",
+    "chart",
     "clients",
+    "compose",
     "crowd",
+    "display",
     "door",
     "door_peer",
     "errors",
@@ -44,10 +47,18 @@ const NOT_IN_GUEST: [&str; 22] = [
     "nvml_real",
     "on_call",
     "operations",
+    "package",
+    "platform",
+    "pod",
     "prometheus",
+    "render",
+    "rollout",
     "runtimes",
+    "scaling",
+    "stack",
     "tenants",
     "traces",
+    "unresponsive",
 ];
 
 /// What goes into the guests of one architecture.

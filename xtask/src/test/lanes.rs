@@ -31,14 +31,34 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 48] = [
+const LANES: [(&str, Lane, &str); 60] = [
     (
         "runtimes",
         Beside,
         "waits for engines, half of the time; their cgroups are below its own",
     ),
+    ("pod", Beside, "as runtimes"),
     ("on_call", Beside, "waits for alerts to fire and to end"),
+    ("platform", Beside, "as on_call"),
+    ("rollout", Beside, "as on_call"),
+    (
+        "scaling",
+        Beside,
+        "waits for what Prometheus sends and fetches",
+    ),
     ("budget", Beside, "waits for samples"),
+    (
+        "alerts",
+        Beside,
+        "reads rules and pages; promtool takes a minute of each CPU, and lets others run first",
+    ),
+    ("traces", Beside, "waits for batches"),
+    (
+        "input",
+        Beside,
+        "waits for pauses between inputs; it runs before the others",
+    ),
+    ("unresponsive", Beside, "waits until applications hang"),
     ("crowd", Beside, "memory is the agent's own"),
     (
         "gpu_faults",
@@ -66,12 +86,19 @@ const LANES: [(&str, Lane, &str); 48] = [
         Beside,
         "waits for agents to start and to end",
     ),
-    (
-        "alerts",
-        Beside,
-        "reads rules and pages; promtool takes a minute of each CPU, and lets others run first",
-    ),
     ("alertmanager", Beside, "asks an Alertmanager of its own"),
+    ("chart", Beside, "asks Helm and validators"),
+    (
+        "package",
+        Beside,
+        "asks cargo-deb, and dpkg in a root of its own",
+    ),
+    ("compose", Beside, "asks Compose, promtool and amtool"),
+    (
+        "stack",
+        Beside,
+        "asks kubectl, validators, scanners and amtool",
+    ),
     ("restart", Beside, "counts sessions of its own"),
     ("nvml_real", Beside, "has a /dev of its own"),
     (
@@ -82,7 +109,6 @@ const LANES: [(&str, Lane, &str); 48] = [
     ("ends", Beside, "counts sessions of its own"),
     ("cli", Beside, "reads what is printed"),
     ("log", Beside, "reads what is logged"),
-    ("traces", Beside, "waits for batches"),
     (
         "errors",
         Beside,
@@ -94,6 +120,7 @@ const LANES: [(&str, Lane, &str); 48] = [
         "reads what the kernel says of its own agents",
     ),
     ("report", Beside, "says what this kernel has"),
+    ("render", Beside, "waits for packages of Node"),
     ("locks", Beside, "reads the objects of the kernel programs"),
     ("object", Beside, "reads the objects of the kernel programs"),
     (
@@ -129,6 +156,11 @@ const LANES: [(&str, Lane, &str); 48] = [
     ("net", Alone, "round-trip times"),
     ("netem", Alone, "delays and losses"),
     ("milestones", Alone, "promises 20 ms"),
+    (
+        "display",
+        Alone,
+        "a viewer's clock and the agent's within 1 ms",
+    ),
     ("block", Alone, "how long a disk takes"),
     ("clients", Alone, "health checks are answered within 50 ms"),
     (
