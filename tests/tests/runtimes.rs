@@ -3,7 +3,9 @@
 
 use std::{
     collections::BTreeMap,
-    env, thread,
+    env,
+    fs::File,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -37,6 +39,21 @@ const BACK: Duration = Duration::from_secs(20);
 const ASKED: &str = "trap 'exit 7' TERM; while :; do sleep 0.1; done";
 /// The first process of a container is not ended by a signal for which it has no trap.
 const DEAF: &str = "sleep 1000";
+/// Where containers look for leave to end, and where that is for the engine.
+const LEAVE: [&str; 2] = ["/leave", "/tmp/leave"];
+
+/// A shell that ends by itself with a status, once it was found: a life of a fixed length may be over before a busy
+/// engine has told of it, and a session that nobody named in its life is none.
+macro_rules! leaves {
+    ($code:literal) => {
+        concat!("until [ -e /leave/$NAME ]; do sleep 0.05; done; exit ", $code)
+    };
+}
+
+fn give_leave(engine: &Engine, name: &str) {
+    let [_, place] = LEAVE;
+    File::create(engine.folder(place).join(name)).expect("a file can be made");
+}
 
 /// How containers end.
 struct Case {
@@ -62,18 +79,18 @@ const fn case(name: &'static str, script: &'static str, act: fn(&Engine, &str)) 
 static CASES: [Case; 9] = [
     Case {
         code: "0",
-        ..case("fine", "sleep 1", |_, _| {})
+        ..case("fine", leaves!("0"), give_leave)
     },
     Case {
         reason: EndReason::Error,
         code: "3",
-        ..case("broken", "sleep 1; exit 3", |_, _| {})
+        ..case("broken", leaves!("3"), give_leave)
     },
     Case {
         options: &["--rm"],
         reason: EndReason::Error,
         code: "5",
-        ..case("brief", "sleep 1; exit 5", |_, _| {})
+        ..case("brief", leaves!("5"), give_leave)
     },
     Case {
         code: "7",
@@ -237,15 +254,20 @@ fn every_end_is_known(kind: Kind) {
     let engine = Engine::start(kind);
     let agent = agent_of(&engine);
     let mut heard = Heard::of(&engine);
+    let [inside, place] = LEAVE;
+    engine.folder(place);
+    let volume = format!("{place}:{inside}:ro");
     let rounds = rounds(ROUNDS);
     thread::scope(|scope| {
         for case in cases(kind) {
-            let (engine, agent) = (&engine, &agent);
+            let (engine, agent, volume) = (&engine, &agent, volume.as_str());
             scope.spawn(move || {
                 for round in 0..rounds {
                     let name = format!("{}-{round}", case.name);
                     let label = format!("sessionscope/template={}", case.name);
-                    let options = [&["--label", label.as_str()][..], case.options].concat();
+                    let own = format!("NAME={name}");
+                    let common = ["--label", label.as_str(), "--volume", volume, "--env", own.as_str()];
+                    let options = [&common[..], case.options].concat();
                     engine.run(&name, &options, case.script);
                     wait_until_found(agent, &name);
                     (case.act)(engine, &name);
