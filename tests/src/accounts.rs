@@ -12,6 +12,9 @@ use crate::{cgroup::Cgroup, exposition::Exposition, wait};
 /// Between two readings that must agree.
 const QUIET: Duration = Duration::from_millis(30);
 
+/// What user space is told a tick is (`USER_HZ`, include/asm-generic/param.h).
+pub const TICKS_PER_SECOND: f64 = 100.0;
+
 /// Sums over threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {
@@ -90,6 +93,19 @@ impl Accounts {
         self.involuntary += switches("nonvoluntary_ctxt_switches:");
         status.contains("\nState:\tS")
     }
+}
+
+/// What a hypervisor has taken of all CPUs since the boot, seconds: `steal` of the first line of `/proc/stat`.
+///
+/// # Panics
+///
+/// When the line cannot be read.
+pub fn stolen_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").expect("/proc is mounted");
+    let mut fields = stat.lines().next().unwrap_or_default().split_whitespace();
+    let ticks = fields.nth(8).expect("a field for it");
+    let ticks: f64 = ticks.parse().expect("a number");
+    ticks / TICKS_PER_SECOND
 }
 
 /// What the agent says of a session's switches.

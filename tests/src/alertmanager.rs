@@ -13,9 +13,11 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use serde_yaml_ng::Value as Yaml;
 use tempfile::TempDir;
 
 use crate::{
+    documents::document,
     http, mount_namespace, process,
     prometheus::free_address,
     tools::{self, Package},
@@ -28,6 +30,8 @@ const PACKAGE: Package<'_> = Package {
     component: "main",
 };
 const FOLDER: &str = "alertmanager";
+/// The configuration that is shipped.
+pub const CONFIGURATION: &str = "deploy/alertmanager/alertmanager.yml";
 /// Debian's looks for its templates there, whatever the configuration says.
 const TEMPLATES: &str = "usr/share/prometheus/alertmanager";
 const START: Duration = Duration::from_secs(20);
@@ -38,6 +42,45 @@ pub type Labels = BTreeMap<String, String>;
 /// `amtool`; an error says why it cannot be had.
 pub fn amtool() -> anyhow::Result<PathBuf> {
     tools::file(FOLDER, &PACKAGE, "usr/bin/amtool")
+}
+
+/// The shipped configuration, with a webhook of the sink in the place of each receiver, by its name; groups do not
+/// wait, and it is never the time of a maintenance.
+///
+/// # Panics
+///
+/// When it is not what it was.
+pub fn shipped(sink: SocketAddr) -> String {
+    let mut configuration: Yaml = serde_yaml_ng::from_str(&document(CONFIGURATION)).expect("YAML");
+    let receivers = configuration["receivers"].as_sequence_mut();
+    for receiver in receivers.expect("receivers") {
+        let name = receiver["name"].as_str().expect("a name").to_owned();
+        let url = format!("http://{sink}/{name}");
+        let webhook = json!({"name": name, "webhook_configs": [{"url": url}]});
+        *receiver = serde_yaml_ng::to_value(webhook).expect("YAML");
+    }
+    let globals = configuration["global"].as_mapping_mut().expect("globals");
+    globals.retain(|key, _| {
+        key.as_str()
+            .is_some_and(|key| !key.contains("smtp") && !key.contains("slack"))
+    });
+    hurry(&mut configuration["route"]);
+    serde_yaml_ng::to_string(&configuration).expect("YAML")
+}
+
+fn hurry(route: &mut Yaml) {
+    for (key, time) in [
+        ("group_wait", "0s"),
+        ("group_interval", "1s"),
+        ("repeat_interval", "1h"),
+    ] {
+        route[key] = time.into();
+    }
+    let keys = route.as_mapping_mut().expect("a route");
+    keys.remove("mute_time_intervals");
+    for route in route["routes"].as_sequence_mut().into_iter().flatten() {
+        hurry(route);
+    }
 }
 
 /// A running one. Dropping it ends it.

@@ -87,6 +87,18 @@ pub fn strace() -> bool {
     kernel() && (there || skip("no strace: `cargo xtask setup --for test` installs it"))
 }
 
+/// Whether display servers and their applications are there; says why not.
+pub fn displays() -> bool {
+    let programs = ["Xtigervnc", "xterm", "weston", "weston-simple-shm"];
+    let missing = programs.iter().find(|name| find_program(name).is_none());
+    kernel()
+        && missing.is_none_or(|name| {
+            skip(&format!(
+                "no {name}: `cargo xtask setup --for test` installs it"
+            ))
+        })
+}
+
 /// Whether systemd's logind can be started on a bus of the test's own; says why not.
 pub fn logind() -> bool {
     if !is_root() {

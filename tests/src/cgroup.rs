@@ -27,10 +27,13 @@ pub struct Tree(lab::cgroup::Tree);
 impl Tree {
     /// An empty tree.
     pub fn new() -> Self {
-        Self(unwrap(lab::cgroup::Tree::create::<&str>(
-            &unique_name(),
-            &[],
-        )))
+        Self::called(PREFIX)
+    }
+
+    /// One with another name before the test's pid, which rules may go by.
+    pub fn called(prefix: &str) -> Self {
+        let name = unique_name(prefix);
+        Self(unwrap(lab::cgroup::Tree::create::<&str>(&name, &[])))
     }
 
     /// Its path within the hierarchy, as rules see it.
@@ -63,7 +66,7 @@ impl Tree {
     /// mounted, else `session` itself.
     pub fn limit_memory(&self, session: &Cgroup, bytes: u64) -> Cgroup {
         if let Some(mount) = v1_mount("memory") {
-            let limited = Cgroup::make(&mount.join(unique_name()));
+            let limited = Cgroup::make(&mount.join(unique_name(PREFIX)));
             limited.write("memory.limit_in_bytes", &bytes.to_string());
             return limited;
         }
@@ -81,7 +84,7 @@ impl Tree {
         const PERIOD_US: u64 = 20_000;
         let quota_us = (part * PERIOD_US as f64) as u64;
         if let Some(mount) = v1_mount("cpu") {
-            let limited = Cgroup::make(&mount.join(unique_name()));
+            let limited = Cgroup::make(&mount.join(unique_name(PREFIX)));
             limited.write("cpu.cfs_period_us", &PERIOD_US.to_string());
             limited.write("cpu.cfs_quota_us", &quota_us.to_string());
             return limited;
@@ -98,10 +101,10 @@ impl Default for Tree {
     }
 }
 
-fn unique_name() -> String {
+fn unique_name(prefix: &str) -> String {
     static TREES: AtomicU32 = AtomicU32::new(0);
     format!(
-        "{PREFIX}-{}-{}.slice",
+        "{prefix}-{}-{}.slice",
         process::id(),
         TREES.fetch_add(1, Ordering::Relaxed)
     )

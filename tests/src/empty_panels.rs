@@ -1,7 +1,7 @@
 //! Panels of the dashboards that have no data, or not all of it, in the test that asks a real Prometheus, and why.
 
 /// Reasons, and the panels of which one holds.
-pub const EMPTY_PANELS: [(&str, &[&str]); 11] = [
+pub const EMPTY_PANELS: [(&str, &[&str]); 12] = [
     (
         "where v1 has the memory controller, the v2 hierarchy has no memory",
         &[
@@ -44,9 +44,9 @@ pub const EMPTY_PANELS: [(&str, &[&str]); 11] = [
             r#"sessions.json: "Slow to reach""#,
             r#"network.json: "Slow to reach""#,
             r#"streams.json: "Slower than a frame""#,
-            r#"gpus.json: "Held down""#,
+            r#"gpus.json: "GPUs held down""#,
             r#"gpus.json: "Held down by""#,
-            r#"gpus.json: "Full""#,
+            r#"gpus.json: "GPUs full""#,
             r#"capacity.json: "Agents near their limit""#,
             r#"agents.json: "Nearest to a limit""#,
         ],
@@ -55,7 +55,7 @@ pub const EMPTY_PANELS: [(&str, &[&str]); 11] = [
         "no GPU has a fault but the Xid, which names no session",
         &[
             r#"gpus.json: "What the driver wants done""#,
-            r#"gpus.json: "To be reset""#,
+            r#"gpus.json: "GPUs to be reset""#,
             r#"gpus.json: "Rows replaced""#,
             r#"gpus.json: "Packets sent again""#,
             r#"gpus.json: "Memory errors of the last day""#,
@@ -72,7 +72,7 @@ pub const EMPTY_PANELS: [(&str, &[&str]); 11] = [
             r#"session.json: "Time of a frame""#,
             r#"streams.json: "Time of a frame""#,
             r#"streams.json: "Streams, slowest first""#,
-            r#"streams.json: "Frames that are encoded""#,
+            r#"streams.json: "Frames encoded""#,
             r#"streams.json: "Frames captured and encoded""#,
         ],
     ),
@@ -87,6 +87,30 @@ pub const EMPTY_PANELS: [(&str, &[&str]); 11] = [
             r#"network.json: "Most failed connections""#,
             r#"network.json: "Failed connections""#,
             r#"network.json: "Connections opened and failed""#,
+        ],
+    ),
+    (
+        "no session has a display, its client sends nothing, and nobody logs on",
+        &[
+            r#"session.json: "Experience""#,
+            r#"session.json: "Response""#,
+            r#"session.json: "Unanswered inputs""#,
+            r#"session.json: "Hung applications""#,
+            r#"session.json: "Late input""#,
+            r#"session.json: "Cut off, last hour""#,
+            r#"session.json: "Parts of the experience""#,
+            r#"session.json: "Time lost, last hour""#,
+            r#"session.json: "Input delay of applications""#,
+            r#"session.json: "Response to input""#,
+            r#"session.json: "Clients gone and back""#,
+            r#"sessions.json: "Sessions that feel worst""#,
+            r#"sessions.json: "Slowest to respond""#,
+            r#"sessions.json: "Hung applications""#,
+            r#"fleet.json: "Input answered late or not at all""#,
+            r#"fleet.json: "Templates answered late or not at all""#,
+            r#"fleet.json: "Logon by phase, slowest template""#,
+            r#"fleet.json: "Clients gone, each minute""#,
+            r#"fleet.json: "Hung applications""#,
         ],
     ),
     (

@@ -141,11 +141,11 @@ impl Logind {
 
     /// Begins to log [`USER`] in.
     pub fn begin(&self, request: &Request) -> Opening {
-        let leader = Command::new("cat")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("a process starts");
+        self.begin_led(leader(), request)
+    }
+
+    /// Begins to log [`USER`] in, led by a process that has been there for some time: one that has asked for a password.
+    pub fn begin_led(&self, leader: Child, request: &Request) -> Opening {
         let none: Vec<(String, Variant<'static>)> = Vec::new();
         let body = (
             UID,
@@ -217,6 +217,12 @@ impl Logind {
         wait::until(what, START_LIMIT, || {
             (self.state(login).as_deref() == Some("closing")).then_some(())
         });
+    }
+
+    /// Ends the leader, as a logout does; what else there is in the session stays.
+    pub fn leave(&self, login: &mut Login) {
+        login.end_leader();
+        self.log_out(login);
     }
 
     /// Logs out and ends the session's processes.
@@ -343,14 +349,27 @@ impl Login {
     pub fn leader(&self) -> u32 {
         self.leader.id()
     }
+
+    fn end_leader(&mut self) {
+        // Once it has been waited for this does nothing, so its id is still its own.
+        let _gone = self.leader.kill();
+        let _status = self.leader.wait();
+    }
 }
 
 impl Drop for Login {
     fn drop(&mut self) {
-        // Not reaped before this, so its id is still its own.
-        let _gone = self.leader.kill();
-        let _status = self.leader.wait();
+        self.end_leader();
     }
+}
+
+/// A process that can lead a session, and does nothing.
+pub fn leader() -> Child {
+    Command::new("cat")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("a process starts")
 }
 
 /// What logind finds in the places of this machine's `/run` and `/etc/passwd`.

@@ -37,6 +37,12 @@ impl Namespace {
         Ok(Self { handle })
     }
 
+    /// That of a process.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let handle = File::open(format!("/proc/{pid}/ns/net"))?;
+        Ok(Self { handle })
+    }
+
     /// Runs `work` in the namespace, in a thread of its own. The sockets that it makes stay there.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let entered = || {
@@ -45,6 +51,18 @@ impl Namespace {
         };
         let done = thread::scope(|scope| scope.spawn(entered).join());
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Takes the loopback away, or gives it back: without it no connection within the namespace gets anything through.
+    pub fn set_loopback(&self, is_up: bool) -> io::Result<()> {
+        self.inside(|| {
+            let (netlink, index) = (Rtnetlink::new()?, if_nametoindex("lo")?);
+            if is_up {
+                netlink.up(index)
+            } else {
+                netlink.down(index)
+            }
+        })
     }
 
     /// `RetransSegs`: the TCP segments that the namespace has sent again.

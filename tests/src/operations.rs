@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::repository;
 
-/// The files below a folder of the repository, with their texts.
+/// The files below a folder of the repository but its pictures, with their texts.
 pub fn files(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![repository().join(folder)];
@@ -22,7 +22,7 @@ pub fn files(folder: &str) -> Vec<(PathBuf, String)> {
             let path = entry.expect("the folder can be read").path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension().is_none_or(|kind| kind != "png") {
                 let text = fs::read_to_string(&path).expect("the file is text");
                 found.push((path, text));
             }
@@ -33,7 +33,7 @@ pub fn files(folder: &str) -> Vec<(PathBuf, String)> {
 }
 
 /// The folders of rule files: what is loaded as a rule, what takes another exporter, and what is for dashboards of others.
-const RULES: [&str; 4] = [
+pub const ALL_RULES: [&str; 4] = [
     "rules/recordings",
     "rules/alerts",
     "rules/platform",
@@ -42,9 +42,13 @@ const RULES: [&str; 4] = [
 
 /// The rule files, without their tests.
 pub fn rule_files() -> Vec<(PathBuf, String)> {
-    let mut rules: Vec<_> = RULES.into_iter().flat_map(files).collect();
-    rules.retain(|(path, _)| path.extension().is_some_and(|kind| kind == "yml"));
+    let mut rules: Vec<_> = ALL_RULES.into_iter().flat_map(files).collect();
+    rules.retain(|(path, _)| is_yaml(path));
     rules
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|kind| kind == "yml")
 }
 
 /// The rules that are loaded where nothing but the agent is scraped, with durations so many times shorter, in a folder.
@@ -53,8 +57,19 @@ pub fn rule_files() -> Vec<(PathBuf, String)> {
 ///
 /// When they cannot be written.
 pub fn faster_rules(factor: u64) -> TempDir {
+    faster_rules_of(&ALL_RULES[..2], factor)
+}
+
+/// The rules of some folders, likewise.
+///
+/// # Panics
+///
+/// When they cannot be written.
+pub fn faster_rules_of(folders: &[&str], factor: u64) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    for (number, (_, text)) in RULES[..2].iter().copied().flat_map(files).enumerate() {
+    let rules = folders.iter().copied().flat_map(files);
+    let rules = rules.filter(|(path, _)| is_yaml(path));
+    for (number, (_, text)) in rules.enumerate() {
         let path = folder.path().join(format!("{number}.yml"));
         fs::write(path, rules::faster(&text, factor)).expect("a file can be written");
     }
@@ -81,12 +96,12 @@ fn recordings_in(folders: &[&str]) -> BTreeSet<String> {
 
 /// The names of the recordings that are always loaded.
 pub fn recordings() -> BTreeSet<String> {
-    recordings_in(&RULES[..1])
+    recordings_in(&ALL_RULES[..1])
 }
 
 /// Every name that a query may ask for: the samples of the catalogue, and the recordings.
 pub fn known() -> BTreeSet<String> {
-    let mut known = recordings_in(&RULES);
+    let mut known = recordings_in(&ALL_RULES);
     let histogram =
         |name: &str| ["", "_bucket", "_sum", "_count"].map(|end| format!("{name}{end}"));
     for family in families() {

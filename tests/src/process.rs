@@ -32,3 +32,23 @@ pub fn resident(pid: u32) -> u64 {
         .and_then(|kib| kib.trim().parse::<u64>().ok())
         .expect("a figure in kB")
 }
+
+/// What each thread of a process does, as `ps` shows it: R, S, D and so on (`proc_pid_stat(5)`).
+pub fn states(pid: u32) -> Vec<char> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    let state = |thread: fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+        // The name before it may have anything in it.
+        stat.rsplit_once(')')?.1.trim_start().chars().next()
+    };
+    // A thread may end meanwhile.
+    threads.flatten().filter_map(state).collect()
+}
+
+/// Whether a process of one thread waits for something (state S of `proc_pid_stat(5)`).
+pub fn is_asleep(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    // The name before it may have anything in it.
+    let (_, rest) = stat.rsplit_once(')').expect("a name in parentheses");
+    rest.trim_start().starts_with('S')
+}

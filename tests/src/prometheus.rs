@@ -56,6 +56,15 @@ impl Prometheus {
 
     /// Starts `binary` with flags and a whole configuration, and waits until it is ready.
     pub fn start_configured(binary: &Path, flags: &[&str], text: &str) -> Self {
+        Self::start_storing(binary, "--storage.tsdb.path", flags, text)
+    }
+
+    /// The same in agent mode, which has a store of another name. The flag for it is among the flags: it changed its name.
+    pub fn start_agent(binary: &Path, flags: &[&str], text: &str) -> Self {
+        Self::start_storing(binary, "--storage.agent.path", flags, text)
+    }
+
+    fn start_storing(binary: &Path, store: &str, flags: &[&str], text: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("prometheus.yml");
         fs::write(&file, text).expect("the configuration can be written");
@@ -63,10 +72,7 @@ impl Prometheus {
         let address = free_address();
         let child = Command::new(binary)
             .arg(format!("--config.file={}", file.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                folder.path().join("data").display()
-            ))
+            .arg(format!("{store}={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
             .args(flags)
             .current_dir(folder.path())
@@ -88,6 +94,11 @@ impl Prometheus {
             (response.status == 200).then_some(())
         });
         prometheus
+    }
+
+    /// Where it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Its process.
@@ -118,7 +129,16 @@ impl Prometheus {
 
     /// An instant query: labels and value of each result.
     pub fn query(&self, expression: &str) -> Vec<(BTreeMap<String, String>, f64)> {
-        let answer = self.api(&format!("/api/v1/query?query={}", encode(expression)));
+        self.ask(&format!("query={}", encode(expression)))
+    }
+
+    /// The same at a moment, seconds since the epoch.
+    pub fn query_at(&self, expression: &str, time: f64) -> Vec<(BTreeMap<String, String>, f64)> {
+        self.ask(&format!("query={}&time={time}", encode(expression)))
+    }
+
+    fn ask(&self, query: &str) -> Vec<(BTreeMap<String, String>, f64)> {
+        let answer = self.api(&format!("/api/v1/query?{query}"));
         let results = answer["data"]["result"].as_array().expect("a vector");
         let one = |result: &Value| {
             let labels = result["metric"].as_object().expect("labels").iter();
@@ -163,6 +183,18 @@ impl Prometheus {
         wait::until(&format!("{expression} is {value}"), SCRAPE_LIMIT, || {
             (self.value(expression) == Some(value)).then_some(())
         });
+    }
+
+    /// The labels of all series of a selector that there have been.
+    pub fn series(&self, selector: &str) -> Vec<BTreeMap<String, String>> {
+        let answer = self.api(&format!("/api/v1/series?match[]={}", encode(selector)));
+        serde_json::from_value(answer["data"].clone()).expect("lists of labels")
+    }
+
+    /// What it says of itself at `/metrics`.
+    pub fn own_metrics(&self) -> String {
+        let response = http::get(self.address, "/metrics", &[]);
+        response.expect("Prometheus answers").text()
     }
 
     /// Every rule, as `/api/v1/rules` has it.

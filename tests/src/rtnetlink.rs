@@ -102,6 +102,11 @@ impl Rtnetlink {
         self.ask(RTM_NEWLINK, 0, &link(index, IFF_UP))
     }
 
+    /// Turns an interface off: what is sent by it is lost, and nobody is told.
+    pub fn down(&self, index: u32) -> io::Result<()> {
+        self.ask(RTM_NEWLINK, 0, &words(&[0, index, 0, IFF_UP]))
+    }
+
     /// Gives an interface an address.
     pub fn add_address(&self, index: u32, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
         // struct ifaddrmsg

@@ -15,7 +15,7 @@ use std::{
         unix::{fs::symlink, net::UnixStream},
     },
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -143,8 +143,45 @@ impl Engine {
         self.call(&arguments);
     }
 
+    /// Makes an image: its root is a folder, and `program` is what its containers run.
+    pub fn import(&self, image: &str, root: &Path, program: &str) {
+        let file = self.folder.path().join("tmp/root.tar");
+        let mut tar = Command::new("tar");
+        tar.arg("-cf").arg(&file).arg("-C").arg(root).arg(".");
+        run(&mut tar).expect("a folder can be packed");
+        let change = format!("ENTRYPOINT [\"{program}\"]");
+        self.call(&["import", "--change", &change, "/tmp/root.tar", image]);
+        fs::remove_file(file).expect("a file can be removed");
+    }
+
+    /// Makes a folder where the engine finds it, and says where that is to this machine.
+    pub fn folder(&self, path: &str) -> PathBuf {
+        let known = ["/etc/", "/run/", "/tmp/", "/var/"];
+        let is_own = known.iter().any(|own| path.starts_with(own));
+        assert!(is_own, "{path} is not of the engine's own folders");
+        let folder = self.folder.path().join(path.trim_start_matches('/'));
+        fs::create_dir_all(&folder).expect("a folder can be made");
+        folder
+    }
+
+    /// The daemon's process.
+    pub fn daemon(&self) -> u32 {
+        self.daemon.as_ref().expect("it runs").id()
+    }
+
     /// A command of its own program; returns what that prints.
     pub fn call(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// All that a container has said, whichever way.
+    pub fn log_of(&self, name: &str) -> String {
+        let output = self.output(&["logs", name]);
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    fn output(&self, arguments: &[&str]) -> Output {
         let program = match self.kind {
             Kind::Docker => "/usr/bin/docker",
             Kind::Podman => "/usr/bin/podman",
@@ -153,7 +190,7 @@ impl Engine {
         let output = output.expect("nsenter is installed with util-linux");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{program} {arguments:?}: {said}");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        output
     }
 
     /// A container's first process.

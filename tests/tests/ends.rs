@@ -9,10 +9,12 @@ use integration_tests::{
     agent::{Agent, Configuration, SHOW_LIMIT},
     capability,
     cgroup::{Cgroup, Tree},
+    exposition::Exposition,
     process, wait,
 };
 
 const ENDED: &str = "vdi_session_ended_total";
+const STARTED: &str = "vdi_sessions_started_total";
 
 /// A shell that ends as it is told, once it is in the cgroup and its standard input is closed.
 fn ending(cgroup: &Cgroup, how: &str) -> Child {
@@ -31,7 +33,12 @@ fn each_end_is_counted_once_by_what_became_of_the_last_process() {
         return;
     }
     let tree = Tree::new();
+    // Not one of those that begin.
+    let _old = tree.child("old");
     let agent = Agent::start(&Configuration::of(&tree));
+    agent.wait_for(&["old"]);
+    let begun = |metrics: &Exposition| metrics.count(STARTED, &[("template", "child")]);
+    assert_eq!(begun(&agent.fresh_metrics()), 0);
     let cases = [
         ("fine", "exit 0"),
         ("broken", "exit 3"),
@@ -53,13 +60,13 @@ fn each_end_is_counted_once_by_what_became_of_the_last_process() {
     let empty = tree.child("empty");
     agent.wait_for(&["empty"]);
     drop(empty);
-    drop(tree);
     let metrics = wait::until("all five have ended", SHOW_LIMIT * 2, || {
         let metrics = agent.metrics();
         let ended: f64 = metrics.matching(ENDED, &[]).map(|s| s.value).sum();
         (ended >= 5.0).then_some(metrics)
     });
     let count = |reason| metrics.count_if_any(ENDED, &[("template", "child"), ("reason", reason)]);
+    assert_eq!(begun(&metrics), 5);
     let counted = ["completed", "error", "signal", "unknown"].map(count);
     assert_eq!(counted, [1, 2, 1, 1]);
     assert_eq!(count("oom_killed") + count("gpu_error"), 0);
@@ -67,4 +74,5 @@ fn each_end_is_counted_once_by_what_became_of_the_last_process() {
     let again = agent.fresh_metrics();
     let ended: f64 = again.matching(ENDED, &[]).map(|s| s.value).sum();
     assert!((ended - 5.0).abs() < 0.5, "{ended}");
+    assert_eq!(begun(&again), 5);
 }

@@ -14,6 +14,7 @@ use std::{
 
 use flate2::read::GzDecoder;
 use integration_tests::{
+    accounts::stolen_seconds,
     agent::{Agent, Configuration, SHOW_LIMIT, binary, command},
     capability,
     cgroup::{Cgroup, Tree},
@@ -346,29 +347,17 @@ fn the_list_of_metrics_needs_no_privilege() {
     );
 }
 
-/// `steal` of the first line of `/proc/stat`, seconds.
-fn steal() -> f64 {
-    let stat = std::fs::read_to_string("/proc/stat").expect("/proc is mounted");
-    let mut fields = stat.lines().next().unwrap_or_default().split_whitespace();
-    let ticks: f64 = fields
-        .nth(8)
-        .expect("a field for it")
-        .parse()
-        .expect("a number");
-    ticks / 100.0
-}
-
 #[test]
 fn what_the_hypervisor_takes_is_that_of_the_kernel() {
     if !capability::kernel() {
         return;
     }
     let agent = Agent::start(&Configuration::of(&Tree::new()));
-    let before = steal();
+    let before = stolen_seconds();
     let said = agent
         .metrics()
         .value("vdi_node_cpu_steal_seconds_total", &[]);
-    let after = steal();
+    let after = stolen_seconds();
     assert!(
         (before - 0.005..=after + 0.005).contains(&said),
         "{before}, {said}, {after}"

@@ -9,16 +9,19 @@ use std::{
 };
 
 use integration_tests::{
-    agent::{Agent, Configuration},
+    agent::{Agent, Configuration, SHOW_LIMIT},
     capability,
-    cgroup::Tree,
+    cgroup::{Cgroup, Tree},
     exposition::Exposition,
+    process, wait,
     workload::{Workload, scaled, two_cpus},
 };
 use serde_json::{Value, json};
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const SESSION: &str = "script";
+/// Until all threads of a machine have been walked: some thousands in a ninehundredth of the time.
+const WALK_LIMIT: Duration = Duration::from_secs(15);
 
 /// The counters of the session, in the form of the workload's own report.
 fn counted(metrics: &Exposition) -> Value {
@@ -358,4 +361,58 @@ fn forks_amid_walks_over_the_threads_are_counted() {
     assert_eq!(counted["forks"], report["forks"], "{report}");
     assert_eq!(counted["success"], report["success"], "{report}");
     assert_eq!(counted["error"], report["error"], "{report}");
+}
+
+/// Threads in each state of a session, as `/proc` has them: runnable, uninterruptible.
+fn states_of(cgroup: &Cgroup) -> [usize; 2] {
+    let processes = cgroup.processes();
+    let states: Vec<char> = processes.into_iter().flat_map(process::states).collect();
+    ['R', 'D'].map(|state| states.iter().filter(|one| **one == state).count())
+}
+
+#[test]
+fn threads_that_run_and_threads_that_no_signal_reaches_are_told_from_those_that_sleep() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let [busy, stuck, asleep] = ["busy", "stuck", "asleep"].map(|name| tree.child(name));
+    agent.wait_for(&["busy", "stuck", "asleep"]);
+    let [cpu, _] = two_cpus();
+    // Two on one CPU: one of them waits for it at any moment.
+    let spin = ["spin", "--threads", "2", "--seconds", "60", "--cpu", &cpu];
+    let mut spin = Workload::start(WORKLOAD, &busy, &spin);
+    let mut held = Workload::start(WORKLOAD, &stuck, &["held", "--count", "3"]);
+    let _sleepers = Workload::start(WORKLOAD, &asleep, &["sleepers", "--count", "4"]);
+    spin.go();
+    held.run();
+    let sessions = [(&busy, "busy"), (&stuck, "stuck"), (&asleep, "asleep")];
+    let expected = [[2, 0], [0, 3], [0, 0]];
+    wait::until("what the kernel has", wait::patient(SHOW_LIMIT), || {
+        let truth = sessions.map(|(cgroup, _)| states_of(cgroup));
+        (truth == expected).then_some(())
+    });
+    let said = |metrics: &Exposition, session: &str| {
+        ["runnable", "uninterruptible"].map(|state| {
+            let labels = [("session", session), ("state", state)];
+            metrics.find("vdi_session_threads_by_state", &labels)
+        })
+    };
+    let walked = |expected: [[usize; 2]; 3]| {
+        let expected = expected.map(|both| both.map(|threads| Some(threads as f64)));
+        wait::until("a walk", wait::patient(WALK_LIMIT), || {
+            let metrics = agent.fresh_metrics();
+            let all = sessions.map(|(_, name)| said(&metrics, name));
+            eprintln!("{all:?}");
+            (all == expected).then_some(())
+        });
+    };
+    walked(expected);
+    let reported = agent.session("stuck").expect("it is there");
+    let by_state = &reported["threads_by_state"];
+    assert_eq!(by_state, &json!({ "runnable": 0, "uninterruptible": 3 }));
+    // With those who made them the processes go that share their memory.
+    drop((spin, held));
+    walked([[0; 2]; 3]);
 }

@@ -2,23 +2,33 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     sync::{Arc, Mutex, PoisonError},
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use integration_tests::{
     agent::SHOW_LIMIT,
     capability,
-    logind::{Login, Logind, Request, UID, USER, bus::Bus},
-    wait,
+    logind::{Login, Logind, Request, UID, USER, bus::Bus, leader},
+    process, wait,
 };
-use nix::sys::signal::Signal;
-use sessionscope::discover::{
-    logind,
-    platform::{
-        ErrorType, Facts, Key, Message, Named, Outcome, PlatformPhase, Sender, Source, Update,
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::signal::Signal,
+};
+use sessionscope::{
+    clock,
+    discover::{
+        logind,
+        platform::{
+            ErrorType, Facts, Key, LoginStart, Message, Named, Outcome, PlatformPhase, Sender,
+            Source, Start, Update,
+        },
+        settings::Watch,
     },
-    settings::Watch,
+    session::logon::{self, LogonPhase, Phases},
 };
 use tokio::{runtime::Runtime, sync::mpsc};
 use zbus::{ObjectPath, Variant};
@@ -286,7 +296,12 @@ fn what_logind_does_not_signal_is_found_too() {
         &desktop.scope(),
         "it is closing",
         COMPARISON_LIMIT,
-        |facts| (facts.phase == Some(PlatformPhase::Terminating)).then_some(()),
+        |facts| {
+            let is_closing = facts.phase == Some(PlatformPhase::Terminating);
+            // Its leader is still there, so nobody has seen when that began.
+            assert_eq!(facts.closing_ns, None);
+            is_closing.then_some(())
+        },
     );
     let scope = desktop.scope();
     logind.end(desktop);
@@ -296,6 +311,144 @@ fn what_logind_does_not_signal_is_found_too() {
     assert_eq!(heard.all, 1);
     let failed = heard.comparisons.iter().any(|one| *one != Outcome::Success);
     assert!(!failed, "{:?}", heard.comparisons);
+}
+
+/// How far a moment may be from the truth.
+const TOLERANCE: Duration = Duration::from_millis(50);
+
+/// A moment, nanoseconds since boot, by the clock before and after what has happened then.
+fn around<T>(happens: impl FnOnce() -> T) -> (T, [u64; 2]) {
+    let before = clock::boot_ns();
+    let value = happens();
+    (value, [before, clock::boot_ns()])
+}
+
+fn check_moment(what: &str, told_ns: u64, [before_ns, after_ns]: [u64; 2]) {
+    let tolerance = TOLERANCE.as_nanos() as u64;
+    assert!(
+        told_ns + tolerance >= before_ns && told_ns <= after_ns + tolerance,
+        "{what}: {told_ns} is not near {before_ns} to {after_ns}"
+    );
+}
+
+fn login_start(facts: &Facts) -> Option<LoginStart> {
+    match facts.start {
+        Some(Start::Login(start)) => Some(start),
+        _ => None,
+    }
+}
+
+/// The phases of a logon as far as logind's source tells them, which must be the whole.
+fn phases_of(facts: &Facts) -> Phases {
+    let start = facts.start.as_ref().expect("somebody has logged in");
+    let logon = logon::of(start, None, &logon::told(facts)).expect("its beginning is known");
+    let began_ns = login_start(facts).expect("it is a login").began_ns();
+    let whole = Duration::from_nanos(logon.ended_ns - began_ns);
+    assert_eq!(logon.phases.values().sum::<Duration>(), whole);
+    logon.phases
+}
+
+#[test]
+fn a_logon_is_told_by_phase_and_the_phases_are_the_whole() {
+    if !capability::logind() {
+        return;
+    }
+    // What is heard must not be late for others that run beside this.
+    process::favour(std::process::id());
+    let logind = Logind::start();
+    let mut heard = Heard::of(logind.address());
+    heard.until_up();
+
+    // PAM takes 700 ms, the service manager 600, and the home folder, which is mounted then, 400.
+    let (leader, connected) = around(leader);
+    thread::sleep(Duration::from_millis(700));
+    logind.hold();
+    let (opening, opened) = around(|| logind.begin_led(leader, &Request::desktop()));
+    thread::sleep(Duration::from_millis(600));
+    let ((), active) = around(|| logind.release());
+    let login = logind.finish(opening);
+    thread::sleep(Duration::from_millis(400));
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let home = folder.path().join(USER);
+    fs::create_dir(&home).expect("a folder can be made");
+    let ((), mounted) = around(|| {
+        let none: Option<&str> = None;
+        let flags = MsFlags::empty();
+        mount(none, &home, Some("tmpfs"), flags, none).expect("root may mount");
+    });
+    let mounts = fs::read_to_string("/proc/1/mountinfo").expect("the table of mounts");
+    assert!(
+        mounts.contains(home.to_str().expect("its path is text")),
+        "the agent looks at the mounts that the first process sees, and this one it does not see"
+    );
+    let all = heard.until_of(&login.scope(), "all is known", SHOW_LIMIT, |facts| {
+        let start = login_start(facts)?;
+        let is_known = start.manager_ns.is_some() && start.home_ns.is_some();
+        is_known.then(|| facts.clone())
+    });
+    umount2(&home, MntFlags::MNT_DETACH).expect("root may unmount");
+    let start = login_start(&all).expect("it is a login");
+    let (from_ns, to_ns) = start.manager_ns.expect("it is known");
+    assert!(start.is_graphical);
+    check_moment(
+        "connection",
+        start.connected_ns.expect("it is known"),
+        connected,
+    );
+    check_moment("opened", start.opened_ns, opened);
+    check_moment("service manager asked for", from_ns, opened);
+    check_moment("service manager active", to_ns, active);
+    check_moment("mounted", start.home_ns.expect("it is known"), mounted);
+
+    let phases = phases_of(&all);
+    let took = |phase| phases.get(&phase).copied().unwrap_or_default();
+    let between = |[_, from]: [u64; 2], [to, _]: [u64; 2]| Duration::from_nanos(to - from);
+    for (phase, truth) in [
+        (LogonPhase::Authentication, between(connected, opened)),
+        (LogonPhase::UserManager, between(opened, active)),
+        (LogonPhase::HomeMounted, between(active, mounted)),
+        (LogonPhase::Unaccounted, Duration::ZERO),
+    ] {
+        let took = took(phase);
+        assert!(
+            took.abs_diff(truth) < TOLERANCE,
+            "{phase:?}: {took:?}, {truth:?}"
+        );
+    }
+    assert_eq!(phases.len(), 4, "{phases:?}");
+
+    // The user comes again: the service manager runs, and the home folder is there.
+    let again = logind.login(&Request::remote());
+    let facts = heard.until_of(&again.scope(), "it is open", SHOW_LIMIT, |facts| {
+        let is_open = facts.phase == Some(PlatformPhase::Running);
+        is_open.then(|| facts.clone())
+    });
+    let phases: Vec<LogonPhase> = phases_of(&facts).into_keys().collect();
+    assert_eq!(
+        phases,
+        [LogonPhase::Authentication, LogonPhase::Unaccounted]
+    );
+}
+
+#[test]
+fn a_logout_begins_when_the_leader_ends() {
+    if !capability::logind() {
+        return;
+    }
+    // What is heard must not be late for others that run beside this.
+    process::favour(std::process::id());
+    let (logind, mut desktop, mut heard) = with_desktop();
+    assert_eq!(heard.facts[&key(&desktop.scope())].closing_ns, None);
+    let ((), left) = around(|| logind.leave(&mut desktop));
+    // Sooner than by a comparison, which is made every 30 s.
+    let closing_ns = heard.until_of(&desktop.scope(), "it is closing", SHOW_LIMIT, |facts| {
+        let is_closing = facts.phase == Some(PlatformPhase::Terminating);
+        is_closing.then_some(facts.closing_ns)
+    });
+    check_moment("leader ended", closing_ns.expect("it was seen"), left);
+    let scope = desktop.scope();
+    logind.end(desktop);
+    heard.until_gone(&scope);
 }
 
 #[test]

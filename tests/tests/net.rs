@@ -2,13 +2,13 @@
 //! the datagram.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream, UdpSocket},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     process::{Command, Stdio},
     sync::mpsc::channel,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use integration_tests::{
@@ -17,7 +17,7 @@ use integration_tests::{
     cgroup::{Cgroup, Tree},
     exposition::Exposition,
     netns::Namespace,
-    sockets::{connect, inside, listen, serve},
+    sockets::{TcpInfo, connect, inside, listen, serve},
     wait::{self, patient},
     workload::{Workload, scaled},
 };
@@ -29,11 +29,18 @@ use nix::sys::socket::{
 
 /// An agent, and the sessions `server` and `client`.
 fn stage() -> Option<(Tree, Agent, Cgroup, Cgroup)> {
+    stage_with(|configuration| configuration)
+}
+
+/// The same, configured otherwise.
+fn stage_with(
+    change: impl FnOnce(Configuration) -> Configuration,
+) -> Option<(Tree, Agent, Cgroup, Cgroup)> {
     if !capability::kernel() {
         return None;
     }
     let tree = Tree::new();
-    let agent = Agent::start(&Configuration::of(&tree));
+    let agent = Agent::start(&change(Configuration::of(&tree)));
     let (server, client) = (tree.child("server"), tree.child("client"));
     agent.wait_for(&["server", "client"]);
     Some((tree, agent, server, client))
@@ -123,6 +130,68 @@ fn the_bytes_of_one_long_connection_are_exact_at_every_sample() {
     );
     let rtt = |session, side| of_side(&metrics, "vdi_session_tcp_rtt_seconds_count", session, side);
     assert!(rtt("client", "outbound") >= 3 && rtt("server", "inbound") >= 3);
+}
+
+/// Sends until the socket takes no more, and says how much it took.
+fn fill(stream: &mut TcpStream) -> usize {
+    stream.set_nonblocking(true).unwrap();
+    let mut taken = 0;
+    let block = vec![b'f'; 64 << 10];
+    while let Ok(bytes) = stream.write(&block) {
+        taken += bytes;
+    }
+    stream.set_nonblocking(false).unwrap();
+    taken
+}
+
+#[test]
+fn the_least_round_trip_and_what_is_not_sent_are_those_of_the_clients_sockets() {
+    let Some((_tree, agent, server, client)) = stage() else {
+        return;
+    };
+    let listener = listen(&server);
+    let mut near = [(); 2].map(|()| connect(&client, &listener));
+    let mut far = [(); 2].map(|()| listener.accept().unwrap().0);
+    let names = ["min_rtt_seconds", "unsent_bytes"];
+    let said = |metrics: &Exposition, session: &str| {
+        names.map(|name| {
+            metrics.find(
+                &format!("vdi_session_client_{name}"),
+                &[("session", session)],
+            )
+        })
+    };
+    // A socket that waits for its peer to read probes it from time to time.
+    let as_the_sockets = |far: &[TcpStream; 2]| {
+        wait::until("what the sockets have", patient(SHOW_LIMIT), || {
+            let metrics = agent.fresh_metrics();
+            let sockets = far.each_ref().map(TcpInfo::of);
+            let least = sockets.iter().map(|socket| socket.min_rtt_us).min()?;
+            let unsent: u64 = sockets.iter().map(|socket| socket.unsent_bytes).sum();
+            let said = said(&metrics, "server");
+            eprintln!("{said:?} where the sockets have {sockets:?}");
+            let truth = [least as f64 / 1e6, unsent as f64].map(Some);
+            (said == truth).then_some((metrics, unsent))
+        })
+    };
+    let (metrics, unsent) = as_the_sockets(&far);
+    assert_eq!(unsent, 0);
+    // Those who connect are nobody's server.
+    assert_eq!(said(&metrics, "client"), [None; 2]);
+    let taken = far.each_mut().map(fill);
+    let (_, unsent) = as_the_sockets(&far);
+    assert!(unsent > 0, "all of {taken:?} was sent");
+    let reported = agent.session("server").expect("it is there");
+    let inbound = &reported["tcp"]["inbound"];
+    assert_eq!(inbound["unsent_bytes"].as_u64(), Some(unsent));
+    for (near, taken) in near.iter_mut().zip(taken) {
+        near.read_exact(&mut vec![0; taken]).unwrap();
+    }
+    let (_, unsent) = as_the_sockets(&far);
+    assert_eq!(unsent, 0, "all has been read");
+    // Without a client there is nothing to tell.
+    drop((near, far));
+    assert_eq!(said(&agent.fresh_metrics(), "server"), [None; 2]);
 }
 
 #[test]
@@ -248,6 +317,16 @@ fn connections_are_counted_though_their_program_is_passed_over() {
     });
 }
 
+/// Closes with a reset: that is a close with a linger of zero.
+fn break_off(stream: TcpStream) {
+    let at_once = nix::libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(&stream.as_fd(), sockopt::Linger, &at_once).unwrap();
+    drop(stream);
+}
+
 #[test]
 fn refused_and_reset_connections_are_exact() {
     let Some((_tree, agent, server, client)) = stage() else {
@@ -267,13 +346,7 @@ fn refused_and_reset_connections_are_exact() {
     for _ in 0..5 {
         let near = connect(&client, &listener);
         let (far, _) = listener.accept().unwrap();
-        // With a linger of zero a close is a reset.
-        let abort = nix::libc::linger {
-            l_onoff: 1,
-            l_linger: 0,
-        };
-        setsockopt(&near.as_fd(), sockopt::Linger, &abort).unwrap();
-        drop(near);
+        break_off(near);
         thread::sleep(Duration::from_millis(20));
         drop(far);
     }
@@ -536,4 +609,177 @@ fn what_a_connection_carried_before_the_agent_is_not_the_sessions_traffic_since(
     let metrics = agent.fresh_metrics();
     assert_eq!(bytes(&metrics, "client", "tcp"), [700, 0]);
     assert_eq!(bytes(&metrics, "server", "tcp"), [0, 700]);
+}
+
+/// How many clients of the session `server` went in a way.
+fn gone(metrics: &Exposition, how: &str) -> u64 {
+    let labels = [("session", "server"), ("how", how)];
+    metrics.count("vdi_session_client_disconnects_total", &labels)
+}
+
+/// Clients of the session `server` that came back, and the seconds that it was left without one.
+fn absences(metrics: &Exposition) -> (u64, f64) {
+    let server = [("session", "server")];
+    (
+        metrics.count("vdi_session_client_reconnects_total", &server),
+        metrics.value("vdi_session_disconnected_seconds_total", &server),
+    )
+}
+
+/// Waits until the other side has broken it off, and closes it.
+fn is_broken_off(mut stream: TcpStream) {
+    let read = stream.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(read, Err(ErrorKind::ConnectionReset));
+}
+
+/// Whether the agent says so many seconds as there were: its clock ticks a hundred times a second at least.
+fn assert_lasted(said: f64, truth: Duration) {
+    let varies = patient(Duration::from_millis(100)).as_secs_f64();
+    let truth = truth.as_secs_f64();
+    eprintln!("{said:.3} s of {truth:.3} s");
+    assert!((said - truth).abs() <= varies, "{said} s of {truth} s");
+}
+
+#[test]
+fn each_client_is_counted_once_by_how_it_went() {
+    let idle_after = patient(Duration::from_secs(2));
+    let in_toml = format!("\"{}ms\"", idle_after.as_millis());
+    let idle = |configuration: Configuration| configuration.set("sessions.idle_after", &in_toml);
+    let Some((_tree, agent, server, client)) = stage_with(idle) else {
+        return;
+    };
+    let listener = listen(&server);
+    let pair = || {
+        let near = connect(&client, &listener);
+        let (far, _) = listener.accept().expect("a client");
+        (near, far)
+    };
+    let ways = ["closed", "reset", "timed_out", "idle"];
+    let counts = || {
+        let metrics = agent.fresh_metrics();
+        ways.map(|how| gone(&metrics, how))
+    };
+    // The client ends it, then the session.
+    let (near, mut far) = pair();
+    drop(near);
+    assert_eq!(far.read(&mut [0]).expect("its end"), 0);
+    drop(far);
+    assert_eq!(counts(), [1, 0, 0, 0], "the client closed");
+    // The other way round.
+    let (mut near, far) = pair();
+    drop(far);
+    assert_eq!(near.read(&mut [0]).expect("its end"), 0);
+    drop(near);
+    assert_eq!(counts(), [2, 0, 0, 0], "the session closed");
+    // What comes after the client has closed is answered with a reset, and it has closed all the same.
+    let (near, mut far) = pair();
+    drop(near);
+    assert_eq!(far.read(&mut [0]).expect("its end"), 0);
+    far.write_all(b"a frame").expect("it is not told yet");
+    drop(far);
+    assert_eq!(counts(), [3, 0, 0, 0], "a frame came late");
+    let (near, far) = pair();
+    break_off(near);
+    is_broken_off(far);
+    assert_eq!(counts(), [3, 1, 0, 0], "the client broke it off");
+    // One that is killed has not read what it was sent.
+    let (near, mut far) = pair();
+    far.write_all(b"a frame").expect("the client is there");
+    let viewer = Command::new("sleep")
+        .arg("1000")
+        .stdin(OwnedFd::from(near))
+        .spawn();
+    let mut viewer = viewer.expect("a process");
+    viewer.kill().expect("it is ours");
+    viewer.wait().expect("it has ended");
+    is_broken_off(far);
+    assert_eq!(counts(), [3, 2, 0, 0], "the client was killed");
+    // The session closes one from which nothing has come, and one from which something has just come.
+    let (silent, far_from_silent) = pair();
+    let (mut busy, mut far_from_busy) = pair();
+    thread::sleep(idle_after + Duration::from_millis(500));
+    busy.write_all(b"k").expect("the session is there");
+    far_from_busy.read_exact(&mut [0]).expect("a key");
+    drop((far_from_silent, far_from_busy));
+    drop((silent, busy));
+    assert_eq!(counts(), [4, 2, 0, 1], "one was idle");
+    let of_clients = "vdi_session_client_disconnects_total";
+    let metrics = agent.metrics();
+    assert_eq!(metrics.find(of_clients, &[("session", "client")]), None);
+}
+
+#[test]
+fn a_client_that_comes_back_ends_the_time_without_one() {
+    let Some((_tree, agent, server, client)) = stage() else {
+        return;
+    };
+    let listener = listen(&server);
+    let near = connect(&client, &listener);
+    let (far, _) = listener.accept().expect("a client");
+    assert_eq!(absences(&agent.fresh_metrics()), (0, 0.0));
+    break_off(near);
+    let gone_at = Instant::now();
+    is_broken_off(far);
+    thread::sleep(Duration::from_secs(1));
+    let (back, lasted) = absences(&agent.fresh_metrics());
+    assert_eq!(back, 0, "nobody has come yet");
+    assert!(lasted > 0.5, "it grows meanwhile: {lasted}");
+    let mut near = connect(&client, &listener);
+    let truth = gone_at.elapsed();
+    let (far, _) = listener.accept().expect("a client");
+    let (back, lasted) = absences(&agent.fresh_metrics());
+    assert_eq!(back, 1);
+    assert_lasted(lasted, truth);
+    // Another client beside it is not one that comes back; and who closes leaves.
+    let beside = connect(&client, &listener);
+    let (far_beside, _) = listener.accept().expect("a client");
+    drop((beside, far_beside, far));
+    assert_eq!(near.read(&mut [0]).expect("its end"), 0);
+    drop(near);
+    thread::sleep(Duration::from_secs(1));
+    let _late = connect(&client, &listener);
+    assert_eq!(absences(&agent.fresh_metrics()), (1, lasted));
+}
+
+/// Nobody is told of a network that is gone: the session's own side gives up when it has waited for long enough.
+#[test]
+fn a_client_that_is_cut_off_is_gone_from_the_last_that_came_of_it() {
+    let Some((_tree, agent, server, client)) = stage() else {
+        return;
+    };
+    let namespace = Namespace::new().expect("root may make network namespaces");
+    let listener = inside(&server, || {
+        namespace.inside(|| TcpListener::bind(("127.0.0.1", 0)).expect("a port"))
+    });
+    let address = listener.local_addr().expect("an address");
+    let come = || {
+        inside(&client, || {
+            namespace.inside(|| TcpStream::connect(address).expect("a connection"))
+        })
+    };
+    let mut near = come();
+    let (mut far, _) = listener.accept().expect("a client");
+    near.write_all(b"k").expect("the session is there");
+    far.read_exact(&mut [0]).expect("a key");
+    let gone_at = Instant::now();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(absences(&agent.fresh_metrics()), (0, 0.0));
+    setsockopt(&far.as_fd(), sockopt::TcpUserTimeout, &500).expect("an option of TCP");
+    namespace.set_loopback(false).expect("it goes down");
+    far.write_all(b"a frame").expect("it is not told yet");
+    wait::until("its end", patient(Duration::from_secs(30)), || {
+        (gone(&agent.fresh_metrics(), "timed_out") == 1).then_some(())
+    });
+    let (back, lasted) = absences(&agent.fresh_metrics());
+    let by_now = gone_at.elapsed();
+    assert_eq!(back, 0);
+    // From the key on, and not from the end of the connection.
+    let possible = 1.0..=by_now.as_secs_f64();
+    assert!(possible.contains(&lasted), "{lasted} s of {by_now:?}");
+    namespace.set_loopback(true).expect("it comes up again");
+    let _near = come();
+    let truth = gone_at.elapsed();
+    let (back, lasted) = absences(&agent.fresh_metrics());
+    assert_eq!(back, 1);
+    assert_lasted(lasted, truth);
 }

@@ -7,6 +7,7 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
+    os::fd::AsFd,
     thread,
     time::{Duration, Instant},
 };
@@ -16,11 +17,12 @@ use integration_tests::{
     capability,
     cgroup::{Cgroup, Tree},
     exposition::Exposition,
-    netns::Link,
+    netns::{Link, Namespace},
     rtnetlink::Impairment,
     sockets::inside,
     wait,
 };
+use nix::sys::socket::{setsockopt, sockopt};
 
 const RTT: &str = "vdi_session_tcp_rtt_seconds";
 /// The sides that a client and its server see the same connection from.
@@ -71,7 +73,12 @@ impl Stage {
 
     /// A connection of the client to the server: both ends of it.
     fn connect(&self) -> (TcpStream, TcpStream) {
-        let [(near, _), (far, address)] = &self.link.ends;
+        self.connect_from(&self.link.ends[0].0)
+    }
+
+    /// The same of a client that is in another place.
+    fn connect_from(&self, near: &Namespace) -> (TcpStream, TcpStream) {
+        let [_, (far, address)] = &self.link.ends;
         let listener = inside(&self.server, || {
             far.inside(|| TcpListener::bind((*address, 0)).expect("a port"))
         });
@@ -225,4 +232,56 @@ fn the_retransmits_are_those_that_the_namespace_counts() {
             "{said} where the namespace has {truth}"
         );
     }
+}
+
+/// The client's network is gone, and its user comes by another way while the server still waits: a quarter of an hour,
+/// unless it wants to know sooner.
+#[test]
+fn who_is_back_before_the_old_connection_is_given_up_has_come_back_once() {
+    let Some(stage) = Stage::new() else { return };
+    let server_session = [("session", "server")];
+    let absences = |metrics: &Exposition| {
+        (
+            metrics.count("vdi_session_client_reconnects_total", &server_session),
+            metrics.value("vdi_session_disconnected_seconds_total", &server_session),
+        )
+    };
+    let timed_out = |metrics: &Exposition| {
+        let labels = [("session", "server"), ("how", "timed_out")];
+        metrics.count("vdi_session_client_disconnects_total", &labels)
+    };
+    let (mut client, mut server) = stage.connect();
+    let gives_up_after = wait::patient(Duration::from_secs(3));
+    let milliseconds = gives_up_after.as_millis() as u32;
+    setsockopt(&server.as_fd(), sockopt::TcpUserTimeout, &milliseconds).expect("an option of TCP");
+    client.write_all(b"k").expect("the server listens");
+    server.read_exact(&mut [0]).expect("a key");
+    let gone_at = Instant::now();
+    let lost = Impairment {
+        delay: Duration::ZERO,
+        loss: 1.0,
+    };
+    stage
+        .link
+        .impair([lost, lost])
+        .expect("netem takes a loss of everything");
+    server.write_all(b"f").expect("it is not told yet");
+    thread::sleep(Duration::from_secs(1));
+    // From the server's own machine.
+    let _back = stage.connect_from(&stage.link.ends[1].0);
+    let truth = gone_at.elapsed().as_secs_f64();
+    let metrics = stage.agent.fresh_metrics();
+    assert_eq!(timed_out(&metrics), 0, "the server still waits");
+    assert_eq!(absences(&metrics), (0, 0.0));
+    let limit = wait::patient(Duration::from_secs(30));
+    let given_up = wait::until("the server gives up", limit, || {
+        let metrics = stage.agent.fresh_metrics();
+        (timed_out(&metrics) == 1).then_some(metrics)
+    });
+    let waited = gone_at.elapsed();
+    let (back, lasted) = absences(&given_up);
+    eprintln!("{lasted:.3} s of {truth:.3} s; the server waited for {waited:?}");
+    assert_eq!(back, 1);
+    let varies = wait::patient(Duration::from_millis(100)).as_secs_f64();
+    assert!((lasted - truth).abs() <= varies, "{lasted} s of {truth} s");
 }

@@ -4,178 +4,30 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs,
-    net::{SocketAddr, TcpStream},
-    path::{Path, PathBuf},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use integration_tests::{
     agent::{Agent, Configuration},
-    alertmanager::{Alertmanager, Sink, Told},
     capability,
     cgroup::{Cgroup, Tree},
-    documents::document,
+    chain::{Chain, wanted, write_targets},
     gpu::{Code, Event, GIB, Gpus, Utilization, compute, device, refusal},
+    kubernetes::{InCluster, Server},
     operations::faster_rules,
-    prometheus::{self, Prometheus, newer},
-    repository,
     sockets::{inside, listen},
-    wait::{self, patient},
+    wait,
     workload::{Workload, two_cpus},
 };
 use nix::sys::signal::Signal;
-use serde_json::json;
-use serde_yaml_ng::Value;
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 /// A quarter of an hour is fifteen seconds.
 const FASTER: u64 = 60;
-/// For an alert: its windows, its `for`, and some rounds of everybody on the way.
-const LIMIT: Duration = Duration::from_mins(2);
 const SOON: Duration = Duration::from_secs(30);
-
-/// The shipped configuration, with a webhook in the place of each receiver, and groups that do not wait.
-fn configuration(sink: SocketAddr) -> String {
-    let mut configuration: Value =
-        serde_yaml_ng::from_str(&document("deploy/alertmanager/alertmanager.yml")).expect("YAML");
-    for receiver in configuration["receivers"]
-        .as_sequence_mut()
-        .expect("receivers")
-    {
-        let name = receiver["name"].as_str().expect("a name").to_owned();
-        let url = format!("http://{sink}/{name}");
-        let webhook = json!({"name": name, "webhook_configs": [{"url": url}]});
-        *receiver = serde_yaml_ng::to_value(webhook).expect("YAML");
-    }
-    let globals = configuration["global"].as_mapping_mut().expect("globals");
-    globals.retain(|key, _| {
-        key.as_str()
-            .is_some_and(|key| !key.contains("smtp") && !key.contains("slack"))
-    });
-    hurry(&mut configuration["route"]);
-    serde_yaml_ng::to_string(&configuration).expect("YAML")
-}
-
-fn hurry(route: &mut Value) {
-    for (key, time) in [
-        ("group_wait", "0s"),
-        ("group_interval", "1s"),
-        ("repeat_interval", "1h"),
-    ] {
-        route[key] = time.into();
-    }
-    for route in route["routes"].as_sequence_mut().into_iter().flatten() {
-        hurry(route);
-    }
-}
-
-/// Who is scraped, under which name.
-fn write_targets(file: &Path, targets: &[(&str, SocketAddr)]) {
-    let targets: Vec<_> = targets
-        .iter()
-        .map(|(node, address)| {
-            json!({
-                "targets": [address.to_string()],
-                "labels": {"instance": node, "cluster": "east", "environment": "prod"},
-            })
-        })
-        .collect();
-    // Never read in the middle.
-    let new = file.with_extension("new");
-    fs::write(&new, json!(targets).to_string()).expect("a file can be written");
-    fs::rename(new, file).expect("a file can be renamed");
-}
-
-fn prometheus(
-    binary: &Path,
-    name: &str,
-    rules: &Path,
-    targets: &Path,
-    to: SocketAddr,
-) -> Prometheus {
-    let configuration = format!(
-        "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  evaluation_interval: 1s\n  \
-         external_labels: {{prometheus: '{name}'}}\nrule_files: ['{}/*.yml']\nalerting:\n  alertmanagers:\n  - \
-         static_configs: [{{targets: ['{to}']}}]\nscrape_configs:\n- job_name: sessionscope\n  honor_labels: true\n  \
-         file_sd_configs: [{{files: ['{}'], refresh_interval: 1s}}]\n",
-        rules.display(),
-        targets.display()
-    );
-    // An alert that is not sent again for a moment is not over.
-    Prometheus::start_configured(binary, &["--rules.alert.resend-delay=1s"], &configuration)
-}
-
-/// What is waited for.
-struct Wanted {
-    receiver: &'static str,
-    labels: Vec<(&'static str, &'static str)>,
-}
-
-fn wanted<const N: usize>(
-    receiver: &'static str,
-    alert: &'static str,
-    more: [(&'static str, &'static str); N],
-) -> Wanted {
-    let mut labels = vec![("alertname", alert)];
-    labels.extend(more);
-    Wanted { receiver, labels }
-}
-
-impl Wanted {
-    fn is(&self, told: &Told) -> bool {
-        let has =
-            |(name, value): &(&str, &str)| told.labels.get(*name).is_some_and(|one| one == value);
-        told.path == format!("/{}", self.receiver) && self.labels.iter().all(has)
-    }
-}
-
-/// Who is told, by each Prometheus.
-struct Chain {
-    sink: Sink,
-    prometheuses: Vec<(&'static str, Prometheus)>,
-    _alertmanager: Alertmanager,
-}
-
-impl Chain {
-    fn told(&self, wanted: &Wanted, firing: bool) -> bool {
-        let told = self.sink.told();
-        self.prometheuses.iter().all(|(name, _)| {
-            let of_it = |told: &&Told| told.labels.get("prometheus").is_some_and(|one| one == name);
-            let mut found = told
-                .iter()
-                .filter(|told| told.firing == firing && wanted.is(told));
-            found.any(|told| of_it(&told))
-        })
-    }
-
-    fn until(&self, firing: bool, all: &[Wanted]) {
-        for wanted in all {
-            let Wanted { receiver, labels } = wanted;
-            let what = format!("{receiver} is told of {labels:?}, firing: {firing}");
-            wait::until(&what, patient(LIMIT), || {
-                self.told(wanted, firing).then_some(())
-            });
-        }
-    }
-
-    /// Nobody has said that it is over.
-    fn not_over(&self, wanted: &Wanted) {
-        let told = self.sink.told();
-        let over = told.iter().find(|told| !told.firing && wanted.is(told));
-        assert_eq!(over, None);
-    }
-
-    fn never(&self, wanted: &Wanted) {
-        let told = self.sink.told();
-        let found: Vec<&Told> = told
-            .iter()
-            .filter(|told| told.firing && wanted.is(told))
-            .collect();
-        assert!(found.is_empty(), "{found:?}");
-    }
-}
 
 /// A node with two GPUs.
 fn gpus() -> Gpus {
@@ -213,12 +65,97 @@ fn fail(tree: &Tree, agent: &Agent, name: &str) {
     session.remove();
 }
 
+/// A client of a session, and what it has connected to.
+struct Watched {
+    _listener: TcpListener,
+    _client: TcpStream,
+    _accepted: TcpStream,
+}
+
+impl Watched {
+    fn by_a_client(session: &Cgroup) -> Self {
+        let listener = listen(session);
+        let address = listener.local_addr().expect("it is bound");
+        let client = TcpStream::connect(address).expect("it listens");
+        let (accepted, _) = inside(session, || listener.accept().expect("a client"));
+        Self {
+            _listener: listener,
+            _client: client,
+            _accepted: accepted,
+        }
+    }
+}
+
+/// A session that somebody watches, with a tenth of a CPU and work for a whole one.
+struct Limited {
+    _work: Workload,
+    _limit: Cgroup,
+    _watched: Watched,
+    _session: Cgroup,
+}
+
+impl Limited {
+    fn start(tree: &Tree, agent: &Agent) -> Self {
+        let [_, cpu] = two_cpus();
+        let session = tree.child("limited");
+        agent.wait_for(&["limited"]);
+        let arguments = ["spin", "--threads", "1", "--cpu", &cpu, "--seconds", "600"];
+        let mut work = Workload::start(WORKLOAD, &session, &arguments);
+        let limit = tree.limit_cpu(&session, 0.1);
+        limit.take(work.pid());
+        work.go();
+        Self {
+            _work: work,
+            _limit: limit,
+            _watched: Watched::by_a_client(&session),
+            _session: session,
+        }
+    }
+
+    /// Its limit holds it back, and no neighbour.
+    fn is_told(chain: &Chain) {
+        let of_it = [("instance", "node-a"), ("session", "limited")];
+        let alert = "VdiSessionThrottledByLimit";
+        chain.until(true, &[wanted("team", alert, of_it)]);
+        chain.never(&wanted("team", "VdiSessionPreemptedByNeighbours", of_it));
+    }
+}
+
+/// Sessions that nobody can reach for more than a minute.
+struct Slow {
+    since: Instant,
+    sessions: [Cgroup; 4],
+    _work: [Workload; 4],
+}
+
+impl Slow {
+    /// The objective is 64 s.
+    const LATE: Duration = Duration::from_secs(66);
+
+    fn start(tree: &Tree, agent: &Agent) -> Self {
+        let names = ["slow-0", "slow-1", "slow-2", "slow-3"];
+        let sessions = names.map(|name| tree.child(name));
+        agent.wait_for(&names);
+        Self {
+            since: Instant::now(),
+            _work: sessions.each_ref().map(idle),
+            sessions,
+        }
+    }
+
+    fn are_told(&self, chain: &Chain) {
+        thread::sleep(Self::LATE.saturating_sub(self.since.elapsed()));
+        let _reachable = self.sessions.each_ref().map(listen);
+        let labels = [("template", "child"), ("namespace", "tests")];
+        chain.until(true, &[wanted("team", "VdiSessionStartupSlow", labels)]);
+    }
+}
+
 /// A session that somebody watches, and one that takes its CPU.
 struct Neighbours {
     work: Vec<Workload>,
     _sessions: [Cgroup; 2],
-    _client: TcpStream,
-    _accepted: TcpStream,
+    _watched: Watched,
 }
 
 impl Neighbours {
@@ -235,15 +172,11 @@ impl Neighbours {
             work
         });
         let work = work.collect();
-        let listener = listen(&sessions[0]);
-        let address = listener.local_addr().expect("it is bound");
-        let client = TcpStream::connect(address).expect("it listens");
-        let (accepted, _) = inside(&sessions[0], || listener.accept().expect("a client"));
+        let watched = Watched::by_a_client(&sessions[0]);
         Self {
             work,
             _sessions: sessions,
-            _client: client,
-            _accepted: accepted,
+            _watched: watched,
         }
     }
 
@@ -268,7 +201,25 @@ impl Neighbours {
     }
 }
 
-/// Whether all is tried, which takes minutes and a CPU: neighbours, and an agent that was there an hour ago.
+/// An agent that has room for two sessions, and asks an API server.
+fn small(server: &Server, gpus: &Gpus, tree: &Tree) -> Agent {
+    let InCluster { keys, environment } = server.in_cluster("node-b");
+    let configuration = Configuration::of(tree).set("sessions.max_sessions", "2");
+    let configuration = keys
+        .iter()
+        .fold(configuration, |all, (key, value)| all.set(key, value));
+    let environment: Vec<_> = environment.into_iter().chain(gpus.environment()).collect();
+    let agent = Agent::start_with(&gpus.configure(configuration), &environment);
+    let up = [("source", "kubernetes")];
+    wait::until("the API server has answered", SOON, || {
+        let said = agent.metrics().find("vdi_agent_source_up", &up);
+        (said == Some(1.0)).then_some(())
+    });
+    agent
+}
+
+/// Whether all is tried, which takes minutes and a CPU: neighbours, starts that take a minute, and an agent that was there an
+/// hour ago.
 fn whole() -> bool {
     std::env::var_os("SESSIONSCOPE_TEST_ON_CALL").is_some()
 }
@@ -280,8 +231,12 @@ fn real_causes_are_told_to_who_is_on_call_and_nobody_else_and_end() {
     }
     let (tree, other_tree) = (Tree::new(), Tree::new());
     let (mut gpus_of_a, mut gpus_of_b) = (gpus(), gpus());
+    let mut server = Server::start();
     let start = |gpus: &Gpus, tree: &Tree| gpus.start(&Configuration::of(tree));
-    let (a, mut b) = (start(&gpus_of_a, &tree), start(&gpus_of_b, &other_tree));
+    let (a, mut b) = (
+        start(&gpus_of_a, &tree),
+        small(&server, &gpus_of_b, &other_tree),
+    );
 
     let folder = tempfile::tempdir().expect("a folder");
     let targets: PathBuf = folder.path().join("targets.json");
@@ -290,26 +245,15 @@ fn real_causes_are_told_to_who_is_on_call_and_nobody_else_and_end() {
         &[("node-a", a.address()), ("node-b", b.address())],
     );
     let rules = faster_rules(FASTER);
-    let sink = Sink::start();
-    let alertmanager = Alertmanager::start(&configuration(sink.address()));
-    let installed = prometheus::installed("prometheus").expect("`cargo xtask setup` installs it");
-    let newer = newer::binary().unwrap_or_else(|error| panic!("{error:#}"));
-    let prometheuses = [("2", &installed), ("3", &newer)].map(|(name, binary)| {
-        (
-            name,
-            prometheus(binary, name, rules.path(), &targets, alertmanager.address()),
-        )
-    });
-    let chain = Chain {
-        sink,
-        prometheuses: prometheuses.into(),
-        _alertmanager: alertmanager,
-    };
+    let chain = Chain::start(rules.path(), &targets);
     chain.until(true, &[wanted("watchdog", "VdiWatchdog", [])]);
 
     // Node a: memory that runs out, a GPU that is lost, another with an error of its hardware that is hot, too, and sessions
     // that fail.
-    let neighbours = whole().then(|| Neighbours::start(&tree, &a));
+    let whole = whole();
+    let slow = whole.then(|| Slow::start(&tree, &a));
+    let neighbours = whole.then(|| Neighbours::start(&tree, &a));
+    let limited = Limited::start(&tree, &a);
     let hungry = tree.child("hungry");
     a.wait_for(&["hungry"]);
     let _killed = run_out_of_memory(&tree, &hungry);
@@ -322,10 +266,13 @@ fn real_causes_are_told_to_who_is_on_call_and_nobody_else_and_end() {
         }];
     });
     gpus_of_a.fail(&[refusal("", Some(1), Code::GPU_IS_LOST)]);
-    // Node b: a GPU that two sessions share has no time left and is hot.
+    // Node b: a GPU that two sessions share has no time left and is hot; a third session has no room, and the API server has
+    // gone.
     let sharing = ["left", "right"].map(|name| other_tree.child(name));
     b.wait_for(&["left", "right"]);
     let sharing_work = sharing.each_ref().map(idle);
+    let _third = other_tree.child("third");
+    server.turn_off();
     gpus_of_b.change(|scenario| {
         let gpu = &mut scenario.devices[0];
         gpu.temperature_celsius = Some(90);
@@ -383,6 +330,16 @@ fn real_causes_are_told_to_who_is_on_call_and_nobody_else_and_end() {
         ),
         wanted(
             "team",
+            "VdiAgentSessionsOverflowed",
+            [("instance", "node-b")],
+        ),
+        wanted(
+            "team",
+            "VdiAgentSourceDown",
+            [("instance", "node-b"), ("source", "kubernetes")],
+        ),
+        wanted(
+            "team",
             "VdiTemplateCrashLoop",
             [("template", "child"), ("namespace", "tests")],
         ),
@@ -393,9 +350,14 @@ fn real_causes_are_told_to_who_is_on_call_and_nobody_else_and_end() {
         ),
     ];
     chain.until(true, &causes);
+    Limited::is_told(&chain);
     if neighbours.is_some() {
         Neighbours::are_told(&chain);
     }
+    if let Some(slow) = &slow {
+        slow.are_told(&chain);
+    }
+    drop((limited, slow));
     // The other GPU's heat is explained by its error, and neither it nor the neighbour is told about as something else.
     chain.never(&wanted(
         "team",
@@ -411,6 +373,7 @@ fn real_causes_are_told_to_who_is_on_call_and_nobody_else_and_end() {
         &[("node-a", a.address()), ("node-b", b.address())],
     );
     // Causes go away.
+    server.turn_on();
     gpus_of_b.change(|scenario| {
         scenario.devices[0].temperature_celsius = Some(50);
         scenario.devices[0].utilization = Some(Utilization { gpu: 3, memory: 1 });
@@ -428,6 +391,14 @@ fn real_causes_are_told_to_who_is_on_call_and_nobody_else_and_end() {
         ),
     ];
     chain.until(false, &over);
+    chain.until(
+        false,
+        &[wanted(
+            "team",
+            "VdiAgentSourceDown",
+            [("instance", "node-b")],
+        )],
+    );
     if let Some(neighbours) = neighbours {
         neighbours.end(&chain);
     }
@@ -442,12 +413,12 @@ fn real_causes_are_told_to_who_is_on_call_and_nobody_else_and_end() {
     let down = wanted("team", "VdiAgentDown", [("instance", "node-b")]);
     chain.until(true, &[down]);
     write_targets(&targets, &[("node-a", a.address())]);
-    if whole() {
+    if whole {
         let gone = wanted("log-sink", "VdiAgentGone", [("instance", "node-b")]);
         chain.until(true, &[gone]);
     }
 
-    for (name, prometheus) in &chain.prometheuses {
+    for (name, prometheus) in chain.prometheuses() {
         let mut health = BTreeMap::new();
         for rule in prometheus.rules() {
             let of_it = rule["health"].as_str().unwrap_or_default().to_owned();
@@ -463,123 +434,4 @@ fn real_causes_are_told_to_who_is_on_call_and_nobody_else_and_end() {
     chain.not_over(&lost);
     gpus_of_a.fail(&[]);
     chain.until(false, &[lost]);
-}
-
-/// What the operator makes of the `ServiceMonitor`'s relabelings.
-fn relabelings() -> Value {
-    let monitor: Value = serde_yaml_ng::from_str(&document(
-        "deploy/kubernetes/monitoring/servicemonitor.yaml",
-    ))
-    .expect("YAML");
-    let relabelings = monitor["spec"]["endpoints"][0]["relabelings"].as_sequence();
-    let one = |relabeling: &Value| -> Value {
-        let keys = relabeling.as_mapping().expect("a mapping").iter();
-        let keys = keys.map(|(key, value)| {
-            let key = match key.as_str().expect("a name") {
-                "sourceLabels" => "source_labels",
-                "targetLabel" => "target_label",
-                other => other,
-            };
-            (Value::from(key), value.clone())
-        });
-        Value::Mapping(keys.collect())
-    };
-    relabelings.expect("relabelings").iter().map(one).collect()
-}
-
-/// The target of an agent as Kubernetes knows it.
-fn write_pod(file: &Path, pod: &str, address: SocketAddr) {
-    let target = json!([{
-        "targets": [address.to_string()],
-        "labels": {
-            "__meta_kubernetes_pod_node_name": "node-a",
-            "pod": pod,
-            "container": "sessionscope",
-            "endpoint": "metrics",
-            "service": "sessionscope",
-        },
-    }]);
-    let new = file.with_extension("new");
-    fs::write(&new, target.to_string()).expect("a file can be written");
-    fs::rename(new, file).expect("a file can be renamed");
-}
-
-#[test]
-fn a_rollout_leaves_series_and_pending_alerts_as_they_are() {
-    if !capability::kernel() {
-        return;
-    }
-    let tree = Tree::new();
-    let sessions = ["left", "right"].map(|name| tree.child(name));
-    let mut gpus = gpus();
-    gpus.change(|scenario| scenario.devices[1].temperature_celsius = Some(90));
-    let start = || gpus.start(&Configuration::of(&tree));
-    let agent = start();
-    agent.wait_for(&["left", "right"]);
-    let _work = sessions.each_ref().map(idle);
-
-    let folder = tempfile::tempdir().expect("a folder");
-    let pods = folder.path().join("pods.json");
-    write_pod(&pods, "sessionscope-aaaaa", agent.address());
-    let relabelings = serde_yaml_ng::to_string(&relabelings()).expect("YAML");
-    let configuration = format!(
-        "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
-         rule_files: ['{}']\nscrape_configs:\n- job_name: sessionscope\n  honor_labels: true\n  \
-         file_sd_configs: [{{files: ['{}'], refresh_interval: 1s}}]\n  relabel_configs:\n{}",
-        repository().join("rules/alerts/gpu.yml").display(),
-        pods.display(),
-        indented(&relabelings)
-    );
-    let installed = prometheus::installed("prometheus").expect("`cargo xtask setup` installs it");
-    let prometheus = Prometheus::start_configured(&installed, &[], &configuration);
-    // Whatever there has been of the sessions and the GPUs.
-    let series = || {
-        let ever =
-            "count(last_over_time({__name__=~\"vdi_session_.*|vdi_sessions|vdi_gpu_.*\"}[10m]))";
-        prometheus.value(ever).unwrap_or_default()
-    };
-    let waits_since = || {
-        let alerts = prometheus.alerts().into_iter();
-        let mut hot = alerts.filter(|alert| {
-            alert["labels"]["alertname"] == "VdiGpuTemperatureHigh" && alert["state"] == "pending"
-        });
-        let since = hot.next().map(|alert| alert["activeAt"].clone());
-        assert!(hot.next().is_none(), "it waits twice");
-        since
-    };
-    let scraped = |pod: &Agent| {
-        let address = pod.address().to_string();
-        wait::until("the pod is scraped", SOON, || {
-            let targets = prometheus.targets();
-            let mut of_it = targets.iter().filter(|target| {
-                target["scrapeUrl"]
-                    .as_str()
-                    .is_some_and(|url| url.contains(&address))
-                    && target["health"] == "up"
-            });
-            of_it.next().map(|_| ())
-        });
-        // Some scrapes, so that what there is has come.
-        thread::sleep(Duration::from_secs(5));
-    };
-    scraped(&agent);
-    let since = wait::until("an alert waits", SOON, waits_since);
-    let before = series();
-    assert!(before > 100.0, "{before}");
-
-    // The next pod is up before the last one goes, so that no scrape fails in between: that would end an alert that waits,
-    // whatever the labels are.
-    let next = start();
-    next.wait_for(&["left", "right"]);
-    write_pod(&pods, "sessionscope-bbbbb", next.address());
-    scraped(&next);
-    drop(agent);
-    thread::sleep(Duration::from_secs(3));
-    assert_eq!(series().to_bits(), before.to_bits(), "{} series", series());
-    assert_eq!(waits_since(), Some(since));
-}
-
-fn indented(yaml: &str) -> String {
-    let lines: Vec<String> = yaml.lines().map(|line| format!("  {line}")).collect();
-    lines.join("\n") + "\n"
 }

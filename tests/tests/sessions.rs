@@ -147,6 +147,56 @@ fn is_divided_where_it_moved() -> bool {
         .all(|(said, truth)| (said - truth).abs() <= 0.01 * whole + unheard)
 }
 
+/// Nobody looks at the thread between its move and its next switch: the agent is stopped meanwhile, and the hook of the
+/// move has the process's first thread alone.
+#[test]
+fn a_thread_that_is_switched_before_it_is_looked_at_is_divided_where_it_moved() {
+    if !capability::kernel() {
+        return;
+    }
+    let [_, cpu] = two_cpus();
+    let spin = ["spin", "--real-time", "1", "--seconds", "3", "--cpu", &cpu];
+    let interrupt = ["interrupt", "--real-time", "2", "--seconds", "0.1"];
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let [old, new, rival] = ["old", "new", "rival"].map(|name| tree.child(name));
+    agent.wait_for(&["old", "new", "rival"]);
+    let mut interrupt = Workload::start(
+        WORKLOAD,
+        &rival,
+        &[&interrupt[..], &["--cpu", &cpu]].concat(),
+    );
+    let mut spin = Workload::start(WORKLOAD, &old, &spin);
+    let start = Accounts::settled(&old);
+    let ready = cpu_seconds(&agent.fresh_metrics(), "old");
+    spin.go();
+    thread::sleep(Duration::from_millis(1200));
+    agent.signal(Signal::SIGSTOP);
+    thread::sleep(Duration::from_millis(400));
+    let before = Accounts::now(&old).since(&start).cpu_ns as f64 / 1e9;
+    new.take(spin.pid());
+    thread::sleep(Duration::from_millis(300));
+    interrupt.go();
+    interrupt.finish();
+    agent.signal(Signal::SIGCONT);
+    spin.finish();
+    let whole = Accounts::settled(&new).since(&start).cpu_ns as f64 / 1e9;
+    let metrics = agent.fresh_metrics();
+    let charged = [
+        cpu_seconds(&metrics, "old") - ready,
+        cpu_seconds(&metrics, "new"),
+    ];
+    eprintln!("{before} s of {whole} s before the move; charged: {charged:?}");
+    // What passes between the look at the account and the move, where all takes longer.
+    let between = wait::patient(MOMENT).saturating_sub(MOMENT).as_secs_f64();
+    for (said, truth) in [(charged[0], before), (charged[1], whole - before)] {
+        assert!(
+            (said - truth).abs() <= 0.01 * whole + between,
+            "{said} for {truth}"
+        );
+    }
+}
+
 #[test]
 fn a_nested_cgroup_belongs_to_its_nearest_session() {
     if !capability::kernel() {

@@ -2,7 +2,7 @@
 //! against the kernel's own accounts of the thread (`/proc`) and of its cgroup (`cpu.stat`).
 
 use integration_tests::{
-    accounts::{Accounts, Switches},
+    accounts::{Accounts, Switches, TICKS_PER_SECOND, stolen_seconds},
     agent::{Agent, Configuration},
     capability,
     cgroup::{Cgroup, Tree},
@@ -208,4 +208,73 @@ fn a_switch_at_its_own_limit_is_throttling_and_nobodys_doing() {
         truth.waited,
     );
     assert!(waits.contention <= 0.02 * truth.waited, "{waits:?}");
+}
+
+/// Before Linux 6.18 a limit stops a whole run queue, and in it threads that have been preempted long before.
+#[test]
+fn threads_that_wait_together_for_their_limit_wait_for_it() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let name = "limited_together";
+    let [_, cpu] = two_cpus();
+    let cgroup = tree.child(name);
+    let burn = ["burn", "--cpu", &cpu, "--seconds", SECONDS];
+    let mut burners = [(); 3].map(|()| Workload::start(WORKLOAD, &cgroup, &burn));
+    let before = Accounts::settled(&cgroup);
+    let agent = watching(&tree, &[name]);
+    let limited = tree.limit_cpu(&cgroup, 0.4);
+    for burner in &mut burners {
+        limited.take(burner.pid());
+        burner.go();
+    }
+    for burner in &mut burners {
+        burner.finish();
+    }
+    let waited = Accounts::settled(&cgroup).since(&before).wait_ns as f64 / 1e9;
+    let (times, throttled) = limited.throttled();
+    let throttled = throttled.as_secs_f64();
+    let waits = Waits::of(name, &agent.fresh_metrics());
+    eprintln!("{waits:?}; the kernel: {waited} s, throttled {times} times, {throttled} s");
+    assert!(times > 50 && throttled > 1.0);
+    near(
+        "waits",
+        waits.contention + waits.throttling + waits.yields,
+        waited,
+    );
+    // All three wait for the limit while it is used up. Whom it has stopped waits for the others after that, which is the same
+    // wait: where each uses a whole quota up at once, as by default on 5.10, hardly any other wait is left.
+    let least = 3.0 * throttled;
+    assert!(
+        (0.95 * least..waited).contains(&waits.throttling),
+        "{least}"
+    );
+}
+
+/// A kernel with `CONFIG_PARAVIRT_TIME_ACCOUNTING` takes stolen time out of a thread's own account
+/// (`update_rq_clock_task`, kernel/sched/core.c), others leave it in. The agent's clock goes on, so to the agent it is CPU
+/// time on each of them.
+#[test]
+fn what_the_kernel_has_less_of_a_threads_time_a_hypervisor_has_stolen() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let name = "stolen_from";
+    let mut burner = Burner::new(&tree, name, &[]);
+    let agent = watching(&tree, &[name]);
+    let before = stolen_seconds();
+    burner.workload.go();
+    burner.workload.finish();
+    let kernel = Accounts::settled(&burner.cgroup).since(&burner.before);
+    let stolen = stolen_seconds() - before;
+    let metrics = agent.fresh_metrics();
+    let said = metrics.value("vdi_session_cpu_seconds_total", &[("session", name)]);
+    let less = said - kernel.cpu_ns as f64 / 1e9;
+    eprintln!("{said} s, of which the kernel has {less} less; {stolen} s were stolen");
+    // The stolen time of either CPU is told by whole ticks.
+    let ticks = 4.0 / TICKS_PER_SECOND;
+    let noise = PROMISE / 10.0 * said;
+    assert!((-noise..=stolen + ticks + noise).contains(&less), "{less}");
 }

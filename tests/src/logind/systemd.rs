@@ -4,11 +4,12 @@
 //! [`Systemd::end`]s, as a scope does when its last process has gone.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use sessionscope::clock;
 use zbus::{Connection, Message, ObjectPath, OwnedObjectPath, Structure, Variant};
 
 use super::bus::{Bus, Service};
@@ -28,6 +29,8 @@ pub struct Systemd {
 struct Units {
     /// Paths of the objects of active units.
     active: BTreeSet<String>,
+    /// When each was asked for, and when its job ended, by the same path; microseconds of the monotonic clock.
+    started: BTreeMap<String, [u64; 2]>,
     jobs: u32,
     /// Jobs do not end.
     held: bool,
@@ -58,7 +61,11 @@ impl Systemd {
         let jobs = {
             let mut units = lock(&self.units);
             units.held = false;
-            std::mem::take(&mut units.pending)
+            let jobs = std::mem::take(&mut units.pending);
+            for (_, unit) in &jobs {
+                units.done(unit);
+            }
+            jobs
         };
         for (number, unit) in jobs {
             let removed = job_removed(&self.service.connection, number, &unit);
@@ -81,6 +88,21 @@ impl Systemd {
     }
 }
 
+impl Units {
+    fn asked_for(&mut self, unit: &str) {
+        let path = unit_path(unit);
+        self.started
+            .insert(path.clone(), [clock::monotonic_us(), 0]);
+        self.active.insert(path);
+    }
+
+    fn done(&mut self, unit: &str) {
+        if let Some([_, active]) = self.started.get_mut(&unit_path(unit)) {
+            *active = clock::monotonic_us();
+        }
+    }
+}
+
 fn lock(units: &Mutex<Units>) -> std::sync::MutexGuard<'_, Units> {
     units.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -92,7 +114,7 @@ async fn answer(connection: &Connection, call: &Message, units: &Mutex<Units>) -
     match member.as_deref() {
         Some("StartTransientUnit" | "StartUnit") => {
             let unit = first_argument(call);
-            lock(units).active.insert(unit_path(&unit));
+            lock(units).asked_for(&unit);
             job(connection, call, units, unit).await
         }
         Some("StopUnit") => {
@@ -112,6 +134,13 @@ async fn answer(connection: &Connection, call: &Message, units: &Mutex<Units>) -
             }
             let name = "org.freedesktop.DBus.Error.UnknownObject";
             connection.reply_error(&header, name, &"no such job").await
+        }
+        Some("Get") if property(call).ends_with("TimestampMonotonic") => {
+            let started = lock(units).started.get(&path).copied();
+            let [asked_for, active] = started.unwrap_or_default();
+            let is_end = property(call).starts_with("ActiveEnter");
+            let moment = if is_end { active } else { asked_for };
+            connection.reply(&header, &Variant::from(moment)).await
         }
         Some("Get") => {
             let active = lock(units).active.contains(&path);
@@ -135,6 +164,8 @@ async fn job(
         let number = units.jobs;
         if units.held {
             units.pending.push((number, unit.clone()));
+        } else {
+            units.done(&unit);
         }
         (number, units.held)
     };
@@ -171,6 +202,13 @@ fn unit_path(unit: &str) -> String {
         }
     }
     path
+}
+
+/// The property that is asked for, behind its interface.
+fn property(call: &Message) -> String {
+    let body = call.body();
+    let asked: (String, String) = body.deserialize().expect("an interface and a property");
+    asked.1
 }
 
 fn first_argument(call: &Message) -> String {

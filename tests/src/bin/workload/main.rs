@@ -4,6 +4,7 @@
 //! then one line of JSON, then nothing until it is killed. Whatever it starts dies with it.
 
 mod child;
+mod held;
 mod reread;
 mod script;
 mod storm;
@@ -34,9 +35,9 @@ use serde_json::{Value, json};
 
 #[derive(Parser)]
 struct Arguments {
-    /// Cgroup to join first.
+    /// Sleeps until it is told a first line: whoever started it moves it to its cgroup meanwhile.
     #[arg(long)]
-    cgroup: Option<PathBuf>,
+    moved: bool,
     #[command(subcommand)]
     work: Work,
 }
@@ -97,6 +98,11 @@ enum Work {
         #[arg(long)]
         count: usize,
     },
+    /// Threads that wait where no signal but a fatal one reaches them.
+    Held {
+        #[arg(long)]
+        count: usize,
+    },
     /// Holds TCP connections to itself.
     Connections {
         #[arg(long)]
@@ -117,8 +123,9 @@ fn main() {
     }
     // The processes that crash must not leave a core.
     setrlimit(Resource::RLIMIT_CORE, 0, 0).expect("limits can be lowered");
-    if let Some(cgroup) = arguments.cgroup {
-        join(&cgroup);
+    if arguments.moved {
+        say("here");
+        next_line();
     }
     match arguments.work {
         Work::Pingpong { switches, cpu } => pingpong(switches, cpu),
@@ -157,6 +164,10 @@ fn main() {
         Work::Reread { path, seconds } => {
             ready();
             report(&reread::run(&path, Duration::from_secs_f64(seconds)));
+        }
+        Work::Held { count } => {
+            ready();
+            report(&held::run(count));
         }
         Work::Sleepers { count } => sleepers(count),
         Work::Connections { count } => connections(count),
