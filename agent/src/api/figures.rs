@@ -200,8 +200,12 @@ pub struct UnresponsiveApplication {
     pub command: Option<String>,
     /// What its first thread does: runnable, sleeping, uninterruptible, stopped or dead.
     pub state: Option<String>,
+    /// Why it does not read, by what it has done for five seconds: stopped, dead, paging, starved, busy or blocked.
+    pub why: Option<String>,
     /// The kernel's function that it waits in.
     pub waits_in: Option<String>,
+    /// Bytes of its memory that are in swap.
+    pub swapped_bytes: Option<u64>,
 }
 
 /// Data bytes by direction.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Agent;
 use crate::{
-    kernel::standing::Standing,
+    kernel::standing::{Standing, Why},
     session::{budget::Resource, failures::Kind},
     telemetry::{Subject, log_event},
 };
@@ -74,11 +74,13 @@ impl Agent {
             let standing = begun.and_then(|one| one.standing.as_ref());
             let command = standing.map(|standing| standing.command.as_str());
             let words = standing.map(Standing::words);
+            let why = begun.and_then(|one| one.why).map(Why::name);
             log_event!(
                 ApplicationUnresponsive,
                 of = Some(session),
                 pid = process,
                 command = command,
+                why = why,
                 standing = words
             );
         }

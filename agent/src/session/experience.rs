@@ -12,13 +12,17 @@ use agent_common::{
     histogram::Histogram,
 };
 
-use crate::kernel::{Reading, standing::Standing};
+use crate::kernel::{
+    Reading,
+    standing::{Standing, Why},
+};
 
 /// An application that has not read for so long what waits for it does not respond: as long as Android gives one that is
 /// sent a key. Window managers that ask by themselves wait for ten seconds.
 pub const UNRESPONSIVE: Duration = Duration::from_secs(5);
 
-/// So many applications of a session are looked at to see what they do; of the others that is not known.
+/// So many applications of a session with unread bytes are looked at to see what they do, those that have waited for
+/// longest; of the others that is not known. Each costs five reads of files below `/proc`.
 const LOOKED_AT: usize = 8;
 
 /// Figures of a session's input.
@@ -49,6 +53,8 @@ pub struct Looked {
     at_ns: u64,
     /// Processes that did not respond then.
     unresponsive: BTreeSet<u32>,
+    /// What processes with unread bytes were doing, so that it is known why one has ceased to respond when it is found.
+    standings: BTreeMap<u32, Standing>,
     /// One of them had begun.
     began: bool,
 }
@@ -62,6 +68,8 @@ pub struct Unresponsive {
     pub unread_for: Duration,
     /// What it was doing when it was looked at; `None` where that cannot be seen.
     pub standing: Option<Standing>,
+    /// Why it does not read; `None` where that cannot be seen.
+    pub why: Option<Why>,
 }
 
 /// From a user's input to the first bytes of what answers it, in stages that add up: means since the session's adoption,
@@ -144,19 +152,20 @@ impl Experience {
         standing: impl Fn(u32) -> Option<Standing>,
     ) {
         // An application may have several connections.
-        let mut unread = BTreeMap::<u32, u64>::new();
+        let mut waiting = BTreeMap::<u32, u64>::new();
         let displays = marked.iter().filter(|socket| socket.kind == DISPLAY);
-        for socket in
-            displays.filter(|socket| u128::from(socket.unread_ns) > UNRESPONSIVE.as_nanos())
-        {
-            let longest = unread.entry(socket.process).or_default();
+        for socket in displays.filter(|socket| socket.unread_ns > 0) {
+            let longest = waiting.entry(socket.process).or_default();
             *longest = socket.unread_ns.max(*longest);
         }
+        let mut unread = waiting.clone();
+        unread.retain(|_, unread_ns| u128::from(*unread_ns) > UNRESPONSIVE.as_nanos());
         let before = std::mem::replace(
             &mut self.looked,
             Looked {
                 at_ns: now_ns,
                 unresponsive: unread.keys().copied().collect(),
+                standings: BTreeMap::new(),
                 began: false,
             },
         );
@@ -178,16 +187,23 @@ impl Experience {
             .find(|process| is_new(process))
             .filter(|_| self.looked.began);
         // Those that have waited for longest, and who has just begun.
-        let mut longest: Vec<u32> = unread.keys().copied().collect();
-        longest.sort_by_key(|process| (Some(*process) != self.begun, Reverse(unread[process])));
+        let mut longest: Vec<u32> = waiting.keys().copied().collect();
+        longest.sort_by_key(|process| (Some(*process) != self.begun, Reverse(waiting[process])));
         longest.truncate(LOOKED_AT);
-        let now = unread.iter().map(|(&process, &unread_ns)| Unresponsive {
-            process,
-            unread_for: Duration::from_nanos(unread_ns),
-            standing: longest
-                .contains(&process)
-                .then(|| standing(process))
-                .flatten(),
+        let standings = longest
+            .into_iter()
+            .filter_map(|process| Some((process, standing(process)?)));
+        self.looked.standings = standings.collect();
+        let since = Duration::from_nanos(since_ns);
+        let now = unread.iter().map(|(&process, &unread_ns)| {
+            let standing = self.looked.standings.get(&process);
+            let before = before.standings.get(&process);
+            Unresponsive {
+                process,
+                unread_for: Duration::from_nanos(unread_ns),
+                standing: standing.cloned(),
+                why: standing.and_then(|standing| standing.why(before, since)),
+            }
         });
         self.unresponsive = Some(now.collect());
     }

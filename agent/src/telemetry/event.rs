@@ -163,7 +163,7 @@ events! {
 
     /// An application has not read its display for five seconds. A session has a line every ten seconds at most.
     ApplicationUnresponsive = "application_unresponsive", INFO, "an application does not respond",
-        of_session [pid, command, standing];
+        of_session [pid, command, why, standing];
     /// A process of a session was killed for want of memory.
     ProcessOomKilled = "process_oom_killed", INFO, "process killed by the out-of-memory killer",
         of_session [pid, command], audit OfProcesses;

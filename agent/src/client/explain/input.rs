@@ -3,7 +3,7 @@
 use super::{
     super::{
         judge::{self, over},
-        units::{count, or_absent, printable, time},
+        units::{bytes, count, or_absent, printable, time},
     },
     section::Section,
 };
@@ -92,14 +92,19 @@ fn unresponsive(application: &UnresponsiveApplication) -> String {
         seconds,
         command,
         state,
+        why,
         waits_in,
+        swapped_bytes,
     } = application;
     let named = command.as_ref().map_or_else(
         || format!("pid {pid}"),
         |command| format!("{} (pid {pid})", printable(command)),
     );
     let mut parts = vec![format!("{named} for {}", time(*seconds))];
-    parts.extend(state.clone());
+    parts.extend(why.clone());
+    parts.extend(state.clone().filter(|state| Some(state) != why.as_ref()));
     parts.extend(waits_in.iter().map(|name| format!("waits in {name}")));
+    let swapped = swapped_bytes.filter(|swapped| *swapped > 0);
+    parts.extend(swapped.map(|swapped| format!("{} in swap", bytes(swapped))));
     parts.join(", ")
 }

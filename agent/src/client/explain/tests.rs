@@ -223,7 +223,9 @@ fn input_is_what_its_user_feels_and_who_does_not_respond() {
             seconds: 12.0,
             command: Some("gimp".to_owned()),
             state: Some("uninterruptible".to_owned()),
+            why: Some("blocked".to_owned()),
             waits_in: Some("nfs_wait_bit_killable".to_owned()),
+            swapped_bytes: Some(41_000_000),
         }]),
         ..good
     };
@@ -231,7 +233,7 @@ fn input_is_what_its_user_feels_and_who_does_not_respond() {
     for line in [
         "! p95 over 100 ms: its user feels it",
         "unanswered        3 inputs, after which nothing was sent for 2 s",
-        "does not respond  gimp (pid 4711) for 12 s, uninterruptible, waits in nfs_wait_bit_killable",
+        "does not respond  gimp (pid 4711) for 12 s, blocked, uninterruptible, waits in nfs_wait_bit_killable, 41 MB in swap",
         "! its user clicks, and nothing happens",
     ] {
         assert!(page.contains(line), "{line}: {page}");

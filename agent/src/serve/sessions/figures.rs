@@ -63,7 +63,9 @@ fn application(one: &Unresponsive) -> api::UnresponsiveApplication {
         seconds: one.unread_for.as_secs_f64(),
         command: standing.map(|standing| standing.command.clone()),
         state: standing.map(|standing| standing.state.name().to_owned()),
+        why: one.why.map(|why| why.name().to_owned()),
         waits_in: standing.and_then(|standing| standing.waits_in.clone()),
+        swapped_bytes: standing.and_then(|standing| standing.swapped_bytes),
     }
 }
 

@@ -131,6 +131,7 @@ pub(super) fn desktop() -> SessionView {
                     process: 1,
                     unread_for: Duration::from_secs(6),
                     standing: None,
+                    why: None,
                 };
                 7
             ]),
