@@ -63,18 +63,31 @@ impl Tree {
     }
 
     /// Limits the memory of what joins the returned cgroup: one of the v1 controller where that is
-    /// mounted, else `session` itself.
+    /// mounted, else `session` itself. None of it is swapped out.
     pub fn limit_memory(&self, session: &Cgroup, bytes: u64) -> Cgroup {
+        let limited = self.limit_resident(session, bytes);
+        for file in ["memory.swap.max", "memory.swappiness"] {
+            if limited.path().join(file).exists() {
+                limited.write(file, "0");
+            }
+        }
+        limited
+    }
+
+    /// Likewise, and what is over the limit goes to the machine's swap.
+    pub fn limit_resident(&self, session: &Cgroup, bytes: u64) -> Cgroup {
         if let Some(mount) = v1_mount("memory") {
             let limited = Cgroup::make(&mount.join(unique_name(PREFIX)));
             limited.write("memory.limit_in_bytes", &bytes.to_string());
             return limited;
         }
         self.enable("memory");
-        session.write("memory.max", &bytes.to_string());
-        if session.path().join("memory.swap.max").exists() {
-            session.write("memory.swap.max", "0");
+        // It may be a part of a session whose processes are all in parts.
+        let above = session.path().parent();
+        if let Some(above) = above.filter(|above| *above != self.0.root().path()) {
+            Cgroup::make(above).write("cgroup.subtree_control", "+memory");
         }
+        session.write("memory.max", &bytes.to_string());
         Cgroup::make(session.path())
     }
 

@@ -43,6 +43,7 @@ pub mod runtimes;
 pub mod sockets;
 pub mod stalls;
 pub mod strace;
+pub mod swap;
 pub mod systemd;
 pub mod tenant;
 pub mod tls_front;
