@@ -46,7 +46,10 @@ const LEAVE: [&str; 2] = ["/leave", "/tmp/leave"];
 /// engine has told of it, and a session that nobody named in its life is none.
 macro_rules! leaves {
     ($code:literal) => {
-        concat!("until [ -e /leave/$NAME ]; do sleep 0.05; done; exit ", $code)
+        concat!(
+            "until [ -e /leave/$NAME ]; do sleep 0.05; done; exit ",
+            $code
+        )
     };
 }
 
@@ -266,7 +269,14 @@ fn every_end_is_known(kind: Kind) {
                     let name = format!("{}-{round}", case.name);
                     let label = format!("sessionscope/template={}", case.name);
                     let own = format!("NAME={name}");
-                    let common = ["--label", label.as_str(), "--volume", volume, "--env", own.as_str()];
+                    let common = [
+                        "--label",
+                        label.as_str(),
+                        "--volume",
+                        volume,
+                        "--env",
+                        own.as_str(),
+                    ];
                     let options = [&common[..], case.options].concat();
                     engine.run(&name, &options, case.script);
                     wait_until_found(agent, &name);
