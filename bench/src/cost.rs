@@ -43,7 +43,7 @@ use crate::page;
 use crate::paired::comparison::{self, Subject};
 use crate::paired::rounds::Slices;
 use crate::paired::subjects::{Block, Fork, Net, Sched};
-use crate::paired::{growth, resolution, size, storm};
+use crate::paired::{growth, input, resolution, size, storm};
 
 /// The page with the tables.
 const PAGE: &str = "docs/measurements.md";
@@ -70,6 +70,8 @@ enum Benchmark {
     Resolution(resolution::Options),
     /// What it adds to sockets and to TCP over loopback, beside tcprtt, tcpconnlat and tcplife.
     Net(Slices),
+    /// What measuring input adds to a message on a Unix socket, and takes of a busy desktop.
+    Input(Slices),
     /// What it adds to reads and writes of a drive, beside biolatency.
     Block(Slices),
     /// What it adds to threads and processes that come and go, beside execsnoop and exitsnoop.
@@ -116,6 +118,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Benchmark::Size,
         Benchmark::Growth(growth::Options::default()),
         Benchmark::Net(Slices::default()),
+        Benchmark::Input(Slices::default()),
         Benchmark::Block(Slices::default()),
         Benchmark::Fork(Slices::default()),
         Benchmark::Storm,
@@ -144,6 +147,10 @@ fn conduct(benchmark: &Benchmark, common: &Common, bench: &Bench<'_>) -> Result<
         Benchmark::Net(options) => compare::<Net>(options, common, bench),
         Benchmark::Block(options) => compare::<Block>(options, common, bench),
         Benchmark::Fork(options) => compare::<Fork>(options, common, bench),
+        Benchmark::Input(options) => {
+            let measure = || input::measure(options, bench);
+            take(common, &options.arguments(), measure)
+        }
         Benchmark::Growth(options) => {
             let measure = || growth::measure(options, bench);
             take(common, &options.arguments(), measure)

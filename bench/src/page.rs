@@ -50,6 +50,7 @@ mod tests {
             "growth",
             "resolution",
             "net",
+            "input",
             "block",
             "fork",
             "storm",

@@ -1,8 +1,9 @@
 //! What the agent adds to what a load does, in slices that alternate with nothing, with an empty program and with
-//! others; `sched`, `net`, `block` and `fork` are such comparisons.
+//! others; `sched`, `net`, `block` and `fork` are such comparisons, and so is most of `input`.
 
 use std::marker::PhantomData;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aya::sys::{Stats, enable_stats};
@@ -16,7 +17,7 @@ use super::exchange::Exchange;
 use super::interval::Interval;
 use super::operations::Kind;
 use super::rounds::{Figure, Plan, Rounds, Slices};
-use super::side::{Floor, Nothing, Programs, Side, Tracer};
+use super::side::{Floors, Nothing, Programs, Side, Tracer};
 use crate::cost::measuring::{self, Bench};
 use crate::cost::peers::Peer;
 use crate::cost::sessions::PARENT;
@@ -31,9 +32,12 @@ pub(crate) trait Subject {
     const NAME: &'static str;
     /// The loads.
     const LOADS: &'static [Kind];
-    /// Whether there is an empty program too, the agent with either store, and threads of no session: where one run
-    /// of a program is what is looked at.
-    const IN_DETAIL: bool;
+    /// Those of the agent that are compared: where the state of threads is, and whether the load is in a session.
+    const AGENTS: &'static [(TaskStore, bool)];
+    /// The tracepoints that the empty program is on.
+    const EMPTY_ON: &'static [&'static str];
+    /// Whether what the empty program adds is shown too: where one run of a program is what is looked at.
+    const SHOWS_EMPTY: bool;
     /// Tracers of others that measure something of the same.
     const PEERS: &'static [Peer];
     /// What is wanted.
@@ -44,11 +48,14 @@ pub(crate) trait Subject {
 pub(crate) struct Wanted {
     pub(crate) load: Kind,
     pub(crate) store: TaskStore,
+    pub(crate) in_session: bool,
     pub(crate) program: &'static str,
     pub(crate) ns: f64,
 }
 
 const SESSION: &str = "compared";
+/// Of a load, before it is measured.
+const FIRST: Duration = Duration::from_millis(1);
 /// A tracer takes half a second to start, so there are fewer rounds with one, but as many as an interval wants.
 const TRACER_SHARE: usize = 6;
 const FEWEST_ROUNDS: usize = 12;
@@ -110,10 +117,13 @@ pub(crate) fn measure<S: Subject>(options: &Slices, bench: &Bench<'_>) -> Result
     };
     for &kind in S::LOADS {
         eprintln!("{}", kind.label());
+        let mut load = Exchange::start(kind, Some(&session), cpu)?;
+        // Once it answers, its sockets are there.
+        load.run(FIRST)?;
         let mut beside = Beside {
             plan: options.plan(),
             kind,
-            load: Exchange::start(kind, Some(&session), cpu)?,
+            load,
             session: &session,
             bench,
         };
@@ -145,34 +155,39 @@ impl Beside<'_> {
         match self.kind {
             // Where the v2 hierarchy has no io controller the program of block I/O is not loaded otherwise.
             Kind::Reads | Kind::Writes => Programs::load_with_block_io(store, statistics),
-            _ => Programs::load(store, in_session.then_some(self.session), statistics),
+            _ => {
+                let session = in_session.then_some(self.session);
+                let mut programs = Programs::load(store, session, statistics)?;
+                let sockets = self.kind.measured_sockets();
+                if in_session && sockets > 0 {
+                    programs.mark_open_sockets(sockets)?;
+                }
+                Ok(programs)
+            }
         }
     }
 
-    /// Those of the agent that are compared: the store, and whether in a session.
-    fn agents<S: Subject>() -> &'static [(TaskStore, bool)] {
-        const ALL: [(TaskStore, bool); 3] = [
-            (TaskStore::PidArray, true),
-            (TaskStore::TaskStorage, true),
-            (TaskStore::TaskStorage, false),
-        ];
-        if S::IN_DETAIL { &ALL } else { &ALL[1..2] }
+    /// Those of the agent that are compared. What one knows of a socket makes any other look at what it knows itself, so
+    /// beside such sockets there is none that knows nothing of them.
+    fn agents<S: Subject>(&self) -> impl Iterator<Item = (TaskStore, bool)> + use<S> {
+        let is_measured = self.kind.measured_sockets() > 0;
+        let agents = S::AGENTS.iter().copied();
+        agents.filter(move |(_, in_session)| *in_session || !is_measured)
     }
 
     fn load_agents<S: Subject>(&self, statistics: bool) -> Result<Vec<Programs>> {
-        let agents = Self::agents::<S>().iter();
-        agents
-            .map(|&(store, in_session)| self.agent(store, in_session, statistics))
+        self.agents::<S>()
+            .map(|(store, in_session)| self.agent(store, in_session, statistics))
             .collect()
     }
 
     /// What an operation takes more beside the agent. All in one round, so that any two of them can be compared.
     fn add<S: Subject>(&mut self, measured: &mut Measurements<S>) -> Result<()> {
-        let mut floor = Floor::load(Floor::EMPTY)?;
+        let mut floor = Floors::load(S::EMPTY_ON)?;
         let mut agents = self.load_agents::<S>(false)?;
         let mut nothing = Nothing;
         let mut sides: Vec<&mut dyn Side> = vec![&mut nothing];
-        if S::IN_DETAIL {
+        if S::SHOWS_EMPTY {
             sides.push(&mut floor);
         }
         sides.extend(agents.iter_mut().map(|agent| -> &mut dyn Side { agent }));
@@ -219,12 +234,12 @@ impl Beside<'_> {
         // The kernel counts while this is open, so not even a killed benchmark leaves it on.
         let _statistics =
             enable_stats(Stats::RunTime).context("cannot turn the BPF statistics on")?;
-        let mut floor = Floor::load(Floor::EMPTY)?;
+        let mut floor = Floors::load(S::EMPTY_ON)?;
         let mut agents = self.load_agents::<S>(true)?;
         let mut sides: Vec<&mut dyn Side> = vec![&mut floor];
         sides.extend(agents.iter_mut().map(|agent| -> &mut dyn Side { agent }));
         let rounds = self.take(self.plan, &mut sides)?;
-        for (side, &(store, in_session)) in (1..).zip(Self::agents::<S>()) {
+        for (side, (store, in_session)) in (1..).zip(self.agents::<S>()) {
             for (program, often) in rounds.programs(side) {
                 if often < SELDOM {
                     continue;
@@ -235,7 +250,7 @@ impl Beside<'_> {
                 };
                 let is_of = |wanted: &&Wanted| {
                     let its = wanted.load == self.kind && wanted.program == program;
-                    its && wanted.store == store && (in_session || self.kind.waits())
+                    its && wanted.store == store && wanted.in_session == in_session
                 };
                 let run = Run {
                     load: self.kind,
@@ -253,6 +268,22 @@ impl Beside<'_> {
     }
 }
 
+impl<S: Subject> Measurements<S> {
+    /// What the dearest program takes of those of which something is wanted beside this load, and which it is; `None`
+    /// unless each of them has been measured.
+    pub(super) fn dearest(&self, load: Kind) -> Option<(&str, Interval)> {
+        let runs = self.runs.iter();
+        let found = runs.filter(|run| run.load == load && run.wanted.is_some());
+        let wanted = S::WANTED.iter().filter(|wanted| wanted.load == load);
+        if found.clone().count() != wanted.count() {
+            return None;
+        }
+        found
+            .max_by(|one, other| one.above.median.total_cmp(&other.above.median))
+            .map(|run| (run.program.as_str(), run.above))
+    }
+}
+
 impl<S: Subject> measuring::Measurements for Measurements<S> {
     const NAME: &'static str = S::NAME;
 
@@ -261,6 +292,10 @@ impl<S: Subject> measuring::Measurements for Measurements<S> {
     }
 
     fn markdown(&self) -> String {
+        let above = match S::EMPTY_ON {
+            [_] => "ns a run above an empty program on switches, and its 95 % interval",
+            _ => "ns a run above an empty program at the same hook, and its 95 % interval",
+        };
         let mut parts = vec![
             format!("{}. `{}`", self.machine, self.command),
             table(
@@ -281,7 +316,7 @@ impl<S: Subject> measuring::Measurements for Measurements<S> {
                     "beside it",
                     "program",
                     "runs an operation",
-                    "ns a run above an empty program on switches, and its 95 % interval",
+                    above,
                     "wanted",
                 ],
                 &self.runs.iter().map(Run::cells).collect::<Vec<_>>(),

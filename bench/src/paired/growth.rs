@@ -79,7 +79,7 @@ struct Row {
 
 /// What is wanted of a cost.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-enum Wanted {
+pub(super) enum Wanted {
     Unsaid,
     /// Not more than so much.
     AtMost(f64),
@@ -89,7 +89,7 @@ enum Wanted {
 
 impl Wanted {
     /// Whether it is met, as far as the interval tells.
-    fn verdict(self, cost: Interval) -> String {
+    pub(super) fn verdict(self, cost: Interval) -> String {
         match self {
             Self::Unsaid => String::new(),
             Self::AtMost(most) if cost.low <= most && most < cost.high => {

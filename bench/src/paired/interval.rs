@@ -61,6 +61,16 @@ impl Interval {
         }
     }
 
+    /// The same in another unit, of which each is so many.
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self {
+            median: self.median * factor,
+            low: self.low * factor,
+            high: self.high * factor,
+            ..self
+        }
+    }
+
     /// As text, of something that is no difference.
     pub(crate) fn plain(self) -> String {
         let Self {

@@ -17,6 +17,8 @@ use clap::ValueEnum;
 use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 
+use super::displays;
+
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -28,6 +30,10 @@ pub(crate) enum Kind {
     Ring,
     /// As the pair, through unix sockets.
     Messages,
+    /// The same through a connection to a display, at whose ends the agent measures input.
+    DisplayMessages,
+    /// A display server with many applications, at the rhythm of a busy desktop.
+    Desktop,
     /// One TCP connection that carries as much as it can.
     Stream,
     /// The same with many connections in turn.
@@ -82,6 +88,17 @@ impl Kind {
                 members: 2,
                 ..of("a byte to and fro on a unix socket", "message")
             },
+            Self::DisplayMessages => Description {
+                members: 2,
+                ..of(
+                    "a byte to and fro on a connection to a display, both ends of which are measured",
+                    "message",
+                )
+            },
+            Self::Desktop => Description {
+                members: 2,
+                ..of("a desktop of 2,000 display messages a second", "message")
+            },
             Self::Stream => of("a TCP connection over loopback", "64 KiB"),
             Self::Streams => of("64 TCP connections over loopback, in turn", "64 KiB"),
             Self::Connections => of(
@@ -122,6 +139,15 @@ impl Kind {
         self.description().waits
     }
 
+    /// Sockets at which the agent measures input, if it is in a session.
+    pub(super) fn measured_sockets(self) -> usize {
+        match self {
+            Self::DisplayMessages => 2,
+            Self::Desktop => displays::APPLICATIONS,
+            _ => 0,
+        }
+    }
+
     /// As an argument.
     pub(super) fn argument(self) -> String {
         self.to_possible_value()
@@ -135,6 +161,8 @@ impl Kind {
             Self::Pair => ring(self.members(), 0),
             Self::Ring => ring(self.members(), MEMORY),
             Self::Messages => messages(),
+            Self::DisplayMessages => displays::marked(),
+            Self::Desktop => displays::desktop(),
             Self::Stream => streams(1),
             Self::Streams => streams(STREAMS),
             Self::Connections => connections(),
@@ -181,7 +209,12 @@ fn ring(members: usize, memory: usize) -> Result<Around> {
 }
 
 fn messages() -> Result<Around> {
-    let (mut near, far) = UnixStream::pair().context("cannot make a pair of sockets")?;
+    let (near, far) = UnixStream::pair().context("cannot make a pair of sockets")?;
+    exchange(near, far)
+}
+
+/// A byte from the first to the other, where a thread sends it back.
+pub(super) fn exchange(mut near: UnixStream, far: UnixStream) -> Result<Around> {
     let answers = far.try_clone().context("cannot have a socket twice")?;
     thread::spawn(move || pass_on(far, answers, 0));
     Ok(Box::new(move || {

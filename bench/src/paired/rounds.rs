@@ -84,6 +84,8 @@ pub(crate) enum Figure<'a> {
     Operation,
     /// Time of a run of this program of the side, or of the only one that it has, by the kernel's statistics.
     Run(&'a str),
+    /// Time in these programs of the side for each operation of the load.
+    Programs(&'a [&'a str]),
 }
 
 /// What a slice was: what the load did, and what the programs of the side did meanwhile.
@@ -104,6 +106,10 @@ impl Taken {
         let (count, ns) = match figure {
             Figure::Operation => (self.slice.operations, self.slice.ns),
             Figure::Run(program) => self.of(program).map(|runs| (runs.count, runs.ns))?,
+            Figure::Programs(programs) => {
+                let ns = programs.iter().map(|program| Some(self.of(program)?.ns));
+                (self.slice.operations, ns.sum::<Option<u64>>()?)
+            }
         };
         (count > 0).then(|| ns as f64 / count as f64)
     }
@@ -265,8 +271,28 @@ mod tests {
         let of = |program| rounds.difference(1, 0, Figure::Run(program));
         assert!((of("often").unwrap().median - 15.0).abs() < f64::EPSILON);
         assert!(of("seldom").is_err());
+        let of = |programs| rounds.difference(1, 1, Figure::Programs(programs));
+        assert!(of(&["often", "seldom"]).is_ok());
+        assert!(of(&["often", "another"]).is_err());
         let often: BTreeMap<_, _> = [("often", 4.0), ("seldom", 0.5)].into();
         assert_eq!(rounds.programs(1), often);
+    }
+
+    #[test]
+    fn the_time_in_programs_is_that_of_all_of_them_for_each_operation() {
+        let slices = |one, other| {
+            let mut slice = taken(
+                1,
+                &[("one", 4, one), ("other", 1, other), ("third", 9, 900)],
+            );
+            slice.slice.operations = 10;
+            vec![slice; 4]
+        };
+        let rounds = rounds([slices(100, 20), slices(300, 60)]);
+        let found = rounds
+            .difference(1, 0, Figure::Programs(&["one", "other"]))
+            .unwrap();
+        assert_eq!((found.low, found.median, found.high), (24.0, 24.0, 24.0));
     }
 
     #[test]

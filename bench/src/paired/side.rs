@@ -8,7 +8,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use agent_common::sched::PreemptionPair;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use aya::maps::HashMap;
 use aya::programs::BtfTracePoint;
 use aya::programs::tp_btf::BtfTracePointLink;
@@ -16,7 +16,8 @@ use aya::{Btf, Ebpf};
 use lab::programs::{FLOOR, repository};
 use sessionscope::kernel::object::TaskStore;
 use sessionscope::kernel::preflight::{Cgroup2Mount, CgroupLayout, find_cgroup2};
-use sessionscope::kernel::{Kernel, Options};
+use sessionscope::kernel::programs::name::SCHED_SWITCH;
+use sessionscope::kernel::{Kernel, Options, Reading};
 
 use crate::cost::inside::Running;
 use crate::cost::peers::{self, Peer};
@@ -123,6 +124,27 @@ impl Programs {
         })
     }
 
+    /// Marks the sockets of the session at which input is measured, as the agent does when it has adopted one.
+    ///
+    /// # Errors
+    ///
+    /// The kernel has no such programs, or there are not so many sockets.
+    pub(crate) fn mark_open_sockets(&mut self, count: usize) -> Result<()> {
+        ensure!(
+            self.kernel.find_open_connections(),
+            "the agent does not walk the open files yet"
+        );
+        let Reading::Taken(marked) = self.kernel.marked_sockets() else {
+            bail!("this kernel has no programs that measure input (before Linux 6.3)");
+        };
+        let found = marked.len();
+        ensure!(
+            found == count,
+            "input is measured at {found} sockets and not at {count}"
+        );
+        Ok(())
+    }
+
     /// Fills the map of preemption pairs.
     pub(crate) fn fill_preemption_pairs(&mut self, count: u32) -> Result<()> {
         let map = self.kernel.map_mut("PREEMPTION_PAIRS");
@@ -180,10 +202,11 @@ impl Side for Programs {
     }
 }
 
-/// A program of `bench/ebpf` on the tracepoint of context switches.
+/// A program of `bench/ebpf` on a tracepoint.
 pub(crate) struct Floor {
     ebpf: Ebpf,
     name: &'static str,
+    tracepoint: &'static str,
     link: Option<BtfTracePointLink>,
 }
 
@@ -193,18 +216,24 @@ impl Floor {
     /// The one that takes a known time.
     pub(crate) const PLANTED: &str = "planted";
 
-    /// Loads it.
+    /// Loads it for the tracepoint of context switches.
     pub(crate) fn load(name: &'static str) -> Result<Self> {
+        Self::load_for(name, SCHED_SWITCH)
+    }
+
+    /// Loads it for a tracepoint.
+    fn load_for(name: &'static str, tracepoint: &'static str) -> Result<Self> {
         let object = repository().join(format!("target/bpf/{FLOOR}.o"));
         let mut ebpf = Ebpf::load_file(&object)
             .with_context(|| format!("cannot load {}", object.display()))?;
         let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
         program(&mut ebpf, name)?
-            .load("sched_switch", &btf)
-            .with_context(|| format!("cannot load the program `{name}`"))?;
+            .load(tracepoint, &btf)
+            .with_context(|| format!("cannot load the program `{name}` for {tracepoint}"))?;
         Ok(Self {
             ebpf,
             name,
+            tracepoint,
             link: None,
         })
     }
@@ -230,7 +259,7 @@ impl Side for Floor {
             count: info.run_count(),
             ns: u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX),
         };
-        Ok([(self.name.to_owned(), runs)].into())
+        Ok([(self.tracepoint.to_owned(), runs)].into())
     }
     fn begin(&mut self) -> Result<()> {
         let program = program(&mut self.ebpf, self.name)?;
@@ -241,6 +270,40 @@ impl Side for Floor {
     fn end(&mut self) -> Result<()> {
         self.link = None;
         Ok(())
+    }
+}
+
+/// The empty program on each of some tracepoints.
+pub(crate) struct Floors(Vec<Floor>);
+
+impl Floors {
+    /// Loads them.
+    pub(crate) fn load(tracepoints: &[&'static str]) -> Result<Self> {
+        let load = |tracepoint: &&'static str| Floor::load_for(Floor::EMPTY, tracepoint);
+        let floors: Result<_> = tracepoints.iter().map(load).collect();
+        floors.map(Self)
+    }
+}
+
+impl Side for Floors {
+    fn label(&self) -> String {
+        match self.0.as_slice() {
+            [only] => only.label(),
+            _ => "an empty program at each of the hooks".into(),
+        }
+    }
+    fn runs(&mut self) -> Result<BTreeMap<String, Runs>> {
+        let mut runs = BTreeMap::new();
+        for floor in &mut self.0 {
+            runs.append(&mut floor.runs()?);
+        }
+        Ok(runs)
+    }
+    fn begin(&mut self) -> Result<()> {
+        self.0.iter_mut().try_for_each(Side::begin)
+    }
+    fn end(&mut self) -> Result<()> {
+        self.0.iter_mut().try_for_each(Side::end)
     }
 }
 
