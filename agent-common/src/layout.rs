@@ -119,6 +119,7 @@ layout! {
     tcp_bytes_retransmitted: "tcp_sock"."bytes_retrans", Optional, "Data bytes sent again (4.19).";
     tcp_bytes_received: "tcp_sock"."bytes_received", Optional, "Bytes received in order, a FIN counting as one.";
     tcp_total_retransmits: "tcp_sock"."total_retrans", Optional, "Segments sent again.";
+    tcp_data_segments_sent: "tcp_sock"."data_segs_out", Optional, "Segments with data sent, retransmitted ones included, modulo 2³² (4.6).";
     tcp_received: "tcp_sock"."rcv_nxt", Optional, "Sequence number of the next byte that is to come.";
     tcp_copied: "tcp_sock"."copied_seq", Optional, "Sequence number of the next byte that the reader is to take.";
     sock_storage: "sock"."sk_bpf_storage", Optional, "Storage of BPF programs (5.2); null where none has any.";

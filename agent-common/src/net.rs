@@ -192,6 +192,9 @@ pub struct Traffic {
     pub received_bytes: u64,
     /// Segments sent again.
     pub retransmits: u64,
+    /// Segments with data sent, each time that one was. The kernel counts those of a connection modulo 2³², and so this is
+    /// right modulo 2³² only.
+    pub segments: u64,
 }
 
 impl Traffic {
@@ -200,14 +203,20 @@ impl Traffic {
         sent_bytes: 0,
         received_bytes: 0,
         retransmits: 0,
+        segments: 0,
     };
 
     /// What came after `earlier`.
     #[inline(always)]
     #[must_use]
-    #[expect(clippy::inline_always, reason = "three subtractions, in a BPF program")]
+    #[expect(clippy::inline_always, reason = "four subtractions, in a BPF program")]
     pub fn since(self, earlier: Self) -> Self {
-        self.each(earlier, u64::saturating_sub)
+        Self {
+            segments: (self.segments as u32)
+                .wrapping_sub(earlier.segments as u32)
+                .into(),
+            ..self.each(earlier, u64::saturating_sub)
+        }
     }
 
     /// Member by member.
@@ -220,11 +229,13 @@ impl Traffic {
             sent_bytes,
             received_bytes,
             retransmits,
+            segments,
         } = other;
         Self {
             sent_bytes: f(self.sent_bytes, sent_bytes),
             received_bytes: f(self.received_bytes, received_bytes),
             retransmits: f(self.retransmits, retransmits),
+            segments: f(self.segments, segments),
         }
     }
 }
@@ -293,12 +304,12 @@ impl Default for ConnectionBatch {
     }
 }
 
-const _: () = assert!(size_of::<TcpSideStats>() == 6 * 8 + 2 * size_of::<Histogram>());
+const _: () = assert!(size_of::<TcpSideStats>() == 7 * 8 + 2 * size_of::<Histogram>());
 const _: () = assert!(size_of::<ClientStats>() == (ENDS + 2) * 8);
-const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 19 * 8);
-const _: () = assert!(size_of::<Connection>() == 56);
+const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 20 * 8);
+const _: () = assert!(size_of::<Connection>() == 64);
 const _: () = assert!(size_of::<ListenPort>() == 8);
-const _: () = assert!(size_of::<ConnectionRecord>() == 64);
+const _: () = assert!(size_of::<ConnectionRecord>() == 72);
 
 crate::pod!(
     TcpSideStats,
@@ -352,6 +363,26 @@ mod tests {
             let said = how_ended(error, from, is_idle);
             assert_eq!(said, how, "error {error} from {from}, idle: {is_idle}");
         }
+    }
+
+    #[test]
+    fn what_came_since_is_right_though_the_count_of_segments_wraps() {
+        let of = |sent_bytes: u64, retransmits: u64, segments: u32| Traffic {
+            sent_bytes,
+            received_bytes: 7,
+            retransmits,
+            segments: segments.into(),
+        };
+        let since = of(9_000, 5, 15).since(of(2_000, 3, u32::MAX - 4));
+        let truth = Traffic {
+            sent_bytes: 7_000,
+            received_bytes: 0,
+            retransmits: 2,
+            segments: 20,
+        };
+        assert_eq!(since, truth);
+        assert_eq!(of(0, 0, 15).since(of(0, 0, 4)).segments, 11);
+        assert_eq!(of(0, 0, 15).since(Traffic::NONE).segments, 15);
     }
 
     #[test]

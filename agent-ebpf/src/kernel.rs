@@ -232,7 +232,7 @@ impl Task {
 }
 
 /// An offset that the kernel does not have.
-const ABSENT: u64 = agent_common::layout::ABSENT as i32 as u64;
+pub(crate) const ABSENT: u64 = agent_common::layout::ABSENT as i32 as u64;
 
 /// A cgroup of any hierarchy.
 #[derive(Clone, Copy)]

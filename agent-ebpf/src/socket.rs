@@ -7,7 +7,7 @@ use agent_common::{
 use aya_ebpf::{btf_maps::Array, helpers::bpf_jiffies64, macros::btf_map};
 
 use crate::{
-    kernel::{Cgroup, KernelPtr, constant, number, offset},
+    kernel::{ABSENT, Cgroup, KernelPtr, constant, number, offset},
     record, session,
 };
 
@@ -122,11 +122,18 @@ impl Socket {
         let received: u64 = number(self.0, offset!(tcp_bytes_received));
         let flags: u64 = number(self.0, offset!(sock_flags));
         let retransmits: u32 = number(self.0, offset!(tcp_total_retransmits));
+        // The offset is a constant that verifiers know, so they walk one way only.
+        let segments: u32 = if offset!(tcp_data_segments_sent) == ABSENT {
+            0
+        } else {
+            number(self.0, offset!(tcp_data_segments_sent))
+        };
         Traffic {
             sent_bytes: sent.saturating_sub(again),
             // The kernel counts a FIN as one byte (net/ipv4/tcp_input.c, `tcp_fin`).
             received_bytes: received.saturating_sub(u64::from(flags & SOCK_DONE != 0)),
             retransmits: retransmits.into(),
+            segments: segments.into(),
         }
     }
 }

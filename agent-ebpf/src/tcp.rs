@@ -382,6 +382,8 @@ pub(crate) fn closed(socket: Socket, old: i32) {
     if side == INBOUND as u8 && was_established {
         client_went(socket, slot, old, idle != 0, established_ns);
     }
+    // Before the bytes: whoever reads these reads the segments, too.
+    add!(stats, closed.segments, traffic.segments);
     add!(stats, closed.sent_bytes, traffic.sent_bytes);
     add!(stats, closed.received_bytes, traffic.received_bytes);
     add!(stats, closed.retransmits, traffic.retransmits);
@@ -411,6 +413,7 @@ fn closed_unknown(socket: Socket, slot: Slot, old: i32) {
     }
     let traffic = socket.traffic();
     if let Some(stats) = unknown_stats(slot) {
+        add!(stats, closed.segments, traffic.segments);
         add!(stats, closed.sent_bytes, traffic.sent_bytes);
         add!(stats, closed.received_bytes, traffic.received_bytes);
         add!(stats, closed.retransmits, traffic.retransmits);

@@ -273,6 +273,8 @@ pub struct TcpSide {
     pub resets: u64,
     /// Segments sent again.
     pub retransmits: u64,
+    /// Segments with data sent, those sent again included; null where the kernel does not count them.
+    pub segments: Option<u64>,
     /// Smoothed round-trip time of each live connection, each time they are read.
     pub rtt: Distribution,
     /// Least round-trip time that an established connection has had in the last minutes; null without one that is measured.

@@ -49,6 +49,7 @@ use agent_common::{
     cgroup::CgroupBirth,
     event,
     experience::ExperienceStats,
+    layout::ABSENT,
     memory::MemoryStats,
     net::{ConnectionRecord, NetStats},
     process::ProcessStats,
@@ -113,6 +114,8 @@ pub struct SlotCounts {
     pub process: ProcessStats,
     /// Network counters.
     pub net: Option<NetStats>,
+    /// Whether the segments sent are among them.
+    pub counts_segments: bool,
     /// Block I/O.
     pub block: Option<BlockStats>,
     /// Stalls for want of memory.
@@ -149,6 +152,8 @@ pub struct Kernel {
     files_pace: Pace,
     /// Those of one process can be walked.
     walks_one_process: bool,
+    /// The kernel counts the segments that a connection sends.
+    counts_segments: bool,
     cpus: usize,
     /// Their numbers.
     possible_cpus: Vec<u32>,
@@ -279,6 +284,7 @@ impl Kernel {
             looked_at_input: None,
             files_pace: Pace::default(),
             walks_one_process: sees_host_pids(),
+            counts_segments: constants.layout.tcp_data_segments_sent != ABSENT,
             cpus,
             possible_cpus,
             online_cpus: online.len() as u32,
@@ -474,6 +480,7 @@ impl Kernel {
             net: self
                 .is_up(name::INET_SOCK_SET_STATE)
                 .then(|| value(&self.maps.net_stats, slot)),
+            counts_segments: self.counts_segments,
             block: self
                 .is_up(name::BLOCK_RQ_COMPLETE)
                 .then(|| value(&self.maps.block_stats, slot)),

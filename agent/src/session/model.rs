@@ -418,6 +418,7 @@ impl Session {
             sched,
             process,
             net,
+            counts_segments,
             block,
             memory,
             // With the look at the sockets.
@@ -434,6 +435,7 @@ impl Session {
                 counts.exceeded.insert(Resource::Connections, over);
             }
             let mine = counts.net.get_or_insert_default();
+            mine.counts_segments = counts_segments;
             mine.take(&net, measures_udp, live, now_ns);
         }
     }

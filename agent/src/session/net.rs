@@ -24,6 +24,8 @@ pub struct Net {
     pub unknown: UnknownSideStats,
     /// How its clients came and went.
     pub presence: Presence,
+    /// Whether the kernel says how many segments a connection has sent; where not, those of all traffic mean nothing.
+    pub counts_segments: bool,
     /// Datagrams sent and received; `None` where the kernel has no tracepoint for them.
     pub udp: Option<[UdpStats; 2]>,
 }
@@ -142,7 +144,20 @@ impl TcpSide {
             }
         }
         // A connection that closed between the two readings is in neither for one sample.
-        self.traffic = self.traffic.each(sum, u64::max);
+        self.traffic = Traffic {
+            segments: self.segments_at(sum),
+            ..self.traffic.each(sum, u64::max)
+        };
+    }
+
+    /// Segments of all connections that together have carried `sum`, of which the segments are right modulo 2³²: a
+    /// connection reaches that after 6 TB. Where fewer bytes have been sent than before, a connection is missing, and
+    /// nobody knows whether the sum has wrapped.
+    fn segments_at(&self, sum: Traffic) -> u64 {
+        let grown = (sum.segments as u32).wrapping_sub(self.traffic.segments as u32) as i32;
+        let is_whole = sum.sent_bytes >= self.traffic.sent_bytes;
+        let grown = u64::try_from(grown).ok().filter(|_| is_whole);
+        self.traffic.segments + grown.unwrap_or(0)
     }
 
     /// What an established connection's socket has at this moment.
@@ -224,6 +239,41 @@ mod tests {
         net.take(&stats, false, Reading::Taken(&all), 0);
         net.take(&stats, false, Reading::Impossible, 0);
         assert_eq!(now(&net), (None, None));
+    }
+
+    #[test]
+    fn segments_are_counted_though_the_kernel_s_count_of_a_connection_wraps() {
+        let sample = |sent_bytes, segments: u32| {
+            let mut record = record(sent_bytes, INBOUND);
+            record.traffic.segments = segments.into();
+            record
+        };
+        let mut net = Net::default();
+        let mut stats = NetStats::default();
+        let mut after = |stats: &NetStats, live: Reading<&[ConnectionRecord]>| {
+            net.take(stats, false, live, 0);
+            net.tcp[INBOUND].traffic.segments
+        };
+        let wrap = 1 << 32;
+        // Two of them; the first wraps, and so does the sum.
+        let both = [sample(1_000, 3 << 29), sample(7, 5)];
+        assert_eq!(after(&stats, Reading::Taken(&both[..1])), 3 << 29);
+        assert_eq!(after(&stats, Reading::Taken(&both)), (3 << 29) + 5);
+        let both = [sample(1_500, 3 << 30), both[1]];
+        assert_eq!(after(&stats, Reading::Taken(&both)), (3 << 30) + 5);
+        let both = [sample(2_000, u32::MAX), both[1]];
+        assert_eq!(after(&stats, Reading::Taken(&both)), wrap + 4);
+        let both = [sample(3_000, 10), both[1]];
+        assert_eq!(after(&stats, Reading::Taken(&both)), wrap + 15);
+        // One has closed between the two readings, then the live ones are not read, then it is among the closed.
+        assert_eq!(after(&stats, Reading::Taken(&both[1..])), wrap + 15);
+        assert_eq!(after(&stats, Reading::NotDue), wrap + 15);
+        stats.tcp[INBOUND].closed = both[0].traffic;
+        assert_eq!(after(&stats, Reading::NotDue), wrap + 15);
+        assert_eq!(after(&stats, Reading::Taken(&both[1..])), wrap + 15);
+        // Sent again, so no byte more.
+        let last = [sample(7, 9)];
+        assert_eq!(after(&stats, Reading::Taken(&last)), wrap + 19);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use super::{
     super::{
         judge::{self, over},
-        units::{age, bytes, count, or_absent, time},
+        units::{age, bytes, count, or_absent, percent, time},
     },
     section::Section,
 };
-use crate::api::{Disconnects, Distribution, Protocols, Session, Tcp};
+use crate::api::{Disconnects, Distribution, Protocols, Session, Tcp, TcpSide};
 
 pub(super) fn network(session: &Session, now: f64) -> Section {
     let mut section = Section::new("Network");
@@ -45,10 +45,10 @@ fn sides(section: &mut Section, session: &Session, tcp: &Tcp) {
     section.line(
         "clients",
         format!(
-            "{} now, {} connections accepted, {} segments sent again, {} resets",
+            "{} now, {} connections accepted, {}, {} resets",
             or_absent(session.clients, count),
             count(inbound.connections_opened),
-            count(inbound.retransmits),
+            sent_again(inbound),
             count(inbound.resets)
         ),
     );
@@ -62,16 +62,29 @@ fn sides(section: &mut Section, session: &Session, tcp: &Tcp) {
     section.line(
         "outbound",
         format!(
-            "{} now, {} connections opened, {} failed, {} segments sent again, {} resets",
+            "{} now, {} connections opened, {} failed, {}, {} resets",
             or_absent(outbound.connections, count),
             count(outbound.connections_opened),
             count(outbound.connect_failures),
-            count(outbound.retransmits),
+            sent_again(outbound),
             count(outbound.resets)
         ),
     );
     if outbound.rtt.count > 0 {
         section.line("outbound RTT", quantiles(outbound.rtt));
+    }
+}
+
+/// With the share of all that was sent, where that is known.
+fn sent_again(side: &TcpSide) -> String {
+    let again = side.retransmits;
+    let text = format!("{} segments sent again", count(again));
+    match side.segments {
+        Some(sent) if sent > 0 => {
+            let share = percent(again as f64 / sent as f64);
+            format!("{text} ({share} of {})", count(sent))
+        }
+        _ => text,
     }
 }
 

@@ -171,6 +171,26 @@ fn how_clients_went_is_said_once_one_has_gone() {
 }
 
 #[test]
+fn segments_sent_again_are_a_share_of_those_sent_where_these_are_known() {
+    let mut report: Report = serde_json::from_str(RECORDED).unwrap();
+    let session = &mut report.sessions[0];
+    let mut said = |sent: Option<u64>| {
+        let inbound = &mut session.tcp.as_mut().unwrap().inbound;
+        (inbound.retransmits, inbound.segments) = (12, sent);
+        let page = page(session, &Gpus::default(), NOW);
+        anstream::adapter::strip_str(&page).to_string()
+    };
+    let known = said(Some(3_000));
+    let clause = ", 12 segments sent again (0.4 % of 3,000), ";
+    assert!(known.contains(clause), "{known}");
+    // Only connections that were never made.
+    for sent in [None, Some(0)] {
+        let unknown = said(sent);
+        assert!(unknown.contains(", 12 segments sent again, "), "{unknown}");
+    }
+}
+
+#[test]
 fn input_is_what_its_user_feels_and_who_does_not_respond() {
     let mut report: Report = serde_json::from_str(RECORDED).unwrap();
     let session = &mut report.sessions[0];

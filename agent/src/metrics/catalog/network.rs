@@ -267,6 +267,24 @@ pub(super) const FAMILIES: &[Family] = &[
         }),
     },
     Family {
+        stem: "vdi_session_tcp_segments",
+        help: "TCP segments with data that were sent, those sent again included",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[ANY_SIDE.label()],
+        source: Source::Program(name::INET_SOCK_SET_STATE),
+        samples: Occasional(|s, out| {
+            if s.counts.net.as_ref().is_some_and(|n| n.counts_segments) {
+                by_any_side(
+                    s,
+                    out,
+                    |side| side.traffic.segments,
+                    |unknown| unknown.closed.segments,
+                );
+            }
+        }),
+    },
+    Family {
         stem: "vdi_session_tcp_rtt",
         help: "Smoothed round-trip time of each live TCP connection, each time they are read; a side appears with its first connection",
         kind: Histogram(ROUND_TRIP),

@@ -174,6 +174,7 @@ pub(super) fn tcp(net: &Net) -> api::Tcp {
         connect_failures: side.connect_failures,
         resets: side.resets,
         retransmits: side.traffic.retransmits,
+        segments: net.counts_segments.then_some(side.traffic.segments),
         rtt: distribution(&side.rtt),
         min_rtt_seconds: side.min_rtt_us.map(|us| f64::from(us) / 1e6),
         unsent_bytes: side.unsent_bytes,

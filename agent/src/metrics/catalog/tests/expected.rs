@@ -209,6 +209,9 @@ vdi_session_tcp_resets_total{@desktop,side="unknown"} 247
 vdi_session_tcp_retransmits_total{@desktop,side="inbound"} 229
 vdi_session_tcp_retransmits_total{@desktop,side="outbound"} 236
 vdi_session_tcp_retransmits_total{@desktop,side="unknown"} 257
+vdi_session_tcp_segments_total{@desktop,side="inbound"} 1307229
+vdi_session_tcp_segments_total{@desktop,side="outbound"} 1308236
+vdi_session_tcp_segments_total{@desktop,side="unknown"} 1309257
 vdi_session_tcp_rtt_seconds_count{@desktop,side="inbound"} 63
 vdi_session_tcp_rtt_seconds_sum{@desktop,side="inbound"} 3.51
 vdi_session_tcp_rtt_seconds_bucket{@desktop,side="inbound",le="0.015625"} 31

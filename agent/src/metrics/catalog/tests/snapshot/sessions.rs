@@ -188,6 +188,7 @@ fn net() -> Net {
             sent_bytes: 227_001,
             received_bytes: 228_002,
             retransmits: 229,
+            segments: 1_307_229,
         },
         connections: Some(230),
         min_rtt_us: Some(575_000),
@@ -204,6 +205,7 @@ fn net() -> Net {
             sent_bytes: 234_003,
             received_bytes: 235_004,
             retransmits: 236,
+            segments: 1_308_236,
         },
         connections: Some(237),
         min_rtt_us: Some(577_000),
@@ -230,6 +232,7 @@ fn net() -> Net {
                 sent_bytes: 248_000_000,
                 received_bytes: 249_000_000,
                 retransmits: 257,
+                segments: 1_309_257,
             },
         },
         presence: Presence {
@@ -241,6 +244,7 @@ fn net() -> Net {
             }),
             ..Presence::default()
         },
+        counts_segments: true,
         udp: Some([transmit, receive]),
     }
 }
