@@ -27,6 +27,10 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 
+const SEGMENTS: &str = "vdi_session_tcp_segments_total";
+/// The sides that a client and its server see the same connection from.
+const SIDES: [(&str, &str); 2] = [("client", "outbound"), ("server", "inbound")];
+
 /// An agent, and the sessions `server` and `client`.
 fn stage() -> Option<(Tree, Agent, Cgroup, Cgroup)> {
     stage_with(|configuration| configuration)
@@ -71,6 +75,11 @@ fn of_side(metrics: &Exposition, name: &str, session: &str, side: &str) -> u64 {
     metrics.count(name, &[("session", session), ("side", side)])
 }
 
+/// Segments with data that a socket has sent, as the kernel says.
+fn segments_of(stream: &TcpStream) -> u64 {
+    TcpInfo::of(stream).data_segments_sent
+}
+
 /// Sends `request` bytes, ends the request, reads the reply to its end.
 fn exchange(mut stream: TcpStream, request: usize) -> u64 {
     stream.write_all(&vec![b'q'; request]).unwrap();
@@ -100,7 +109,17 @@ fn the_bytes_of_one_long_connection_are_exact_at_every_sample() {
         far = reader.join().unwrap();
         up += request as u64;
         down += reply as u64;
+        let before = [&near, &far].map(segments_of);
         let metrics = agent.fresh_metrics();
+        // A socket that is not acknowledged in time, as in a slow guest, sends its last segment again.
+        let after = [&near, &far].map(segments_of);
+        for ((session, side), (from, to)) in SIDES.into_iter().zip(before.into_iter().zip(after)) {
+            let said = of_side(&metrics, SEGMENTS, session, side);
+            assert!(
+                from > 0 && (from..=to).contains(&said),
+                "{session}, sample {round}: {said} segments of {from} to {to}"
+            );
+        }
         assert_eq!(
             bytes(&metrics, "client", "tcp"),
             [up, down],
@@ -120,8 +139,11 @@ fn the_bytes_of_one_long_connection_are_exact_at_every_sample() {
             0
         );
     }
+    let segments = [&near, &far].map(segments_of);
     drop((near, far));
     let metrics = agent.fresh_metrics();
+    let said = SIDES.map(|(session, side)| of_side(&metrics, SEGMENTS, session, side));
+    assert_eq!(said, segments, "closed");
     assert_eq!(bytes(&metrics, "client", "tcp"), [up, down], "closed");
     assert_eq!(bytes(&metrics, "server", "tcp"), [down, up], "closed");
     assert_eq!(
@@ -203,9 +225,16 @@ fn the_bytes_and_openings_of_two_thousand_short_connections_are_exact() {
     let listener = listen(&server);
     let serving = serve(&listener, connections, 11);
     let address = listener.local_addr().unwrap();
+    let mut segments = 0;
     let received: u64 = inside(&client, || {
         (0..connections)
-            .map(|n| exchange(TcpStream::connect(address).unwrap(), n))
+            .map(|n| {
+                let stream = TcpStream::connect(address).unwrap();
+                let same = stream.try_clone().unwrap();
+                let received = exchange(stream, n);
+                segments += segments_of(&same);
+                received
+            })
             .sum()
     });
     let sent = serving.join().unwrap();
@@ -214,6 +243,8 @@ fn the_bytes_and_openings_of_two_thousand_short_connections_are_exact() {
     say_passed_over(&metrics);
     assert_eq!(bytes(&metrics, "client", "tcp"), [sent, received]);
     assert_eq!(bytes(&metrics, "server", "tcp"), [received, sent]);
+    assert!(segments >= connections as u64 - 1, "{segments}");
+    assert_eq!(of_side(&metrics, SEGMENTS, "client", "outbound"), segments);
     let opened = |session, side| {
         let labels = [("session", session), ("side", side)];
         metrics.count_if_any("vdi_session_tcp_connections_opened_total", &labels)
@@ -585,6 +616,8 @@ fn what_a_connection_carried_before_the_agent_is_not_the_sessions_traffic_since(
     let (mut far, _) = listener.accept().unwrap();
     near.write_all(&[b'q'; 5000]).unwrap();
     far.read_exact(&mut [0; 5000]).unwrap();
+    let segments_before = segments_of(&near);
+    assert!(segments_before > 0);
     let agent = Agent::start(&Configuration::of(&tree));
     agent.wait_for(&["server", "client"]);
     let metrics = agent.fresh_metrics();
@@ -605,8 +638,11 @@ fn what_a_connection_carried_before_the_agent_is_not_the_sessions_traffic_since(
     );
     near.write_all(&[b'q'; 700]).unwrap();
     far.read_exact(&mut [0; 700]).unwrap();
+    let segments = segments_of(&near) - segments_before;
     drop((near, far));
     let metrics = agent.fresh_metrics();
+    let said = SIDES.map(|(session, side)| of_side(&metrics, SEGMENTS, session, side));
+    assert_eq!(said, [segments, 0]);
     assert_eq!(bytes(&metrics, "client", "tcp"), [700, 0]);
     assert_eq!(bytes(&metrics, "server", "tcp"), [0, 700]);
 }

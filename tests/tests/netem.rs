@@ -19,7 +19,7 @@ use integration_tests::{
     exposition::Exposition,
     netns::{Link, Namespace},
     rtnetlink::Impairment,
-    sockets::inside,
+    sockets::{TcpInfo, inside},
     wait,
 };
 use nix::sys::socket::{setsockopt, sockopt};
@@ -217,6 +217,7 @@ fn the_retransmits_are_those_that_the_namespace_counts() {
     thread::sleep(Duration::from_secs(1));
     let open = stage.agent.fresh_metrics();
     let truth = sent_again() as f64;
+    let sent = TcpInfo::of(&client).data_segments_sent;
     drop((client, server));
     let closed = stage.agent.fresh_metrics();
     let name = "vdi_session_tcp_retransmits_total";
@@ -232,6 +233,13 @@ fn the_retransmits_are_those_that_the_namespace_counts() {
             "{said} where the namespace has {truth}"
         );
     }
+    // Those that were sent again are among those that were sent.
+    let (session, side) = SIDES[0];
+    let segments = [&open, &closed].map(|metrics| {
+        let labels = [("session", session), ("side", side)];
+        metrics.count("vdi_session_tcp_segments_total", &labels)
+    });
+    assert_eq!(segments, [sent; 2], "open and closed");
 }
 
 /// The client's network is gone, and its user comes by another way while the server still waits: a quarter of an hour,
