@@ -45,6 +45,18 @@ pub(crate) fn dashboard() -> Dashboard {
     }
 }
 
+/// The part of a session's segments that it sent again. One that sends nothing has lost nothing.
+fn sent_again() -> String {
+    let rate = |stem: &str| {
+        format!("sum without (side) (rate(vdi_session_tcp_{stem}_total{{{SESSIONS}}}[5m]))")
+    };
+    format!(
+        "{} / clamp_min({}, 1)",
+        rate("retransmits"),
+        rate("segments")
+    )
+}
+
 fn clients() -> Vec<Panel> {
     let late = format!("session:vdi_session_client_rtt_seconds:above_125ms_ratio_5m{{{SESSIONS}}}");
     let those = format!("topk(20, {late})");
@@ -75,10 +87,13 @@ fn clients() -> Vec<Panel> {
         .alerts(&["VdiNodeClientRttHigh"]),
         Panel::trend(
             "Segments sent again",
-            PerSecond,
-            "TCP segments that all sessions of the chosen nodes sent again.",
+            Ratio,
+            "Part of the TCP segments with data of all sessions of the chosen nodes that was sent again. Fewer than one a second count as one.",
         )
-        .query(format!("sum(instance:vdi_session_tcp_retransmits:rate5m{{{NODES}}})"), "again"),
+        .query(
+            format!("sum(instance:vdi_session_tcp_retransmits:rate5m{{{NODES}}}) / clamp_min(sum(instance:vdi_session_tcp_segments:rate5m{{{NODES}}}), 1)"),
+            "again",
+        ),
         Panel::number(
             "Failed connections",
             PerSecond,
@@ -113,10 +128,10 @@ fn clients() -> Vec<Panel> {
             Above(0.06, 0.125),
         )
         .column(
-            format!("sum without (side) (rate(vdi_session_tcp_retransmits_total{{{SESSIONS}}}[5m])) and on ({EACH}) {those}"),
-            "Sent again /s",
-            Count,
-            Above(5.0, 50.0),
+            format!("{} and on ({EACH}) {those}", sent_again()),
+            "Sent again",
+            Ratio,
+            Above(0.02, 0.1),
         )
         .column(
             format!("vdi_session_clients{{{SESSIONS}}} and on ({EACH}) {those}"),
@@ -184,14 +199,11 @@ fn calls() -> Vec<Panel> {
         .alerts(&["VdiSessionConnectFailures"]),
         Panel::bars(
             "Most segments sent again",
-            PerSecond,
-            "TCP segments that a session sent again. The ten highest.",
+            Ratio,
+            "Part of a session's TCP segments with data that was sent again. Fewer than one a second count as one. The ten highest.",
         )
-        .query(
-            format!("topk(10, sum without (side) (rate(vdi_session_tcp_retransmits_total{{{SESSIONS}}}[5m])) > 0)"),
-            NAME,
-        )
-        .thresholds(Above(5.0, 50.0))
+        .query(format!("topk(10, {} > 0)", sent_again()), NAME)
+        .thresholds(Above(0.02, 0.1))
         .links(&[Link::Session, Link::Node])
         .nothing("none")
         .alerts(&["VdiSessionRetransmits"]),
@@ -201,11 +213,11 @@ fn calls() -> Vec<Panel> {
         ),
         Panel::lines(
             "Segments sent again, by node",
-            PerSecond,
-            "TCP segments that the sessions of a node sent again. One node alone points to its link.",
+            Ratio,
+            "Part of the TCP segments with data of a node's sessions that was sent again. Fewer than one a second count as one. One node alone points to its link.",
         )
         .query(
-            format!("instance:vdi_session_tcp_retransmits:rate5m{{{NODES}}}"),
+            format!("instance:vdi_session_tcp_retransmits:rate5m{{{NODES}}} / clamp_min(instance:vdi_session_tcp_segments:rate5m{{{NODES}}}, 1)"),
             "{{cluster}} {{instance}}",
         )
         .links(&[Link::Node]),

@@ -49,10 +49,12 @@ pub(super) fn memory() -> Vec<Panel> {
 
 pub(super) fn network() -> Vec<Panel> {
     vec![
-        Panel::lines("Bytes", BytesPerSecond, "Data of the session's sockets, sent again or not.").query(
-            format!("sum by (direction, protocol) (rate(vdi_session_network_bytes_total{{{SESSION}}}[$__rate_interval]))"),
-            "{{direction}} {{protocol}}",
-        ),
+        Panel::lines("Bytes", BytesPerSecond, "Data of the session's sockets, sent again or not.")
+            .query(
+                format!("sum by (direction, protocol) (rate(vdi_session_network_bytes_total{{{SESSION}}}[$__rate_interval]))"),
+                "{{direction}} {{protocol}}",
+            )
+            .size(6, 8),
         Panel::lines(
             "Round trips by side, mean",
             Seconds,
@@ -62,15 +64,24 @@ pub(super) fn network() -> Vec<Panel> {
             format!("sum by (side) (rate(vdi_session_tcp_rtt_seconds_sum{{{SESSION}}}[$__rate_interval])) / (sum by (side) (rate(vdi_session_tcp_rtt_seconds_count{{{SESSION}}}[$__rate_interval])) > 0)"),
             "{{side}}",
         )
-        .thresholds(Above(0.06, 0.125)),
+        .thresholds(Above(0.06, 0.125))
+        .size(6, 8),
+        Panel::lines(
+            "Segments sent again",
+            Ratio,
+            "Part of the TCP segments with data that was sent again: inbound are those to clients. Fewer than one a second count as one.",
+        )
+        .query(
+            format!("sum by (side) (rate(vdi_session_tcp_retransmits_total{{{SESSION}}}[$__rate_interval])) / clamp_min(sum by (side) (rate(vdi_session_tcp_segments_total{{{SESSION}}}[$__rate_interval])), 1)"),
+            "{{side}}",
+        )
+        .thresholds(Above(0.02, 0.1))
+        .alerts(&["VdiSessionRetransmits"])
+        .size(6, 8),
         Panel::lines(
             "Lost on the way",
             PerSecond,
-            "Segments that were sent again, connections that were reset or failed, and datagrams that were dropped because nobody read them.",
-        )
-        .query(
-            format!("sum by (side) (rate(vdi_session_tcp_retransmits_total{{{SESSION}}}[$__rate_interval]))"),
-            "sent again: {{side}}",
+            "Connections that were reset or failed, and datagrams that were dropped because nobody read them.",
         )
         .query(
             format!("sum by (side) (rate(vdi_session_tcp_resets_total{{{SESSION}}}[$__rate_interval]))"),
@@ -84,7 +95,8 @@ pub(super) fn network() -> Vec<Panel> {
             format!("sum(rate(vdi_session_udp_drops_total{{{SESSION}}}[$__rate_interval]))"),
             "dropped datagrams",
         )
-        .alerts(&["VdiSessionRetransmits", "VdiSessionDatagramsDropped"]),
+        .alerts(&["VdiSessionDatagramsDropped"])
+        .size(6, 8),
     ]
 }
 
