@@ -261,6 +261,8 @@ mod tests {
         assert_eq!(after(&stats, Reading::Taken(&both)), (3 << 29) + 5);
         let both = [sample(1_500, 3 << 30), both[1]];
         assert_eq!(after(&stats, Reading::Taken(&both)), (3 << 30) + 5);
+        // The first closes between the two readings, and what is left looks like a sum that has wrapped.
+        assert_eq!(after(&stats, Reading::Taken(&both[1..])), (3 << 30) + 5);
         let both = [sample(2_000, u32::MAX), both[1]];
         assert_eq!(after(&stats, Reading::Taken(&both)), wrap + 4);
         let both = [sample(3_000, 10), both[1]];

@@ -17,6 +17,7 @@ use crate::{
             Samples,
         },
     },
+    snapshot::Snapshot,
     version,
 };
 
@@ -163,10 +164,15 @@ fn expected() -> BTreeMap<Series, Meant> {
     expected
 }
 
-/// The exposition with all classic buckets, so that every histogram has bounds between its observations.
+/// The exposition of the snapshot.
 fn exposition() -> BTreeMap<Series, f64> {
+    exposition_of(snapshot::snapshot())
+}
+
+/// That of another, with all classic buckets, so that every histogram has bounds between its observations.
+fn exposition_of(snapshot: Snapshot) -> BTreeMap<Series, f64> {
     let request = Request {
-        snapshot: Arc::new(snapshot::snapshot()),
+        snapshot: Arc::new(snapshot),
         scrapes: snapshot::scrapes(),
         http: Arc::new(snapshot::http()),
         format: Format::Text,
@@ -221,6 +227,22 @@ fn families_mean_what_their_help_says() {
         }
     }
     assert!(findings.is_empty(), "{}", findings.join("\n"));
+}
+
+#[test]
+fn segments_that_the_kernel_does_not_count_are_absent() {
+    let mut snapshot = snapshot::snapshot();
+    let nets = snapshot
+        .sessions
+        .iter_mut()
+        .filter_map(|s| s.counts.net.as_mut());
+    for net in nets {
+        net.counts_segments = false;
+    }
+    let exposition = exposition_of(snapshot);
+    let has = |name: &str| exposition.keys().any(|series| series.name == name);
+    assert!(has("vdi_session_tcp_retransmits_total"));
+    assert!(!has("vdi_session_tcp_segments_total"));
 }
 
 #[test]
