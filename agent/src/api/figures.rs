@@ -129,6 +129,28 @@ pub struct MemoryBytes {
     pub anon: u64,
     /// Page cache.
     pub file: u64,
+    /// What of it is in swap, and not in `current`; null where the kernel does not account swap.
+    pub swap: Option<u64>,
+}
+
+/// How often a session was at a limit of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryEvents {
+    /// Its threads were throttled and made to reclaim, because it had more than `memory.high`.
+    pub high: u64,
+    /// It was about to have more than `memory.max`.
+    pub max: u64,
+}
+
+/// Periods of the CPU limits of a session and of its containers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CpuPeriods {
+    /// All of them.
+    pub all: u64,
+    /// Those in which the limit was used up.
+    pub throttled: u64,
 }
 
 /// Block I/O by operation.

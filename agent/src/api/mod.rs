@@ -12,9 +12,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use figures::{
-    BlockIo, ContextSwitches, CpuWaitSeconds, Disconnects, Distribution, Exits, Input, Latency,
-    MemoryBytes, NetworkBytes, Operation, Preemptions, Pressure, PressureSeconds, ProcessCounts,
-    Protocols, RecentWait, RunqueueWait, Tcp, TcpSide, ThreadStates, Udp, UnresponsiveApplication,
+    BlockIo, ContextSwitches, CpuPeriods, CpuWaitSeconds, Disconnects, Distribution, Exits, Input,
+    Latency, MemoryBytes, MemoryEvents, NetworkBytes, Operation, Preemptions, Pressure,
+    PressureSeconds, ProcessCounts, Protocols, RecentWait, RunqueueWait, Tcp, TcpSide,
+    ThreadStates, Udp, UnresponsiveApplication,
 };
 pub use gpu::{Device, Encoder, Engines, Gpus, OnGpu, Streams, XidErrors};
 
@@ -144,6 +145,10 @@ pub struct Session {
     pub threads: Option<u64>,
     /// What they did when all threads of the node were walked last; null before that.
     pub threads_by_state: Option<ThreadStates>,
+    /// Processes and threads that it may have; null without a limit.
+    pub processes_limit: Option<u64>,
+    /// Those that were not made because of a limit of its own; null where it has none.
+    pub forks_refused: Option<u64>,
     /// CPU time.
     pub cpu_seconds: f64,
     /// CPUs in use over the last sampling period; 1 is one CPU all the time.
@@ -154,6 +159,8 @@ pub struct Session {
     pub cpu_throttled_seconds: Option<f64>,
     /// The same for limits of cgroups above, which others may share; null where there is none.
     pub cpu_throttled_above_seconds: Option<f64>,
+    /// Periods of its CPU limit and of those of its containers; null where there was no such limit.
+    pub cpu_periods: Option<CpuPeriods>,
     /// Time its runnable threads waited for a CPU.
     pub runqueue_wait: RunqueueWait,
     /// The same, in all, by why they waited.
@@ -168,6 +175,8 @@ pub struct Session {
     pub pressure_seconds: Option<PressureSeconds>,
     /// Memory of its cgroups; null without the memory controller.
     pub memory_bytes: Option<MemoryBytes>,
+    /// How often it was at a limit of memory; null without the memory controller.
+    pub memory_events: Option<MemoryEvents>,
     /// Page faults that waited for I/O.
     pub major_faults: u64,
     /// Time its threads spent reclaiming memory themselves.

@@ -1,14 +1,18 @@
-//! The kernel's own accounts of a cgroup, from the files of the v2 hierarchy: memory, throttling, pressure.
+//! The kernel's own accounts of a cgroup, from the files of the v2 hierarchy: memory, throttling, pressure, limits.
 //!
 //! A file is there when its controller is enabled for the cgroup; what is not there is not known. All
 //! readers take the directory, so that tests inject a tree.
+//!
+//! A reading of a session reads a file once, which takes five system calls: with all controllers twelve files of its own
+//! cgroup, `cpu.stat` of each container, and `cpu.stat`, `cpu.max`, `memory.max` and `pids.max` of each cgroup above.
+//! `pids.events` comes on top where the session has a limit of processes.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Containers of a session that are looked into for a CPU limit of their own.
+/// Containers of a session that are looked into for a CPU limit of their own, and cgroups below one for refused forks.
 const CONTAINERS: usize = 64;
 
 /// What a cgroup's files say.
@@ -16,11 +20,17 @@ const CONTAINERS: usize = 64;
 pub struct CgroupAccounts {
     /// Memory; `None` without the memory controller.
     pub memory: Option<Memory>,
+    /// How often it was at a limit of memory; `None` without the memory controller.
+    pub memory_events: Option<MemoryEvents>,
     /// Time in which its threads were not let run because a CPU limit was used up.
     pub throttled: Throttled,
+    /// Periods of its CPU limit and of those of its containers; `None` where there is and was no such limit.
+    pub periods: Option<Periods>,
     /// CPUs that the cgroup may use (`cpu.max`), its own limit or that of a cgroup above; `None` without a
     /// limit.
     pub cpu_limit: Option<f64>,
+    /// How many processes and threads it may have.
+    pub processes: ProcessLimit,
     /// Time lost for want of each resource; `None` where the kernel does not account it.
     pub pressure: Pressures,
     /// Whether the cgroup has the io controller, so that its block I/O is charged to it.
@@ -46,6 +56,36 @@ impl Throttled {
     }
 }
 
+/// Periods of CPU limits, each as long as `cpu.max` has it (`nr_periods` and `nr_throttled` of `cpu.stat`, which count for
+/// their own cgroup alone, and only while it has a limit and something to run: `do_sched_cfs_period_timer`,
+/// kernel/sched/fair.c).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Periods {
+    /// All of them.
+    pub all: u64,
+    /// Those in which the limit was used up.
+    pub throttled: u64,
+}
+
+/// A limit of processes, threads included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessLimit {
+    /// As many as there may be (`pids.max`), by the cgroup's own limit or that of a cgroup above; `None` without one.
+    pub most: Option<u64>,
+    /// Forks that were refused; `None` where the cgroup has no limit of its own, or too many cgroups below it to ask each
+    /// (before Linux 6.11).
+    pub refused_forks: Option<u64>,
+}
+
+/// How often a cgroup, or one below it, was at a limit of memory (`memory.events`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryEvents {
+    /// Its threads were throttled and made to reclaim, because it had more than `memory.high`.
+    pub high: u64,
+    /// It was about to have more than `memory.max`.
+    pub max: u64,
+}
+
 /// Memory of a cgroup, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -57,6 +97,8 @@ pub struct Memory {
     pub anon: u64,
     /// Page cache.
     pub file: u64,
+    /// What of it is in swap, and not in `current`; `None` where the kernel does not account swap.
+    pub swap: Option<u64>,
 }
 
 /// Pressure stall information (Documentation/accounting/psi.rst).
@@ -93,23 +135,33 @@ impl CgroupAccounts {
             let stat = text(directory, "memory.stat").unwrap_or_default();
             Memory {
                 current: current.trim().parse().unwrap_or(0),
-                limit: above().filter_map(memory_limit).min(),
+                limit: above().filter_map(|one| number(one, "memory.max")).min(),
                 anon: field(&stat, "anon").unwrap_or(0),
                 file: field(&stat, "file").unwrap_or(0),
+                swap: number(directory, "memory.swap.current"),
             }
         });
+        let limit = cpu_limit(directory);
+        let limit_above = above().skip(1).filter_map(cpu_limit).reduce(f64::min);
+        let own = CpuStat::of(&cpu_stat).map(|own| {
+            let containers = below(directory, "cpu").take(CONTAINERS);
+            let stats = containers.filter_map(|one| CpuStat::of(&text(&one, "cpu.stat")?));
+            stats.fold(own, CpuStat::with)
+        });
+        // A container whose limit has not seen a period yet is not asked whether it has one: that would be another
+        // file of each container.
+        let is_limited = |periods: &Periods| limit.is_some() || periods.all > 0;
         Some(Self {
             memory,
+            memory_events: memory.and_then(|_| MemoryEvents::read(directory)),
             throttled: Throttled {
-                own_us: field(&cpu_stat, "throttled_usec").map(|own| {
-                    own + containers(directory)
-                        .filter_map(|c| throttled(&c))
-                        .sum::<u64>()
-                }),
+                own_us: own.map(|own| own.throttled_us),
                 above_us: above().skip(1).filter_map(throttled).reduce(|a, b| a + b),
-                is_limited_above: above().skip(1).any(|one| cpu_limit(one).is_some()),
+                is_limited_above: limit_above.is_some(),
             },
-            cpu_limit: above().filter_map(cpu_limit).reduce(f64::min),
+            periods: own.and_then(|own| own.periods).filter(is_limited),
+            cpu_limit: [limit, limit_above].into_iter().flatten().reduce(f64::min),
+            processes: ProcessLimit::read(directory, above().skip(1)),
             pressure: Pressures {
                 cpu: pressure(directory, "cpu.pressure"),
                 memory: pressure(directory, "memory.pressure"),
@@ -131,10 +183,14 @@ impl CgroupAccounts {
                 limit: sum(a.limit, b.limit),
                 anon: a.anon + b.anon,
                 file: a.file + b.file,
+                swap: sum(a.swap, b.swap),
             })
         };
+        let (events, others) = (self.memory_events, other.memory_events);
+        let (processes, theirs) = (self.processes, other.processes);
         Self {
             memory: memory(self.memory, other.memory),
+            memory_events: events.zip(others).map(|(a, b)| a.with(b)),
             throttled: Throttled {
                 own_us: sum(self.throttled.own_us, other.throttled.own_us),
                 // They may have the same above them.
@@ -142,7 +198,12 @@ impl CgroupAccounts {
                 is_limited_above: self.throttled.is_limited_above
                     || other.throttled.is_limited_above,
             },
+            periods: Periods::of_either(self.periods, other.periods),
             cpu_limit: self.cpu_limit.zip(other.cpu_limit).map(|(a, b)| a + b),
+            processes: ProcessLimit {
+                most: sum(processes.most, theirs.most),
+                refused_forks: sum(processes.refused_forks, theirs.refused_forks),
+            },
             pressure: self.pressure.each(other.pressure),
             has_io: self.has_io && other.has_io,
         }
@@ -154,6 +215,72 @@ impl CgroupAccounts {
         Self {
             pressure: self.pressure.each(earlier.pressure),
             ..self
+        }
+    }
+}
+
+impl Periods {
+    /// The sum of two; one without a limit has none.
+    fn of_either(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let both = [one, other].into_iter().flatten();
+        both.reduce(|a, b| Self {
+            all: a.all + b.all,
+            throttled: a.throttled + b.throttled,
+        })
+    }
+}
+
+impl MemoryEvents {
+    /// Of a cgroup and of all below it, unless the hierarchy is mounted with `memory_localevents`.
+    fn read(directory: &Path) -> Option<Self> {
+        let events = text(directory, "memory.events")?;
+        Some(Self {
+            high: field(&events, "high")?,
+            max: field(&events, "max")?,
+        })
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self {
+            high: self.high + other.high,
+            max: self.max + other.max,
+        }
+    }
+}
+
+impl ProcessLimit {
+    fn read<'a>(directory: &Path, above: impl Iterator<Item = &'a Path>) -> Self {
+        let own = number(directory, "pids.max");
+        let limits = above.filter_map(|one| number(one, "pids.max"));
+        Self {
+            most: limits.chain(own).min(),
+            // Since 6.11 a cgroup is not told of forks that a limit above it refuses.
+            refused_forks: own.and_then(|_| refused_forks(directory)),
+        }
+    }
+}
+
+/// What `cpu.stat` says of the limit of its cgroup.
+#[derive(Clone, Copy)]
+struct CpuStat {
+    throttled_us: u64,
+    periods: Option<Periods>,
+}
+
+impl CpuStat {
+    /// `None` without the cpu controller.
+    fn of(stat: &str) -> Option<Self> {
+        let periods = field(stat, "nr_periods").zip(field(stat, "nr_throttled"));
+        Some(Self {
+            throttled_us: field(stat, "throttled_usec")?,
+            periods: periods.map(|(all, throttled)| Periods { all, throttled }),
+        })
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self {
+            throttled_us: self.throttled_us + other.throttled_us,
+            periods: Periods::of_either(self.periods, other.periods),
         }
     }
 }
@@ -192,16 +319,39 @@ fn throttled(directory: &Path) -> Option<u64> {
     field(&text(directory, "cpu.stat")?, "throttled_usec")
 }
 
-/// The cgroups right below that may have a CPU limit of their own, as the containers of a pod do.
-fn containers(directory: &Path) -> impl Iterator<Item = PathBuf> {
+/// The cgroups right below that have a controller, as the containers of a pod do.
+fn below(directory: &Path, controller: &str) -> impl Iterator<Item = PathBuf> {
     let controllers = text(directory, "cgroup.subtree_control").unwrap_or_default();
-    let have_cpu = controllers.split_whitespace().any(|one| one == "cpu");
-    let entries = have_cpu.then(|| fs::read_dir(directory).ok()).flatten();
+    let is_there = controllers.split_whitespace().any(|one| one == controller);
+    let entries = is_there.then(|| fs::read_dir(directory).ok()).flatten();
     let below = entries.into_iter().flatten().flatten();
     below
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path())
-        .take(CONTAINERS)
+}
+
+/// Forks that were refused in a cgroup and below it. Since Linux 6.11, which has `pids.events.local`, the file counts those
+/// that the cgroup's limit or one below it refused; before, those of the cgroup's own processes, whoever's limit it was
+/// (`pids_event` and `pids_can_fork`, kernel/cgroup/pids.c), so that each cgroup below is asked, too. With the mount option
+/// `pids_localevents` those below are missing.
+fn refused_forks(directory: &Path) -> Option<u64> {
+    let refused = |one: &Path| field(&text(one, "pids.events")?, "max");
+    let mut sum = refused(directory)?;
+    if directory.join("pids.events.local").exists() {
+        return Some(sum);
+    }
+    let mut waiting: Vec<PathBuf> = below(directory, "pids").take(CONTAINERS + 1).collect();
+    let mut asked = 0;
+    while let Some(one) = waiting.pop() {
+        asked += 1;
+        if asked > CONTAINERS {
+            return None;
+        }
+        // One that has just gone takes its own along.
+        sum += refused(&one).unwrap_or(0);
+        waiting.extend(below(&one, "pids").take(CONTAINERS + 1));
+    }
+    Some(sum)
 }
 
 fn text(directory: &Path, file: &str) -> Option<String> {
@@ -214,9 +364,9 @@ fn field(text: &str, key: &str) -> Option<u64> {
     lines.find(|(name, _)| *name == key)?.1.trim().parse().ok()
 }
 
-fn memory_limit(directory: &Path) -> Option<u64> {
-    // "max" is no number: no limit.
-    text(directory, "memory.max")?.trim().parse().ok()
+/// The number of a file with one; of a limit that is not set there is none, but "max".
+fn number(directory: &Path, file: &str) -> Option<u64> {
+    text(directory, file)?.trim().parse().ok()
 }
 
 /// `cpu.max` is the time that may be used and the period, in microseconds, or "max" and the period.
@@ -242,147 +392,4 @@ fn pressure(directory: &Path, file: &str) -> Option<Pressure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A hierarchy with the cgroup `pod/container`.
-    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("pod/container")).unwrap();
-        for (path, content) in files {
-            fs::write(root.path().join(path), content).unwrap();
-        }
-        root
-    }
-
-    fn read(root: &tempfile::TempDir) -> Option<CgroupAccounts> {
-        CgroupAccounts::read(root.path(), &root.path().join("pod/container"))
-    }
-
-    #[test]
-    fn a_cgroup_with_all_controllers_is_read_in_full() {
-        let psi = "some avg10=1.00 avg60=0.50 avg300=0.10 total=700\nfull avg10=0 avg60=0 avg300=0 total=30\n";
-        let root = tree(&[
-            (
-                "pod/container/cpu.stat",
-                "usage_usec 9\nthrottled_usec 42\n",
-            ),
-            ("pod/container/cpu.max", "max 100000\n"),
-            ("pod/cpu.max", "150000 100000\n"),
-            ("pod/cpu.stat", "usage_usec 9\nthrottled_usec 7\n"),
-            ("pod/container/memory.current", "4096\n"),
-            ("pod/container/memory.max", "1000000\n"),
-            ("pod/memory.max", "900000\n"),
-            (
-                "pod/container/memory.stat",
-                "anon 1000\nfile 2000\nanon_thp 5\n",
-            ),
-            ("pod/container/memory.pressure", psi),
-            (
-                "pod/container/cpu.pressure",
-                "some avg10=0 avg60=0 avg300=0 total=5\n",
-            ),
-            ("pod/container/io.stat", ""),
-        ]);
-        let accounts = read(&root).unwrap();
-        let memory = accounts.memory.unwrap();
-        assert_eq!(
-            (memory.current, memory.anon, memory.file),
-            (4096, 1000, 2000)
-        );
-        assert_eq!(memory.limit, Some(900_000));
-        let throttled = accounts.throttled;
-        assert_eq!(throttled.own_us, Some(42));
-        assert_eq!(throttled.by_those_above(), Some(7));
-        assert_eq!(accounts.cpu_limit, Some(1.5));
-        let Pressures { cpu, memory, io } = accounts.pressure;
-        assert_eq!(
-            memory,
-            Some(Pressure {
-                some_us: 700,
-                full_us: Some(30)
-            })
-        );
-        assert_eq!(
-            cpu,
-            Some(Pressure {
-                some_us: 5,
-                full_us: None
-            })
-        );
-        assert_eq!(io, None);
-        assert!(accounts.has_io);
-    }
-
-    #[test]
-    fn limits_of_a_sessions_containers_are_its_own_and_those_above_are_not() {
-        let root = tree(&[
-            ("pod/cpu.stat", "throttled_usec 100\n"),
-            ("pod/cgroup.subtree_control", "cpu memory\n"),
-            ("pod/container/cpu.stat", "throttled_usec 20\n"),
-            ("cpu.stat", "throttled_usec 5000\n"),
-        ]);
-        let pod = || CgroupAccounts::read(root.path(), &root.path().join("pod")).unwrap();
-        let both = |throttled: Throttled| (throttled.own_us, throttled.by_those_above());
-        assert_eq!(both(pod().throttled), (Some(120), None));
-        let container = || both(read(&root).unwrap().throttled);
-        // The pod has had a limit.
-        assert_eq!(container(), (Some(20), Some(100)));
-        fs::write(root.path().join("pod/cpu.stat"), "throttled_usec 0\n").unwrap();
-        assert_eq!(container(), (Some(20), None));
-        fs::write(root.path().join("pod/cpu.max"), "5000 100000\n").unwrap();
-        assert_eq!(container(), (Some(20), Some(0)));
-        // A session without the controller is held back by a limit above as well.
-        fs::write(root.path().join("pod/container/cpu.stat"), "usage_usec 1\n").unwrap();
-        assert_eq!(container(), (None, Some(0)));
-        // Without the controller below, nobody looks for containers.
-        fs::write(root.path().join("pod/cgroup.subtree_control"), "memory\n").unwrap();
-        assert_eq!(both(pod().throttled), (Some(0), None));
-    }
-
-    #[test]
-    fn without_controllers_nothing_is_known_and_nothing_is_zero() {
-        let root = tree(&[("pod/container/cpu.stat", "usage_usec 9\n")]);
-        assert_eq!(read(&root), Some(CgroupAccounts::default()));
-    }
-
-    #[test]
-    fn a_cgroup_that_is_gone_has_no_accounts() {
-        assert_eq!(read(&tree(&[])), None);
-    }
-
-    #[test]
-    fn two_cgroups_add_up_and_counters_never_decrease() {
-        let one = |current, throttled, some_us| CgroupAccounts {
-            memory: Some(Memory {
-                current,
-                limit: Some(10),
-                anon: 1,
-                file: 2,
-            }),
-            throttled: Throttled {
-                own_us: Some(throttled),
-                above_us: Some(throttled),
-                is_limited_above: true,
-            },
-            pressure: Pressures {
-                io: Some(Pressure {
-                    some_us,
-                    full_us: Some(some_us),
-                }),
-                ..Pressures::default()
-            },
-            ..CgroupAccounts::default()
-        };
-        let both = one(5, 7, 100).with(one(6, 1, 40));
-        let memory = both.memory.unwrap();
-        assert_eq!((memory.current, memory.limit), (11, Some(20)));
-        let throttled = |of: CgroupAccounts| (of.throttled.own_us, of.throttled.above_us);
-        // What is above them may be the same.
-        assert_eq!(throttled(both), (Some(8), Some(7)));
-        assert_eq!(both.pressure.io.unwrap().some_us, 100);
-        let later = one(5, 7, 90).not_below(&both);
-        assert_eq!(later.pressure.io.unwrap().full_us, Some(100));
-        assert_eq!(later.memory.unwrap().current, 5);
-    }
-}
+mod tests;

@@ -374,7 +374,12 @@ fn client_unit(unit: Unit) -> Option<ClientUnit> {
         Unit::Celsius => Some(ClientUnit::Celsius),
         Unit::Joules => Some(ClientUnit::Joules),
         // The client's own unit would append "ratios"; the rest it does not have.
-        Unit::Ratio | Unit::Watts | Unit::Hertz | Unit::Pixels | Unit::BytesPerSecond => unit
+        Unit::Ratio
+        | Unit::Watts
+        | Unit::Hertz
+        | Unit::Pixels
+        | Unit::Cores
+        | Unit::BytesPerSecond => unit
             .suffix()
             .map(|suffix| ClientUnit::Other(suffix.to_owned())),
     }

@@ -151,6 +151,8 @@ pub enum Unit {
     Hertz,
     /// Points of a picture.
     Pixels,
+    /// CPUs, or a part of one.
+    Cores,
     /// Of what the driver measures as a rate.
     BytesPerSecond,
 }
@@ -168,6 +170,7 @@ impl Unit {
             Self::Joules => Some("joules"),
             Self::Hertz => Some("hertz"),
             Self::Pixels => Some("pixels"),
+            Self::Cores => Some("cores"),
             Self::BytesPerSecond => Some("bytes_per_second"),
         }
     }

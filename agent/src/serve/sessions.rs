@@ -145,6 +145,8 @@ fn session(view: &SessionView, users: UserPolicy) -> api::Session {
                 runnable: states.runnable,
                 uninterruptible: states.uninterruptible,
             }),
+        processes_limit: accounts.and_then(|a| a.processes.most),
+        forks_refused: accounts.and_then(|a| a.processes.refused_forks),
         cpu_seconds: counts.cpu_ns as f64 / 1e9,
         cpu_ratio: view.recent.as_ref().and_then(|r| r.cpus),
         cpu_limit: accounts.and_then(|a| a.cpu_limit),
@@ -154,6 +156,7 @@ fn session(view: &SessionView, users: UserPolicy) -> api::Session {
         cpu_throttled_above_seconds: accounts
             .and_then(|a| a.throttled.by_those_above())
             .map(figures::seconds),
+        cpu_periods: accounts.and_then(|a| a.periods).map(figures::periods),
         runqueue_wait: figures::runqueue_wait(view),
         cpu_wait_seconds: figures::cpu_wait(sched),
         context_switches: api::ContextSwitches {
@@ -170,6 +173,9 @@ fn session(view: &SessionView, users: UserPolicy) -> api::Session {
         preempted_by: preempted_by(view),
         pressure_seconds: accounts.map(|a| figures::pressure(a.pressure)),
         memory_bytes: accounts.and_then(|a| a.memory).map(figures::memory),
+        memory_events: accounts
+            .and_then(|a| a.memory_events)
+            .map(figures::memory_events),
         major_faults: sched.major_faults,
         reclaim_stall: counts
             .memory

@@ -21,6 +21,7 @@ use super::{
     budget::{Exceeded, Resource},
     experience::Experience,
     gpu::Gpu,
+    growth::Grown,
     logon::Phases,
     net::Net,
     phase::{self, Activity, Phase, Signs, Work},
@@ -135,39 +136,6 @@ pub struct Logoff {
     pub took: Option<Duration>,
 }
 
-/// A sum of counters of which some may go: what it has grown by. What one grows by between the last reading and its end,
-/// and a new one until it has made up for that, is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Growth {
-    last: u64,
-    grown: u64,
-}
-
-impl Growth {
-    /// Of a sum that has grown from 0.
-    fn of(now: u64) -> Self {
-        Self {
-            last: now,
-            grown: now,
-        }
-    }
-
-    /// From a sum on.
-    fn since(now: u64) -> Self {
-        Self {
-            last: now,
-            grown: 0,
-        }
-    }
-
-    /// What it has grown by up to this reading.
-    fn take(&mut self, now: u64) -> u64 {
-        self.grown += now.saturating_sub(self.last);
-        self.last = now;
-        self.grown
-    }
-}
-
 /// What has been counted for a session since it was adopted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
@@ -272,8 +240,8 @@ pub struct Session {
     pub superseded: bool,
     /// What has been counted.
     pub counts: Counts,
-    /// For how long CPU limits have held it back, microseconds: its own and its containers', and those above it.
-    pub throttled: [Option<Growth>; 2],
+    /// What the counters of its cgroups have grown by.
+    pub grown: Grown,
     /// The last seconds, minute and hour.
     pub recent: Recent,
 }
@@ -465,14 +433,7 @@ impl Session {
     /// Takes the kernel's accounts of its cgroups. What is counted in them never decreases, and what limits above it had
     /// done before it came is not its own.
     pub fn take_accounts(&mut self, mut accounts: CgroupAccounts) {
-        let throttled = &mut accounts.throttled;
-        let [own, above] = &mut self.throttled;
-        throttled.own_us = throttled
-            .own_us
-            .map(|us| own.get_or_insert(Growth::of(us)).take(us));
-        throttled.above_us = throttled
-            .above_us
-            .map(|us| above.get_or_insert(Growth::since(us)).take(us));
+        self.grown.take(&mut accounts);
         let before = self.counts.accounts.take();
         self.counts.accounts = Some(match before {
             Some(before) => accounts.not_below(&before),
@@ -543,16 +504,6 @@ mod tests {
     use agent_common::histogram::bucket_of;
 
     use super::*;
-
-    #[test]
-    fn a_sum_of_which_a_part_goes_grows_on_from_there() {
-        let mut own = Growth::of(100);
-        assert_eq!([100, 130].map(|now| own.take(now)), [100, 130]);
-        // A container of it has been removed, and another one is made.
-        assert_eq!([30, 35].map(|now| own.take(now)), [130, 135]);
-        let mut above = Growth::since(5_000);
-        assert_eq!([5_000, 5_007].map(|now| above.take(now)), [0, 7]);
-    }
 
     #[test]
     fn a_quantile_lies_in_the_bucket_of_its_observation() {

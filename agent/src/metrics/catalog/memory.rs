@@ -29,9 +29,22 @@ named! {
         Anon = "anon",
         /// Page cache.
         File = "file",
+        /// What of it is in swap.
+        Swap = "swap",
     }
 }
 const MEMORY: OneOf<MemoryKind> = OneOf::new("kind");
+
+named! {
+    /// What a limit of memory did.
+    enum MemoryEvent {
+        /// More than `memory.high` was charged.
+        High = "high",
+        /// More than `memory.max` was about to be charged.
+        Max = "max",
+    }
+}
+const EVENT: OneOf<MemoryEvent> = OneOf::new("event");
 
 named! {
     /// Whose CPU limit was used up.
@@ -71,7 +84,7 @@ const LOST: OneOf<Lost> = OneOf::new("kind");
 pub(super) const FAMILIES: &[Family] = &[
     Family {
         stem: "vdi_session_memory",
-        help: "Memory of the session's cgroups; limit is absent without one, and all of it without the memory controller",
+        help: "Memory of the session's cgroups; swap comes on top of current; limit is absent without one, swap where the kernel does not account it, and all of it without the memory controller",
         kind: Gauge,
         unit: Unit::Bytes,
         labels: &[MEMORY.label()],
@@ -86,10 +99,31 @@ pub(super) const FAMILIES: &[Family] = &[
                     MemoryKind::Limit => memory.limit,
                     MemoryKind::Anon => Some(memory.anon),
                     MemoryKind::File => Some(memory.file),
+                    MemoryKind::Swap => memory.swap,
                 };
                 if let Some(bytes) = bytes {
                     out.number(&[MEMORY.is(kind)], bytes as f64);
                 }
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_memory_events",
+        help: "How often the session's cgroups, or cgroups below them, were at a limit of memory of their own: high, when threads were throttled and reclaimed, max, when a charge had to reclaim first or fail; absent without the memory controller",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[EVENT.label()],
+        source: Source::CgroupFiles,
+        samples: Occasional(|s, out| {
+            let Some(events) = accounts(s).and_then(|a| a.memory_events) else {
+                return;
+            };
+            for event in MemoryEvent::ALL {
+                let times = match event {
+                    MemoryEvent::High => events.high,
+                    MemoryEvent::Max => events.max,
+                };
+                out.number(&[EVENT.is(event)], times as f64);
             }
         }),
     },
@@ -123,6 +157,47 @@ pub(super) const FAMILIES: &[Family] = &[
                 if let Some(us) = us {
                     out.number(&[LIMIT.is(limit)], us as f64 * US);
                 }
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_cpu_periods",
+        help: "Periods in which a CPU limit of the session or of one of its containers was enforced; absent where there was no such limit",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::CgroupFiles,
+        samples: Occasional(|s, out| {
+            if let Some(periods) = accounts(s).and_then(|a| a.periods) {
+                out.number(&[], periods.all as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_cpu_throttled_periods",
+        help: "Those of vdi_session_cpu_periods_total in which the limit was used up",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::CgroupFiles,
+        samples: Occasional(|s, out| {
+            if let Some(periods) = accounts(s).and_then(|a| a.periods) {
+                out.number(&[], periods.throttled as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_cpu_limit",
+        help: "CPUs that the session may use by its limit, or by that of a cgroup above if it is lower; absent without one, and once the session has ended",
+        kind: Gauge,
+        unit: Unit::Cores,
+        labels: &[],
+        source: Source::CgroupFiles,
+        samples: Occasional(|s, out| {
+            let is_living = s.phase.is_some();
+            let limit = accounts(s).and_then(|a| a.cpu_limit);
+            if let Some(limit) = limit.filter(|_| is_living) {
+                out.number(&[], limit);
             }
         }),
     },

@@ -161,7 +161,11 @@ mod tests {
         ]);
         assert_eq!(of(Since::NotTold), expected);
         let expected: BTreeSet<String> = names(&[
+            "vdi_session_cpu_periods_total",
+            "vdi_session_cpu_throttled_periods_total",
             "vdi_session_cpu_throttled_seconds_total",
+            "vdi_session_forks_refused_total",
+            "vdi_session_memory_events_total",
             "vdi_session_pressure_seconds_total",
         ]);
         assert_eq!(of(Since::Making), expected);

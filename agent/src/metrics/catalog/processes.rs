@@ -1,7 +1,7 @@
 //! Processes: who is alive, and how they begin and end.
 
 use crate::{
-    kernel::programs::name,
+    kernel::{accounts::ProcessLimit, programs::name},
     metrics::{
         family::{
             Family,
@@ -12,6 +12,7 @@ use crate::{
         label::OneOf,
     },
     named::named,
+    snapshot::SessionView,
 };
 
 named! {
@@ -87,6 +88,32 @@ pub(super) const FAMILIES: &[Family] = &[
         }),
     },
     Family {
+        stem: "vdi_session_processes_limit",
+        help: "Processes and threads that the session may have, by its limit or that of a cgroup above if it is lower (pids.max); absent without one",
+        kind: Gauge,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::CgroupFiles,
+        samples: Occasional(|s, out| {
+            if let Some(limit) = limits(s).and_then(|limits| limits.most) {
+                out.number(&[], limit as f64);
+            }
+        }),
+    },
+    Family {
+        stem: "vdi_session_forks_refused",
+        help: "Processes and threads of the session that were not made because of a limit of its own, and before Linux 6.11 of one of a cgroup above as well (pids.events); absent where it has no limit of its own",
+        kind: Counter,
+        unit: Unit::None,
+        labels: &[],
+        source: Source::CgroupFiles,
+        samples: Occasional(|s, out| {
+            if let Some(refused) = limits(s).and_then(|limits| limits.refused_forks) {
+                out.number(&[], refused as f64);
+            }
+        }),
+    },
+    Family {
         stem: "vdi_session_process_forks",
         help: "Processes started in the session by fork, vfork or clone; threads are not counted",
         kind: Counter,
@@ -145,3 +172,8 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: PerSession(|s, out| out.number(&[], s.counts.sched.major_faults as f64)),
     },
 ];
+
+/// What the cgroups' files say of the session's limit.
+fn limits(session: &SessionView) -> Option<ProcessLimit> {
+    session.counts.accounts.as_ref().map(|a| a.processes)
+}

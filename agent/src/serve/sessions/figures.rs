@@ -10,7 +10,7 @@ use agent_common::{
 use super::seconds_since_epoch;
 use crate::{
     api, clock,
-    kernel::accounts::{Memory, Pressure, Pressures},
+    kernel::accounts::{Memory, MemoryEvents, Periods, Pressure, Pressures},
     session::{
         experience::{Experience, Unresponsive},
         model::quantile,
@@ -117,6 +117,21 @@ pub(super) fn memory(memory: Memory) -> api::MemoryBytes {
         limit: memory.limit,
         anon: memory.anon,
         file: memory.file,
+        swap: memory.swap,
+    }
+}
+
+pub(super) fn memory_events(events: MemoryEvents) -> api::MemoryEvents {
+    api::MemoryEvents {
+        high: events.high,
+        max: events.max,
+    }
+}
+
+pub(super) fn periods(periods: Periods) -> api::CpuPeriods {
+    api::CpuPeriods {
+        all: periods.all,
+        throttled: periods.throttled,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     },
     named::named,
     session::{
+        growth::Grown,
         model::{Counts, Logoff, Origin, Session},
         phase::{Activity, Phase},
         recent::Recent,
@@ -172,7 +173,7 @@ impl Registry {
                 activity: Activity::new(now),
                 superseded: false,
                 counts: Counts::default(),
-                throttled: [None; 2],
+                grown: Grown::default(),
                 recent: Recent::new(now),
             },
         );

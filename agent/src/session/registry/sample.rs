@@ -87,6 +87,7 @@ impl Registry {
                 // What it holds and may use is known of a living one only.
                 if let Some(accounts) = &mut session.counts.accounts {
                     accounts.memory = None;
+                    accounts.processes.most = None;
                 }
                 self.slots.give_back(slot, now);
             }

@@ -1,6 +1,7 @@
 //! How sessions end, linger and are remembered.
 
 use super::*;
+use crate::kernel::accounts::{CgroupAccounts, MemoryEvents, ProcessLimit};
 
 #[test]
 fn a_session_that_its_platform_says_is_over_ends_though_its_cgroups_stay() {
@@ -160,6 +161,34 @@ fn an_ended_session_lingers_and_then_vanishes() {
     r.sample(&mut t, start + MINUTE);
     assert_eq!(r.sessions().count(), 0);
     assert!(t.slot(1).is_none());
+}
+
+#[test]
+fn of_one_that_has_ended_what_was_counted_stays_and_what_it_might_have_does_not() {
+    let (mut r, mut t) = (registry(4), FakeTable::default());
+    let start = Instant::now();
+    come(&mut r, &mut t, &found(1, 0, "/s-a"), start);
+    r.sample(&mut t, start);
+    let accounts = CgroupAccounts {
+        memory_events: Some(MemoryEvents { high: 1, max: 2 }),
+        processes: ProcessLimit {
+            most: Some(100),
+            refused_forks: Some(3),
+        },
+        ..CgroupAccounts::default()
+    };
+    r.read_accounts(1, |_| Some(accounts));
+    let known = |r: &Registry| r.sessions().next().unwrap().counts.accounts.unwrap();
+    assert_eq!(known(&r), accounts);
+    r.vanish(1, start);
+    r.sample(&mut t, start + REST);
+    let last = known(&r);
+    assert_eq!(last.memory_events, accounts.memory_events);
+    let processes = ProcessLimit {
+        most: None,
+        refused_forks: Some(3),
+    };
+    assert_eq!(last.processes, processes);
 }
 
 #[test]

@@ -21,7 +21,10 @@ use crate::{
     gpu::model::Codec,
     kernel::{
         Census, ThreadStates,
-        accounts::{CgroupAccounts, Memory, Pressure, Pressures, Throttled},
+        accounts::{
+            CgroupAccounts, Memory, MemoryEvents, Periods, Pressure, Pressures, ProcessLimit,
+            Throttled,
+        },
     },
     session::{
         budget::Resource,
@@ -262,13 +265,26 @@ fn accounts() -> CgroupAccounts {
             limit: Some(252_000_002),
             anon: 253_000_003,
             file: 254_000_004,
+            swap: Some(1_401_000_005),
+        }),
+        memory_events: Some(MemoryEvents {
+            high: 1_402,
+            max: 1_403,
         }),
         throttled: Throttled {
             own_us: Some(255_500_000),
             above_us: Some(277_500_000),
             is_limited_above: true,
         },
+        periods: Some(Periods {
+            all: 1_404,
+            throttled: 1_405,
+        }),
         cpu_limit: Some(256.5),
+        processes: ProcessLimit {
+            most: Some(1_406),
+            refused_forks: Some(1_407),
+        },
         pressure: Pressures {
             cpu: pressure(257_250, 258_250),
             memory: pressure(259_250, 260_250),
