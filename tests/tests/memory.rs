@@ -1,7 +1,8 @@
 //! Page faults, stalls, limits and pressure of a session, against the kernel's own accounts.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{self, ErrorKind},
     process::Command,
     time::{Duration, Instant},
 };
@@ -227,6 +228,134 @@ fn throttled_as(metrics: &Exposition, by: &str, stat: &str) {
         "a thread with a fifth of a CPU was throttled {truth} s only"
     );
     assert!((said - truth).abs() <= 0.01 * truth);
+}
+
+/// A number of a file with a number in each line.
+fn number_of(file: &str, key: &str) -> f64 {
+    let mut lines = file.lines().filter_map(|line| line.split_once(' '));
+    let line = lines.find(|(name, _)| *name == key);
+    line.unwrap_or_else(|| panic!("no {key} in {file}"))
+        .1
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn periods_of_a_cpu_limit_are_those_of_the_cgroups_file() {
+    if !capability::kernel() || !capability::controller("cpu") {
+        return;
+    }
+    let (_tree, agent, desk, _other) = stage(&["cpu"]);
+    let names = [
+        "vdi_session_cpu_periods_total",
+        "vdi_session_cpu_throttled_periods_total",
+        "vdi_session_cpu_limit_cores",
+    ];
+    let all = |metrics: &Exposition| names.map(|name| of(metrics, name, &[]));
+    // Without a limit there are none, and not 0.
+    assert_eq!(all(&agent.fresh_metrics()), [None; 3]);
+    desk.write("cpu.max", "20000 100000");
+    let [cpu, _] = two_cpus();
+    let spin = ["spin", "--seconds", "2", "--cpu", &cpu];
+    Workload::start(WORKLOAD, &desk, &spin).run();
+    // The last period ends after the last thread.
+    let stat = wait::until("the end of the last period", SHOW_LIMIT, || {
+        let stat = desk.read("cpu.stat");
+        std::thread::sleep(Duration::from_millis(300));
+        (stat == desk.read("cpu.stat")).then_some(stat)
+    });
+    let truth = ["nr_periods", "nr_throttled"].map(|key| number_of(&stat, key));
+    let said = all(&agent.fresh_metrics());
+    eprintln!("{said:?} where the kernel has {truth:?}");
+    assert!(truth[0] > 5.0 && truth[1] > 5.0);
+    assert_eq!(said, [Some(truth[0]), Some(truth[1]), Some(0.2)]);
+    let session = agent.session("desk").unwrap();
+    assert_eq!(session["cpu_periods"]["all"].as_f64(), Some(truth[0]));
+    let other = [("session", "other")];
+    let metrics = agent.fresh_metrics();
+    assert!(names.iter().all(|n| metrics.find(n, &other).is_none()));
+    // What was counted stays when the limit is taken away.
+    desk.write("cpu.max", "max 100000");
+    let said = all(&agent.fresh_metrics());
+    assert_eq!(said, [Some(truth[0]), Some(truth[1]), None]);
+}
+
+#[test]
+fn swap_and_events_at_a_memory_limit_are_those_of_the_cgroups_files() {
+    if !capability::kernel() || !capability::controller("memory") {
+        return;
+    }
+    let (tree, agent, desk, other) = stage(&["memory"]);
+    let limited = tree.limit_memory(&desk, 32 << 20);
+    let mut arguments = vec!["script".into(), "--hungry".into(), "1".into()];
+    arguments.extend(["--memory-cgroup".into(), limited.path().into()]);
+    Workload::start_with(WORKLOAD, &desk, arguments).run();
+    // Page cache can be reclaimed, so that whoever has too much of it is not held up for long.
+    let folder = disk::folder();
+    let path = folder.path().join("file");
+    fs::write(&path, vec![1; 24 << 20]).unwrap();
+    disk::evict(&path);
+    desk.write("memory.high", "4194304");
+    inside(&desk, || {
+        let mut file = File::open(&path).unwrap();
+        io::copy(&mut file, &mut io::sink()).unwrap();
+    });
+    let name = "vdi_session_memory_events_total";
+    for event in ["high", "max"] {
+        let truth = || number_of(&desk.read("memory.events"), event);
+        let before = truth();
+        let said = of(&agent.fresh_metrics(), name, &[("event", event)]);
+        let after = truth();
+        eprintln!("{event}: {said:?} where the kernel has {before} to {after}");
+        assert!(before > 0.0, "it was never at its {event}");
+        assert!(said.is_some_and(|said| (before..=after).contains(&said)));
+    }
+    let metrics = agent.fresh_metrics();
+    let of_other = |event| {
+        let labels = [("session", "other"), ("event", event)];
+        metrics.find(name, &labels)
+    };
+    assert_eq!(["high", "max"].map(of_other), [Some(0.0); 2]);
+    // Swap is off there: what counts is that it is known to be none where the kernel accounts it.
+    for (session, cgroup) in [("desk", &desk), ("other", &other)] {
+        let file = cgroup.path().join("memory.swap.current");
+        let truth = fs::read_to_string(file).ok();
+        let truth = truth.map(|bytes| bytes.trim().parse::<f64>().unwrap());
+        let labels = [("session", session), ("kind", "swap")];
+        assert_eq!(metrics.find("vdi_session_memory_bytes", &labels), truth);
+    }
+}
+
+#[test]
+fn forks_that_a_limit_of_processes_refuses_are_counted() {
+    if !capability::kernel() || !capability::controller("pids") {
+        return;
+    }
+    let (_tree, agent, desk, _other) = stage(&["pids"]);
+    let names = [
+        "vdi_session_processes_limit",
+        "vdi_session_forks_refused_total",
+    ];
+    let all = |metrics: &Exposition| names.map(|name| of(metrics, name, &[]));
+    assert_eq!(all(&agent.fresh_metrics()), [None; 2]);
+    // This process, with all its threads, may enter all the same: the limit is for what forks.
+    desk.write("pids.max", "1");
+    let child = || {
+        let mut child = Command::new(binary(WORKLOAD));
+        child.args(["child", "exit", "0"]).status()
+    };
+    let tried = inside(&desk, || [child(), child(), child()]);
+    for one in tried {
+        let error = one.expect_err("nothing more may be made");
+        assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+    }
+    let truth = number_of(&desk.read("pids.events"), "max");
+    let metrics = agent.fresh_metrics();
+    eprintln!("{:?} where the kernel has {truth}", all(&metrics));
+    assert!(truth >= 3.0);
+    assert_eq!(all(&metrics), [Some(1.0), Some(truth)]);
+    let other = [("session", "other")];
+    assert!(names.iter().all(|n| metrics.find(n, &other).is_none()));
 }
 
 #[test]
