@@ -253,7 +253,7 @@ fn input_is_what_its_user_feels_and_who_does_not_respond() {
     for line in [
         "! p95 over 100 ms: its user feels it",
         "unanswered        3 inputs, after which nothing was sent for 2 s",
-        "does not respond  gimp (pid 4711) for 12 s, blocked, uninterruptible, waits in nfs_wait_bit_killable, 41 MB in swap",
+        "does not respond  gimp (pid 4711) for 12 s, blocked, uninterruptible, waits in nfs_wait_bit_killable, 39 MiB in swap",
         "! its user clicks, and nothing happens",
     ] {
         assert!(page.contains(line), "{line}: {page}");
