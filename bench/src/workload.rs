@@ -8,6 +8,8 @@ use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -159,12 +161,24 @@ fn serve(cgroup: &Path) -> Result<()> {
         .local_addr()
         .context("cannot read the own address")?
         .port();
+    let display = UnixListener::bind_addr(&display_of(port)?).context("cannot open a display")?;
+    thread::spawn(move || {
+        for stream in display.incoming().flatten() {
+            thread::spawn(move || answer(stream));
+        }
+    });
     write_something()?;
     let _client = start_with(Kind::Client, cgroup, "--port", port.into())?;
     loop {
         let (stream, _) = listener.accept().context("cannot accept a client")?;
         thread::spawn(move || answer(stream));
     }
+}
+
+/// What the server with that port listens on as a display: a name without a file, of which nothing is left.
+fn display_of(port: u16) -> Result<SocketAddr> {
+    let name = format!("/sessionscope-bench/{port}/.X11-unix/X0");
+    SocketAddr::from_abstract_name(name).context("cannot name a display")
 }
 
 /// As much as a drive notices, in a file that is gone at once.
@@ -178,7 +192,7 @@ fn write_something() -> Result<()> {
 }
 
 /// Says back whatever it is told, until the client is gone.
-fn answer(mut stream: TcpStream) {
+fn answer(mut stream: impl Read + Write) {
     let mut buffer = [0; 64];
     while let Ok(length) = stream.read(&mut buffer) {
         if length == 0 || stream.write_all(&buffer[..length]).is_err() {
@@ -191,6 +205,8 @@ fn talk(port: u16) -> Result<()> {
     let connect = |_| TcpStream::connect(("127.0.0.1", port));
     let clients = (0..CLIENTS).map(connect).collect::<Result<Vec<_>, _>>();
     let mut clients = clients.context("cannot connect to the server of the session")?;
+    let display = UnixStream::connect_addr(&display_of(port)?);
+    let mut display = display.context("cannot connect to the display of the session")?;
     let datagrams = UdpSocket::bind(("127.0.0.1", 0)).context("cannot bind on 127.0.0.1")?;
     let itself = datagrams
         .local_addr()
@@ -198,11 +214,9 @@ fn talk(port: u16) -> Result<()> {
     let mut buffer = [7; 64];
     loop {
         for client in &mut clients {
-            client.write_all(&buffer).context("cannot ask")?;
-            client
-                .read_exact(&mut buffer)
-                .context("there is no answer")?;
+            ask(client, &mut buffer)?;
         }
+        ask(&mut display, &mut buffer)?;
         datagrams
             .send_to(&buffer, itself)
             .context("cannot send a datagram")?;
@@ -211,6 +225,11 @@ fn talk(port: u16) -> Result<()> {
             .context("a datagram does not arrive")?;
         thread::sleep(CLIENT_SLEEP);
     }
+}
+
+fn ask(stream: &mut (impl Read + Write), buffer: &mut [u8]) -> Result<()> {
+    stream.write_all(buffer).context("cannot ask")?;
+    stream.read_exact(buffer).context("there is no answer")
 }
 
 fn crash_loop(cgroup: &Path) -> Result<()> {

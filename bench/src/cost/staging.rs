@@ -1,5 +1,5 @@
 //! Many sessions at once, for `bench scrape`, `bench memory`, `bench gpu` and `bench rules`: each with two processes, a
-//! listener, connections of which the session holds both ends, datagrams and a write to the drive.
+//! listener, connections of which the session holds both ends, one to a display, datagrams and a write to the drive.
 //!
 //! So every family of figures that does not need a special event has its series, and what a scrape
 //! takes is that of sessions in use.
