@@ -7,7 +7,9 @@ use super::{
     },
     section::Section,
 };
-use crate::api::{CpuWaitSeconds, Distribution, Operation, Pressure, RecentWait, Session};
+use crate::api::{
+    CpuWaitSeconds, Distribution, MemoryEvents, Operation, Pressure, RecentWait, Session,
+};
 
 /// Most preemptors on the page.
 const PREEMPTORS: usize = 3;
@@ -71,6 +73,15 @@ pub(super) fn cpu(session: &Session, life: Option<f64>) -> Section {
             format!("over {limit}: the CPU limit of its cgroup (cpu.max) holds it back")
         });
         section.judged("throttled", format!("{}{of}", time(throttled)), warning);
+    }
+    // Before the first period there is nothing to have a share of.
+    if let Some(periods) = session.cpu_periods.filter(|periods| periods.all > 0) {
+        let share = percent(periods.throttled as f64 / periods.all as f64);
+        let (throttled, all) = (count(periods.throttled), count(periods.all));
+        section.line(
+            "throttled periods",
+            format!("{throttled} of {all} ({share})"),
+        );
     }
     if let Some(throttled) = session.cpu_throttled_above_seconds {
         let text = format!("{} by a CPU limit of a cgroup above", time(throttled));
@@ -155,6 +166,9 @@ pub(super) fn memory(session: &Session, life: Option<f64>) -> Section {
             || "without a limit".to_owned(),
             |limit| format!("of a limit of {}", bytes(limit)),
         );
+        let swap = memory
+            .swap
+            .map_or_else(String::new, |swap| format!(", and {} in swap", bytes(swap)));
         let share = memory
             .limit
             .map(|limit| memory.anon as f64 / limit.max(1) as f64);
@@ -165,7 +179,7 @@ pub(super) fn memory(session: &Session, life: Option<f64>) -> Section {
         section.judged(
             "in use",
             format!(
-                "{} {limit}; {} anonymous, {} page cache",
+                "{} {limit}{swap}; {} anonymous, {} page cache",
                 bytes(memory.current),
                 bytes(memory.anon),
                 bytes(memory.file)
@@ -179,6 +193,9 @@ pub(super) fn memory(session: &Session, life: Option<f64>) -> Section {
             "not known: its cgroup has no memory controller"
         };
         section.line("in use", text);
+    }
+    if let Some(events) = session.memory_events {
+        at_limits(&mut section, events);
     }
     let pressure = session.pressure_seconds.map(|p| p.memory);
     lost(&mut section, pressure, life, "memory");
@@ -195,6 +212,25 @@ pub(super) fn memory(session: &Session, life: Option<f64>) -> Section {
         );
     }
     section
+}
+
+/// A line on how often the memory was at a limit, if it ever was.
+fn at_limits(section: &mut Section, events: MemoryEvents) {
+    let met = [("memory.high", events.high), ("memory.max", events.max)];
+    let met: Vec<String> = met
+        .into_iter()
+        .filter(|(_, times)| *times > 0)
+        .map(|(limit, times)| format!("{limit} {} times", count(times)))
+        .collect();
+    if met.is_empty() {
+        return;
+    }
+    // Page cache alone brings a session to memory.max, too; what that costs is in the two lines that it names.
+    let warning = (events.max > 0).then(|| {
+        "any at memory.max: memory had to be freed before it got more, or it got none; see pressure and reclaim"
+            .to_owned()
+    });
+    section.judged("at its limit", met.join(", "), warning);
 }
 
 pub(super) fn disk(session: &Session, life: Option<f64>) -> Section {

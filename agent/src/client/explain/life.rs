@@ -120,7 +120,11 @@ pub(super) fn processes(session: &Session, now: f64) -> Section {
     if !session.ended {
         let alive = or_absent(session.processes, count);
         let threads = or_absent(session.threads, count);
-        section.line("alive", format!("{alive} with {threads} threads"));
+        // A limit of processes is one of threads: the kernel counts each of them.
+        let of = session.processes_limit.map_or_else(String::new, |limit| {
+            format!(", of {} that may be", count(limit))
+        });
+        section.line("alive", format!("{alive} with {threads} threads{of}"));
     }
     section.line(
         "started",
@@ -130,6 +134,15 @@ pub(super) fn processes(session: &Session, now: f64) -> Section {
             count(process.execs)
         ),
     );
+    if let Some(refused) = session.forks_refused.filter(|refused| *refused > 0) {
+        let warning =
+            "any is too much: its limit (pids.max) was used up, and what it started failed";
+        section.judged(
+            "refused",
+            format!("{} processes and threads", count(refused)),
+            Some(warning.to_owned()),
+        );
+    }
     let exits = process.exits;
     section.line(
         "ended",

@@ -1,5 +1,8 @@
 use super::*;
-use crate::api::{Disconnects, Distribution, Input, Latency, Report, UnresponsiveApplication};
+use crate::api::{
+    CpuPeriods, Disconnects, Distribution, Input, Latency, MemoryEvents, Report,
+    UnresponsiveApplication,
+};
 
 /// See the tests of the table.
 const RECORDED: &str = include_str!("../recorded.json");
@@ -257,5 +260,73 @@ fn input_is_what_its_user_feels_and_who_does_not_respond() {
         "! its user clicks, and nothing happens",
     ] {
         assert!(page.contains(line), "{line}: {page}");
+    }
+}
+
+#[test]
+fn what_limits_do_to_a_session_is_said_as_far_as_it_is_known() {
+    let mut report: Report = serde_json::from_str(RECORDED).unwrap();
+    let gpus = report.gpus;
+    let session = report.sessions.iter_mut().find(|s| s.session == "desk");
+    let session = session.unwrap();
+    let said = |session: &Session| {
+        let page = page(session, &gpus, NOW);
+        anstream::adapter::strip_str(&page).to_string()
+    };
+    let judgements = [
+        "! any at memory.max: memory had to be freed before it got more, or it got none; see pressure and reclaim",
+        "! any is too much: its limit (pids.max) was used up, and what it started failed",
+    ];
+    let unknown = said(session);
+    for absent in [
+        "throttled periods",
+        "in swap",
+        "at its limit",
+        "that may be",
+        "refused",
+    ] {
+        assert!(!unknown.contains(absent), "{absent}: {unknown}");
+    }
+
+    // Nothing has happened yet.
+    session.cpu_periods = Some(CpuPeriods::default());
+    session.memory_events = Some(MemoryEvents::default());
+    session.forks_refused = Some(0);
+    assert_eq!(said(session), unknown);
+
+    session.cpu_periods = Some(CpuPeriods {
+        all: 300,
+        throttled: 12,
+    });
+    session.memory_bytes.as_mut().unwrap().swap = Some(41_000_000);
+    session.memory_events = Some(MemoryEvents {
+        high: 1_234,
+        max: 0,
+    });
+    (session.threads, session.processes_limit) = (Some(213), Some(4_096));
+    let near = said(session);
+    for line in [
+        "  throttled periods 12 of 300 (4 %)\n",
+        "  in use            1.9 GiB of a limit of 2 GiB, and 39 MiB in swap; 1.8 GiB anonymous, ",
+        "  at its limit      memory.high 1,234 times\n",
+        "  alive             2 with 213 threads, of 4,096 that may be\n",
+    ] {
+        assert!(near.contains(line), "{line}: {near}");
+    }
+    for judgement in judgements {
+        assert!(!near.contains(judgement), "{judgement}: {near}");
+    }
+
+    session.memory_events = Some(MemoryEvents { high: 0, max: 7 });
+    session.forks_refused = Some(5);
+    let at = said(session);
+    for line in [
+        "  at its limit      memory.max 7 times\n",
+        "  refused           5 processes and threads\n",
+    ]
+    .into_iter()
+    .chain(judgements)
+    {
+        assert!(at.contains(line), "{line}: {at}");
     }
 }
