@@ -201,10 +201,29 @@ fn cpus() -> Vec<Panel> {
             "used",
         )
         .of_all(),
+        Panel::lines(
+            "CPUs in use, and the limit",
+            Count,
+            "CPUs that the session uses, and those that it may use by its limit or one above. Without a limit there is no second line.",
+        )
+        .query(format!("sum(rate(vdi_session_cpu_seconds_total{{{SESSION}}}[$__rate_interval]))"), "used")
+        .query(format!("sum(vdi_session_cpu_limit_cores{{{SESSION}}})"), "limit"),
+        Panel::lines(
+            "Throttled periods",
+            Ratio,
+            "Of the periods of the session's own CPU limit, and of those of its containers, the part in which it was used up. Absent without such a limit, and while nothing wants to run.",
+        )
+        .query(
+            format!("sum(rate(vdi_session_cpu_throttled_periods_total{{{SESSION}}}[$__rate_interval])) / (sum(rate(vdi_session_cpu_periods_total{{{SESSION}}}[$__rate_interval])) > 0)"),
+            "throttled",
+        )
+        .of_all()
+        .thresholds(Above(0.25, 0.5))
+        .nothing("no limit")
+        .alerts(&["VdiSessionThrottledByLimit"]),
         Panel::lines("Processes and threads", Count, "Processes and threads that are alive.")
             .query(format!("sum(vdi_session_processes{{{SESSION}}})"), "processes")
-            .query(format!("sum(vdi_session_threads{{{SESSION}}})"), "threads")
-            .size(12, 8),
+            .query(format!("sum(vdi_session_threads{{{SESSION}}})"), "threads"),
         Panel::lines(
             "Processes started and ended",
             PerSecond,
@@ -215,7 +234,26 @@ fn cpus() -> Vec<Panel> {
         .query(
             format!("sum by (reason) (rate(vdi_session_process_exits_total{{{SESSION}}}[$__rate_interval]))"),
             "ended: {{reason}}",
+        ),
+        Panel::lines(
+            "Threads, of the limit",
+            Ratio,
+            "Threads of the session, as a part of those that it may have by its limit of processes or one above, which counts every thread. Absent without one.",
         )
-        .size(12, 8),
+        .query(
+            format!("sum(vdi_session_threads{{{SESSION}}}) / sum(vdi_session_processes_limit{{{SESSION}}})"),
+            "threads",
+        )
+        .of_all()
+        .thresholds(Above(0.8, 0.95))
+        .nothing("no limit"),
+        Panel::lines(
+            "Forks refused",
+            PerSecond,
+            "Processes and threads that were not made, because the session's limit of processes was used up. Absent where it has no limit of its own.",
+        )
+        .query(format!("sum(rate(vdi_session_forks_refused_total{{{SESSION}}}[$__rate_interval]))"), "refused")
+        .nothing("no limit")
+        .alerts(&["VdiSessionForksRefused"]),
     ]
 }

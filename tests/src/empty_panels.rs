@@ -1,7 +1,7 @@
 //! Panels of the dashboards that have no data, or not all of it, in the test that asks a real Prometheus, and why.
 
 /// Reasons, and the panels of which one holds.
-pub const EMPTY_PANELS: [(&str, &[&str]); 12] = [
+pub const EMPTY_PANELS: [(&str, &[&str]); 13] = [
     (
         "where v1 has the memory controller, the v2 hierarchy has no memory",
         &[
@@ -27,6 +27,15 @@ pub const EMPTY_PANELS: [(&str, &[&str]); 12] = [
     (
         "nobody is throttled where v1 has the CPU controller",
         &[r#"session.json: "CPU time, and time lost""#],
+    ),
+    (
+        "no session has a limit of CPUs or of processes",
+        &[
+            r#"session.json: "CPUs in use, and the limit""#,
+            r#"session.json: "Throttled periods""#,
+            r#"session.json: "Threads, of the limit""#,
+            r#"session.json: "Forks refused""#,
+        ],
     ),
     (
         "no session reclaims memory, or is killed for want of it",

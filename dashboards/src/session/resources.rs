@@ -12,7 +12,7 @@ pub(super) fn memory() -> Vec<Panel> {
         Panel::lines(
             "Memory by kind",
             Bytes,
-            "Memory of the session's cgroups. The limit is absent without one.",
+            "Memory of the session's cgroups. What is in swap comes on top of what is current. The limit is absent without one.",
         )
         .query(format!("sum by (kind) (vdi_session_memory_bytes{{{SESSION}}})"), "{{kind}}")
         .alerts(&["VdiSessionMemoryNearLimit"])
@@ -20,10 +20,14 @@ pub(super) fn memory() -> Vec<Panel> {
         Panel::lines(
             "Faults, stalls and kills",
             PerSecond,
-            "Page faults that waited for a drive, threads that had to free memory themselves, and processes that were killed for want of it.",
+            "Page faults that waited for a drive, threads that had to free memory themselves, how often the session was at memory.high or memory.max, and processes that were killed for want of memory.",
         )
         .query(format!("sum(rate(vdi_session_major_faults_total{{{SESSION}}}[$__rate_interval]))"), "major faults")
         .query(format!("sum(rate(vdi_session_reclaim_stall_seconds_count{{{SESSION}}}[$__rate_interval]))"), "reclaim stalls")
+        .query(
+            format!("sum by (event) (rate(vdi_session_memory_events_total{{{SESSION}}}[$__rate_interval]))"),
+            "at memory.{{event}}",
+        )
         .query(format!("sum(rate(vdi_session_oom_kills_total{{{SESSION}}}[$__rate_interval]))"), "killed")
         .alerts(&["VdiSessionReclaimStalls", "VdiSessionOomKilled"])
         .size(6, 8),
