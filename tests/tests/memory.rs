@@ -293,7 +293,7 @@ fn swap_and_events_at_a_memory_limit_are_those_of_the_cgroups_files() {
     // Page cache can be reclaimed, so that whoever has too much of it is not held up for long.
     let folder = disk::folder();
     let path = folder.path().join("file");
-    fs::write(&path, vec![1; 24 << 20]).unwrap();
+    fs::write(&path, vec![1; 8 << 20]).unwrap();
     disk::evict(&path);
     desk.write("memory.high", "4194304");
     inside(&desk, || {

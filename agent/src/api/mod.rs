@@ -242,6 +242,8 @@ pub struct Startup {
     pub first_process: Option<f64>,
     /// One of its sockets began to listen.
     pub first_listener: Option<f64>,
+    /// It had done what it does by itself, and waited for its user.
+    pub settled: Option<f64>,
     /// A connection to one of its listeners was established.
     pub first_client: Option<f64>,
     /// One of its processes was seen on a GPU.
@@ -273,6 +275,8 @@ pub struct Logon {
     pub ready: Option<f64>,
     /// From the first process until something listens.
     pub display: Option<f64>,
+    /// From then on until the session has settled.
+    pub desktop: Option<f64>,
     /// What no phase explains.
     pub unaccounted: Option<f64>,
 }

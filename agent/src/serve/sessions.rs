@@ -215,6 +215,7 @@ fn startup(reached: &BTreeMap<Milestone, Duration>) -> api::Startup {
         home_mounted: at(Milestone::HomeMounted),
         first_process: at(Milestone::FirstProcess),
         first_listener: at(Milestone::FirstListener),
+        settled: at(Milestone::Settled),
         first_client: at(Milestone::FirstClient),
         first_gpu_context: at(Milestone::FirstGpuContext),
         first_encoder: at(Milestone::FirstEncoder),
@@ -233,6 +234,7 @@ fn logon(phases: &Phases) -> api::Logon {
         started: took(LogonPhase::Started),
         ready: took(LogonPhase::Ready),
         display: took(LogonPhase::Display),
+        desktop: took(LogonPhase::Desktop),
         unaccounted: took(LogonPhase::Unaccounted),
     }
 }

@@ -7,8 +7,8 @@
 //! The phases of a logon add up to the whole, from the connection to the last moment that ends one:
 //!
 //! ```text
-//!  connection      opened            active      mounted          listens
-//!      ├─authentication─┤ ···· ├─user_manager─┤─home_mounted─┤ ···· ├─display─┤
+//!  connection      opened            active      mounted          listens   settled
+//!      ├─authentication─┤ ···· ├─user_manager─┤─home_mounted─┤ ···· ├─display─┤─desktop─┤
 //!                        unaccounted                          unaccounted
 //! ```
 //!
@@ -47,6 +47,8 @@ named! {
         Ready = "ready",
         /// From the first process until something listens.
         Display = "display",
+        /// From then on until the session has settled.
+        Desktop = "desktop",
         /// What no phase explains.
         Unaccounted = "unaccounted",
     }
@@ -86,6 +88,7 @@ impl Milestone {
             Self::UserManager => Some(LogonPhase::UserManager),
             Self::HomeMounted => Some(LogonPhase::HomeMounted),
             Self::FirstListener => Some(LogonPhase::Display),
+            Self::Settled => Some(LogonPhase::Desktop),
             Self::FirstProcess | Self::FirstClient | Self::FirstGpuContext | Self::FirstEncoder => {
                 None
             }
@@ -103,6 +106,7 @@ impl Start {
                 P::UserManager,
                 P::HomeMounted,
                 P::Display,
+                P::Desktop,
                 P::Unaccounted,
             ],
             Self::Pod(_) => &[
@@ -112,6 +116,7 @@ impl Start {
                 P::Started,
                 P::Ready,
                 P::Display,
+                P::Desktop,
                 P::Unaccounted,
             ],
         }
@@ -186,10 +191,10 @@ pub fn of(
             to_ns,
         }));
     }
-    let listens = reached.contains_key(&Milestone::FirstListener);
+    let settled = reached.contains_key(&Milestone::Settled);
     let is_complete = match start {
-        Start::Login(login) => login.is_graphical && listens,
-        Start::Pod(_) => reached.contains_key(&Milestone::Ready) && listens,
+        Start::Login(login) => login.is_graphical && settled,
+        Start::Pod(_) => reached.contains_key(&Milestone::Ready) && settled,
     };
     Some(Logon {
         ended_ns,
@@ -224,6 +229,7 @@ fn of_login(
             let before = [Some(login.opened_ns), at(Milestone::FirstProcess)];
             Led::From(latest(before, to_ns))
         }
+        LogonPhase::Desktop if login.is_graphical => Led::From(at(Milestone::FirstListener)),
         _ => Led::NotOfIt,
     }
 }
@@ -255,6 +261,7 @@ fn of_pod(
             ];
             latest(before, to_ns)
         }
+        LogonPhase::Desktop => at(Milestone::FirstListener),
         LogonPhase::Authentication
         | LogonPhase::UserManager
         | LogonPhase::HomeMounted

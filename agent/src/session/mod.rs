@@ -24,6 +24,7 @@ pub mod recent;
 pub mod registry;
 pub mod remembered;
 pub mod settings;
+pub mod settled;
 pub mod slots;
 pub mod templates;
 pub mod utilization;

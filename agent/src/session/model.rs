@@ -26,6 +26,7 @@ use super::{
     net::Net,
     phase::{self, Activity, Phase, Signs, Work},
     recent::Recent,
+    settled::Calm,
     utilization::Utilization,
 };
 use crate::{
@@ -85,6 +86,8 @@ named! {
         FirstProcess = "first_process",
         /// One of its sockets began to listen.
         FirstListener = "first_listener",
+        /// After that it had done what it does by itself, and waited for its user.
+        Settled = "settled",
         /// A connection to one of its listeners was established.
         FirstClient = "first_client",
         /// One of its processes was seen on a GPU.
@@ -100,6 +103,7 @@ impl Milestone {
         match self {
             Self::FirstProcess
             | Self::FirstListener
+            | Self::Settled
             | Self::FirstClient
             | Self::FirstGpuContext
             | Self::FirstEncoder => true,
@@ -210,6 +214,8 @@ pub struct Session {
     /// Milestones that have been observed, nanoseconds since boot; only for one made while the agent
     /// watched.
     pub milestones: BTreeMap<Milestone, u64>,
+    /// Whether it is calm, once it listens.
+    pub calm: Calm,
     /// When the cgroup of each of its containers was made, nanoseconds since boot, by the container's id; of a pod.
     pub containers: BTreeMap<String, u64>,
     /// How long its logon took, once nothing more can come of it.

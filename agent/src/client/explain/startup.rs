@@ -18,6 +18,7 @@ pub(super) fn startup(startup: &Startup) -> Section {
         home_mounted,
         first_process,
         first_listener,
+        settled,
         first_client,
         first_gpu_context,
         first_encoder,
@@ -32,6 +33,7 @@ pub(super) fn startup(startup: &Startup) -> Section {
         ("home mounted", home_mounted),
         ("first process", first_process),
         ("first listener", first_listener),
+        ("settled", settled),
         ("first client", first_client),
         ("GPU context", first_gpu_context),
         ("encoder", first_encoder),
@@ -71,6 +73,7 @@ pub(super) fn logon(logon: &Logon) -> Option<Section> {
         started,
         ready,
         display,
+        desktop,
         unaccounted,
     } = *logon;
     let all = [
@@ -83,6 +86,7 @@ pub(super) fn logon(logon: &Logon) -> Option<Section> {
         ("started", started),
         ("ready", ready),
         ("display", display),
+        ("desktop", desktop),
         ("unaccounted", unaccounted),
     ];
     let known = all

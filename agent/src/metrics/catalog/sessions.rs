@@ -226,7 +226,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_logon",
-        help: "How long each phase of a logon took, from the connection on, and of a start of a pod; what no phase explains is unaccounted, so that the phases are the whole. Counted once for a session whose cgroup was made while the agent ran: when it listens, when nothing more has come for two minutes, or when it has ended. A template has the phases that its platform can tell",
+        help: "How long each phase of a logon took, from the connection on, and of a start of a pod; what no phase explains is unaccounted, so that the phases are the whole. Counted once for a session whose cgroup was made while the agent ran: when it has settled, when nothing more has come for two minutes, or when it has ended. A template has the phases that its platform can tell",
         kind: Histogram(LOGON),
         unit: Unit::Seconds,
         labels: &[NAMESPACE.label(), TEMPLATE.label(), LOGON_PHASE.label()],
@@ -323,7 +323,10 @@ fn startups<'s>(state: &State<'s>) -> BTreeMap<(&'s str, &'s str, Milestone), &'
             let possible = match milestone {
                 Milestone::Scheduled => pods,
                 Milestone::FirstGpuContext | Milestone::FirstEncoder => gpus,
-                Milestone::FirstProcess | Milestone::FirstListener | Milestone::FirstClient => true,
+                Milestone::FirstProcess
+                | Milestone::FirstListener
+                | Milestone::Settled
+                | Milestone::FirstClient => true,
                 // The registry has zeros of these, of sessions whose platform tells them.
                 Milestone::Sandbox
                 | Milestone::Pulled

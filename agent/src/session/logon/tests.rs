@@ -43,6 +43,7 @@ fn the_phases_of_a_login_follow_one_another_and_are_the_whole() {
         (Milestone::HomeMounted, 4_400),
         (Milestone::FirstProcess, 4_500),
         (Milestone::FirstListener, 4_750),
+        (Milestone::Settled, 6_000),
         // Somebody comes, which is no phase.
         (Milestone::FirstClient, 60_000),
     ];
@@ -52,11 +53,12 @@ fn the_phases_of_a_login_follow_one_another_and_are_the_whole() {
         ("user_manager", 300),
         ("home_mounted", 1_000),
         ("display", 250),
+        ("desktop", 1_250),
         // Until the service manager was asked for, and until the first process.
         ("unaccounted", 200),
     ];
     assert_eq!(phases, expected);
-    assert_eq!(sum, 3_750);
+    assert_eq!(sum, 5_000);
 }
 
 #[test]
@@ -172,6 +174,7 @@ fn the_phases_of_a_pod_meet_the_kernels_own() {
         (Milestone::FirstProcess, 3_500),
         (Milestone::Pulled, 30_250),
         (Milestone::FirstListener, 33_000),
+        (Milestone::Settled, 34_000),
     ]);
     let (phases, sum) = of_start(&start, &milestones);
     let expected = [
@@ -179,9 +182,10 @@ fn the_phases_of_a_pod_meet_the_kernels_own() {
         ("sandbox", 2_000),
         ("pulled", 25_250),
         ("started", 750),
-        // Of its nine seconds two are the display's.
-        ("ready", 7_000),
+        // Of its nine seconds two are the display's, and one is the desktop's.
+        ("ready", 6_000),
         ("display", 2_000),
+        ("desktop", 1_000),
         ("unaccounted", 1_000),
     ];
     assert_eq!(phases, expected);

@@ -21,6 +21,7 @@ use crate::{
         model::{Counts, Logoff, Origin, Session},
         phase::{Activity, Phase},
         recent::Recent,
+        settled::Calm,
     },
     telemetry::{log_event, trace_id},
 };
@@ -158,6 +159,7 @@ impl Registry {
                 created: None,
                 made_ns: birth.map(|b| b.made_ns),
                 milestones: BTreeMap::new(),
+                calm: Calm::default(),
                 containers: BTreeMap::new(),
                 logon: None,
                 logoff: Logoff::default(),

@@ -66,7 +66,7 @@ impl Registry {
                 cpus,
                 now,
             );
-            startup::note_milestones(session, table, net_milestones, &mut self.startup);
+            startup::note_milestones(session, table, net_milestones, now_ns, &mut self.startup);
             if session.milestones.contains_key(&Milestone::FirstListener) {
                 self.listens.insert(session.template());
             }

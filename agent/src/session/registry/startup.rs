@@ -35,6 +35,7 @@ pub(super) fn note_milestones(
     session: &mut Session,
     table: &impl SlotTable,
     net: NetMilestones,
+    now_ns: u64,
     startup: &mut BTreeMap<StartupKey, Histogram>,
 ) {
     let Some(began_ns) = session.watched_ns() else {
@@ -61,6 +62,7 @@ pub(super) fn note_milestones(
             Milestone::Pulled => pulled_ns(session),
             Milestone::FirstProcess => first_process_ns(session, table),
             Milestone::FirstListener => first_listener_ns,
+            Milestone::Settled => settled_ns(session, now_ns),
             Milestone::FirstClient => first_client_ns,
             Milestone::FirstGpuContext => session.counts.gpu.first_context_ns,
             Milestone::FirstEncoder => session.counts.gpu.first_encoder_ns,
@@ -150,7 +152,8 @@ fn note_zeros(
         let is_told = milestone
             .phase()
             .is_some_and(|phase| start.phases().contains(&phase));
-        if is_told && milestone != Milestone::FirstListener {
+        let is_the_kernels = matches!(milestone, Milestone::FirstListener | Milestone::Settled);
+        if is_told && !is_the_kernels {
             let key = (namespace.clone(), template.clone(), milestone);
             startup.entry(key).or_default();
         }
@@ -185,6 +188,15 @@ fn pulled_ns(session: &Session) -> u64 {
     });
     let made = container.and_then(|id| session.containers.get(id));
     made.copied().unwrap_or(0)
+}
+
+/// When a session that listens has settled, 0 while it has not.
+fn settled_ns(session: &mut Session, now_ns: u64) -> u64 {
+    let listens = session.milestones.get(&Milestone::FirstListener).copied();
+    listens.map_or(0, |listens_ns| {
+        let cpu_ns = session.counts.cpu_ns;
+        session.calm.take(now_ns, cpu_ns, listens_ns)
+    })
 }
 
 /// The earliest first process of the session's cgroups, 0 while there is none.

@@ -65,6 +65,9 @@ vdi_session_startup_seconds_bucket{@blender,milestone="first_process",le="16"} 7
 vdi_session_startup_seconds_count{@blender,milestone="first_listener"} 151
 vdi_session_startup_seconds_sum{@blender,milestone="first_listener"} 9570
 vdi_session_startup_seconds_bucket{@blender,milestone="first_listener",le="16"} 75
+vdi_session_startup_seconds_count{@blender,milestone="settled"} 1227
+vdi_session_startup_seconds_sum{@blender,milestone="settled"} 84724
+vdi_session_startup_seconds_bucket{@blender,milestone="settled",le="16"} 613
 vdi_session_startup_seconds_count{@blender,milestone="first_client"} 155
 vdi_session_startup_seconds_sum{@blender,milestone="first_client"} 10679
 vdi_session_startup_seconds_bucket{@blender,milestone="first_client",le="16"} 77
@@ -92,10 +95,10 @@ vdi_session_startup_seconds_bucket{@blender,milestone="user_manager",le="16"} 60
 vdi_session_startup_seconds_count{@blender,milestone="home_mounted"} 1223
 vdi_session_startup_seconds_sum{@blender,milestone="home_mounted"} 63033
 vdi_session_startup_seconds_bucket{@blender,milestone="home_mounted",le="16"} 611
-vdi_session_startup_seconds_count{@shell,milestone="scheduled|first_process|first_listener|first_client|first_gpu_context|first_encoder"} 0
-vdi_session_startup_seconds_sum{@shell,milestone="scheduled|first_process|first_listener|first_client|first_gpu_context|first_encoder"} 0
-vdi_session_startup_seconds_count{@old,milestone="scheduled|first_process|first_listener|first_client|first_gpu_context|first_encoder"} 0
-vdi_session_startup_seconds_sum{@old,milestone="scheduled|first_process|first_listener|first_client|first_gpu_context|first_encoder"} 0
+vdi_session_startup_seconds_count{@shell,milestone="scheduled|first_process|first_listener|settled|first_client|first_gpu_context|first_encoder"} 0
+vdi_session_startup_seconds_sum{@shell,milestone="scheduled|first_process|first_listener|settled|first_client|first_gpu_context|first_encoder"} 0
+vdi_session_startup_seconds_count{@old,milestone="scheduled|first_process|first_listener|settled|first_client|first_gpu_context|first_encoder"} 0
+vdi_session_startup_seconds_sum{@old,milestone="scheduled|first_process|first_listener|settled|first_client|first_gpu_context|first_encoder"} 0
 # The same: 16 s is between them. The zeros of what a platform can tell are in the snapshot.
 vdi_session_logon_seconds_count{@blender,phase="authentication"} 1262
 vdi_session_logon_seconds_sum{@blender,phase="authentication"} 65963
@@ -124,9 +127,12 @@ vdi_session_logon_seconds_bucket{@blender,phase="ready",le="16"} 628
 vdi_session_logon_seconds_count{@blender,phase="display"} 1278
 vdi_session_logon_seconds_sum{@blender,phase="display"} 66787
 vdi_session_logon_seconds_bucket{@blender,phase="display",le="16"} 629
-vdi_session_logon_seconds_count{@blender,phase="unaccounted"} 1280
-vdi_session_logon_seconds_sum{@blender,phase="unaccounted"} 66890
-vdi_session_logon_seconds_bucket{@blender,phase="unaccounted",le="16"} 630
+vdi_session_logon_seconds_count{@blender,phase="desktop"} 1280
+vdi_session_logon_seconds_sum{@blender,phase="desktop"} 66890
+vdi_session_logon_seconds_bucket{@blender,phase="desktop",le="16"} 630
+vdi_session_logon_seconds_count{@blender,phase="unaccounted"} 1282
+vdi_session_logon_seconds_sum{@blender,phase="unaccounted"} 66993
+vdi_session_logon_seconds_bucket{@blender,phase="unaccounted",le="16"} 631
 vdi_session_logoff_seconds_count{@shell} 1323
 vdi_session_logoff_seconds_sum{@shell} 20521
 vdi_session_logoff_seconds_bucket{@shell,le="4"} 661

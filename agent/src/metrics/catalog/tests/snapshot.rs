@@ -271,6 +271,7 @@ fn agent() -> AgentView {
             started(Milestone::Ready, [(607, 3 * S), (608, 100 * S)]),
             started(Milestone::UserManager, [(609, 3 * S), (610, 100 * S)]),
             started(Milestone::HomeMounted, [(611, 3 * S), (612, 100 * S)]),
+            started(Milestone::Settled, [(613, 8 * S), (614, 130 * S)]),
         ]
         .into(),
         logons: LogonPhase::ALL
