@@ -27,7 +27,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    iterator::IterMeta,
+    iterator::IterTaskFile,
     kernel::{Cgroup, KernelPtr, chained, constant, number, offset},
     process::EEXIST,
     record, session,
@@ -345,15 +345,6 @@ fn read(address: u64) -> ConnectionRecord {
     } else {
         nothing
     }
-}
-
-/// `struct bpf_iter__task_file` (kernel/bpf/task_iter.c); the iterator's arguments.
-#[repr(C)]
-struct IterTaskFile {
-    meta: *const IterMeta,
-    task: KernelPtr,
-    fd: u64,
-    file: KernelPtr,
 }
 
 /// Enters the open connections of sessions that are not known yet; needs two runs, because the first may

@@ -1,53 +1,27 @@
 //! What the user of a session feels: how long input waits to be read, and until something is sent back. No protocol is
-//! read: bytes become readable, are taken, and others are sent.
-//!
-//! Two kinds of sockets are marked, in socket storage, so that any other costs a look at one pointer:
-//!
-//! * the applications' ends of connections to a display server (X11, Wayland), which the path of the listener tells. The
-//!   hook of a connection has the listener, not the new socket, so that one is marked when it first sends.
-//! * the ends of sessions' clients' connections, when they are established.
-//!
-//! Those that are older than the agent or than the session are found among the open files of all processes.
-
-use core::{ffi::c_void, ptr};
+//! read: bytes become readable, are taken, and others are sent. Measured at the sockets that are marked (`marks.rs`).
 
 use agent_common::{
-    NO_SESSION, Slot,
-    experience::{
-        CLIENT, CLIENTS_OF_EACH, DISPLAY, ExperienceStats, MARKED_OF_EACH, MAX_NEW_DISPLAYS,
-        MarkedRecord, MarkedSocket, QUIET_NS, UNANSWERED_NS,
-    },
+    Slot,
+    experience::{CLIENT, ExperienceStats, MarkedRecord, MarkedSocket, QUIET_NS, UNANSWERED_NS},
     histogram::{Histogram, bucket_of},
-    net::INBOUND,
 };
 use aya_ebpf::{
-    bindings::{
-        BPF_F_NO_PREALLOC, BPF_NOEXIST, BPF_SK_STORAGE_GET_F_CREATE,
-        bpf_map_type::BPF_MAP_TYPE_SK_STORAGE,
-    },
-    btf_maps::{Array, HashMap},
-    helpers::{
-        bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns,
-        generated::{bpf_sk_storage_get, bpf_sock_from_file},
-    },
+    btf_maps::Array,
+    helpers::bpf_ktime_get_boot_ns,
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
 };
 
 use crate::{
-    connections::{CONNECTIONS, owner},
     iterator::{self, IterMeta},
-    kernel::{KernelPtr, Task, chained, member, number, offset},
-    process::EEXIST,
+    kernel::{KernelPtr, member, number, offset},
+    marks::{AF_UNIX, connects, displays_are_awaited, marked, sends_first},
     record, session,
     socket::{SOCK_DONE, Socket},
-    tcp::{ESTABLISHED, LISTEN},
+    tcp::LISTEN,
 };
 
-/// `AF_UNIX`, `AF_INET` and `AF_INET6` (include/linux/socket.h).
-const AF_UNIX: u16 = 1;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
 const NS_PER_US: u64 = 1_000;
 
 /// A reader that has taken bytes gets to `sock_recv_length` within this, unless it is kept from its CPU.
@@ -56,152 +30,29 @@ const A_MOMENT_NS: u64 = 1_000_000;
 /// `MSG_PEEK` (include/linux/socket.h).
 const MSG_PEEK: i32 = 2;
 
-/// A BTF map definition, as in `task.rs`. aya-ebpf 0.2 has none for socket storage.
-#[repr(C)]
-struct SocketStorage {
-    r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
-    key: *const i32,
-    value: *const MarkedSocket,
-    max_entries: *const [i32; 0],
-    map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
-}
-
-// SAFETY: the pointers are placeholders for the loader and are never followed.
-unsafe impl Sync for SocketStorage {}
-
-#[unsafe(link_section = ".maps")]
-#[unsafe(export_name = "MARKED_SOCKETS")]
-static MARKED_SOCKETS: SocketStorage = SocketStorage {
-    r#type: ptr::null(),
-    key: ptr::null(),
-    value: ptr::null(),
-    max_entries: ptr::null(),
-    map_flags: ptr::null(),
-};
-
 /// Per slot; resized to the number of slots when loaded.
 #[btf_map]
 static EXPERIENCE_STATS: Array<ExperienceStats, 1> = Array::new();
 
-/// Marked sockets of each slot: the agent writes how many there are when it looks, and the programs add those that they
-/// mark.
-#[btf_map]
-static MARKED_COUNTS: Array<u64, 1> = Array::new();
-
-/// Connections to display servers on which nothing has been sent yet, by the application's socket, and since when,
-/// nanoseconds since boot. The agent takes those out on which nothing is sent.
-#[btf_map]
-static NEW_DISPLAYS: HashMap<u64, u64, { MAX_NEW_DISPLAYS as usize }> = HashMap::new();
-
-/// How many were put into [`NEW_DISPLAYS`], less those that the programs have taken out.
-#[btf_map]
-static DISPLAYS_AWAITED: Array<u64, 1> = Array::new();
-
-/// Not 0 once there was no room for one; the agent takes that back.
-#[btf_map]
-static DISPLAYS_MISSED: Array<u64, 1> = Array::new();
-
-/// How many of them the agent has taken out. While the two are equal there is nothing to look for.
-#[btf_map]
-static DISPLAYS_GIVEN_UP: Array<u64, 1> = Array::new();
-
 #[inline(always)]
-fn storage(socket: KernelPtr, flags: u64) -> Option<*mut MarkedSocket> {
-    let map = (&raw const MARKED_SOCKETS).cast_mut().cast::<c_void>();
-    // SAFETY: the map and the socket are what the helper expects; the verifier checks both.
-    let value = unsafe { bpf_sk_storage_get(map, socket.cast_mut(), ptr::null_mut(), flags) };
-    if value.is_null() {
-        None
-    } else {
-        Some(value.cast())
-    }
-}
-
-/// What is kept of a marked socket. Asked at each message of every socket, so the look that most end with comes first.
-///
-/// # Safety
-/// `socket` is a tracepoint's argument.
-#[inline(always)]
-unsafe fn marked(socket: KernelPtr) -> Option<*mut MarkedSocket> {
-    // SAFETY: by the contract.
-    if unsafe { member::<u64>(socket, offset!(sock_storage)) } == 0 {
-        return None;
-    }
-    storage(socket, 0)
-}
-
-#[inline(always)]
-fn now_ns() -> u64 {
+pub(crate) fn now_ns() -> u64 {
     // SAFETY: takes no arguments.
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// How somebody comes to a socket that is to be marked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
-    /// It has just been connected.
-    New,
-    /// Among the open files of its process, perhaps again: one that has no place is not counted as that each time.
-    Open,
-}
-
-/// Marks a socket of a session, if the session may have another one.
+/// Counts a socket that its session has no place for.
 #[inline(always)]
-fn mark(socket: KernelPtr, slot: Slot, kind: u32, process: u32, found: Found) {
-    if slot == NO_SESSION {
-        return;
-    }
-    let known = storage(socket, 0);
-    if let Some(value) = known {
-        // SAFETY: the socket's own; each member is read once.
-        let (marked_for, marked_ns) = unsafe { ((*value).slot, (*value).marked_ns) };
-        if marked_for == slot && session::had_slot(slot, marked_ns) {
-            return;
-        }
-    }
-    let Some(count) = MARKED_COUNTS.get_ptr_mut(slot) else {
-        return;
-    };
-    let most = if kind == CLIENT {
-        CLIENTS_OF_EACH
-    } else {
-        MARKED_OF_EACH
-    };
-    // SAFETY: a map value.
-    if unsafe { *count } >= most {
-        if found == Found::New
-            && let Some(stats) = EXPERIENCE_STATS.get_ptr_mut(slot)
-        {
-            // SAFETY: a map value.
-            unsafe { record::increment(&raw mut (*stats).over_budget) };
-        }
-        return;
-    }
-    let Some(value) = storage(socket, BPF_SK_STORAGE_GET_F_CREATE.into()) else {
-        return;
-    };
-    let now_ns = now_ns();
-    // SAFETY: the socket's own, and a map value: two that mark it at once write the same.
-    unsafe {
-        *value = MarkedSocket {
-            waiting_ns: 0,
-            before_ns: 0,
-            asked_ns: 0,
-            active_ns: now_ns,
-            marked_ns: now_ns,
-            arrived: 0,
-            slot,
-            kind,
-            process,
-        };
-        record::increment(count);
+pub(crate) fn over_budget(slot: Slot) {
+    if let Some(stats) = EXPERIENCE_STATS.get_ptr_mut(slot) {
+        // SAFETY: a map value.
+        unsafe { record::increment(&raw mut (*stats).over_budget) };
     }
 }
 
 /// The figures of the session that a marked socket belongs to, if that session is still there.
 ///
 /// # Safety
-/// `value` is a value of [`MARKED_SOCKETS`].
+/// `value` is what is kept of a marked socket.
 #[inline(always)]
 unsafe fn stats(value: *mut MarkedSocket) -> Option<*mut ExperienceStats> {
     // SAFETY: by the contract; each member is read once.
@@ -260,7 +111,7 @@ fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
 /// Bytes wait from now on. What had waited before is being taken, and its reader may not have got to `sock_recv_length` yet.
 ///
 /// # Safety
-/// `value` is a value of [`MARKED_SOCKETS`].
+/// `value` is what is kept of a marked socket.
 #[inline(always)]
 unsafe fn begins_to_wait(value: *mut MarkedSocket, since_ns: u64) {
     // SAFETY: by the contract.
@@ -273,7 +124,7 @@ unsafe fn begins_to_wait(value: *mut MarkedSocket, since_ns: u64) {
 /// Bytes of a client have come.
 ///
 /// # Safety
-/// `value` is a value of [`MARKED_SOCKETS`].
+/// `value` is what is kept of a marked socket.
 #[inline(always)]
 unsafe fn arrives(socket: KernelPtr, value: *mut MarkedSocket, now_ns: u64) {
     // An end is not an input.
@@ -307,7 +158,7 @@ unsafe fn arrives(socket: KernelPtr, value: *mut MarkedSocket, now_ns: u64) {
 }
 
 /// # Safety
-/// `value` is a value of [`MARKED_SOCKETS`].
+/// `value` is what is kept of a marked socket.
 #[inline(always)]
 unsafe fn was_not_answered(value: *mut MarkedSocket) {
     // SAFETY: by the contract; the session's are a map value.
@@ -400,192 +251,6 @@ pub(crate) unsafe fn sent(socket: KernelPtr, family: u16, length: i32) {
             observe(&raw mut (*stats).response, took_ns);
         }
     }
-}
-
-/// Somebody connects to a listening Unix socket: the end of its side is the last in the queue, and knows the other one.
-#[inline(always)]
-fn connects(listener: KernelPtr) {
-    if !is_display(listener) {
-        return;
-    }
-    let client = chained::<KernelPtr>(listener, offset!(sock_queue_tail))
-        .and_then(|packet| chained::<KernelPtr>(packet, offset!(skb_sock)))
-        .and_then(|accepted| chained::<u64>(accepted, offset!(unix_peer)));
-    let Some(client) = client.filter(|client| *client != 0) else {
-        return;
-    };
-    if Socket(client as KernelPtr).slot() == NO_SESSION {
-        return;
-    }
-    match NEW_DISPLAYS.insert(&client, &now_ns(), BPF_NOEXIST.into()) {
-        Ok(()) => {
-            if let Some(awaited) = DISPLAYS_AWAITED.get_ptr_mut(0) {
-                // SAFETY: a map value.
-                unsafe { record::increment(awaited) };
-            }
-        }
-        // One that was there before, at this address, and has not sent.
-        Err(EEXIST) => {}
-        Err(_) => {
-            if let Some(missed) = DISPLAYS_MISSED.get_ptr_mut(0) {
-                // SAFETY: a map value.
-                unsafe { *missed = 1 };
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn displays_are_awaited() -> bool {
-    DISPLAYS_AWAITED.get(0) != DISPLAYS_GIVEN_UP.get(0) || are_displays_missed()
-}
-
-#[inline(always)]
-fn are_displays_missed() -> bool {
-    DISPLAYS_MISSED.get(0).is_some_and(|missed| *missed != 0)
-}
-
-/// A Unix socket that is not marked sends; marks it if it has just been connected to a display server.
-#[inline(always)]
-fn sends_first(socket: KernelPtr) {
-    let key = socket as u64;
-    // SAFETY: only whether there is one. Without a lock, as most that come here are not.
-    let is_new = unsafe { NEW_DISPLAYS.get(&key) }.is_some() && NEW_DISPLAYS.remove(&key).is_ok();
-    let found = if is_new {
-        if let Some(awaited) = DISPLAYS_AWAITED.get_ptr_mut(0) {
-            // SAFETY: a map value; the sum wraps.
-            unsafe { record::add(awaited, u64::MAX) };
-        }
-        Found::New
-    } else if are_displays_missed() {
-        Found::Open
-    } else {
-        return;
-    };
-    // The address may be another socket's by now; and the accepted one has its listener's address.
-    let peer: u64 = number(socket, offset!(unix_peer));
-    if peer == 0 || !is_display(peer as KernelPtr) {
-        return;
-    }
-    let process = (bpf_get_current_pid_tgid() >> 32) as u32;
-    mark(socket, Socket(socket).slot(), DISPLAY, process, found);
-}
-
-/// A number of a display has so many digits at most.
-const DIGITS: u64 = 4;
-
-/// Whether a `unix_address` is that of a display server: `…/.X11-unix/X0` (also without a file) or `…/wayland-0`, with other
-/// numbers of at most four digits. Exported, because verifiers go through such a function once; and without a branch for
-/// each byte, of which they would go both ways.
-#[unsafe(no_mangle)]
-#[inline(never)]
-#[expect(
-    clippy::needless_bitwise_bool,
-    reason = "a branch is walked both ways by verifiers"
-)]
-extern "C" fn is_display_address(address: u64) -> i32 {
-    let length: u32 = number(address as KernelPtr, offset!(unix_address_length));
-    let path = address
-        .wrapping_add(offset!(unix_address_name))
-        .wrapping_add(size_of::<u16>() as u64);
-    // One in the file system ends with a NUL, which counts; one that is not begins with one (net/unix/af_unix.c,
-    // `unix_mkname_bsd`).
-    let first: u8 = number(path as KernelPtr, 0);
-    let around = size_of::<u16>() as u64 + u64::from(first != 0);
-    let end = path.wrapping_add(u64::from(length).wrapping_sub(around));
-    let (mut found, mut all_digits) = (false, true);
-    let mut digits = 1;
-    while digits <= DIGITS {
-        let number_at = end.wrapping_sub(digits);
-        // The file system's is never that short, and what lies before another one is read and is no such name.
-        let before = |bytes: u64| number_at.wrapping_sub(bytes) as KernelPtr;
-        all_digits &= number::<u8>(number_at as KernelPtr, 0).wrapping_sub(b'0') < 10;
-        let x11 = (number::<u64>(before(12), 0) == u64::from_ne_bytes(*b"/.X11-un"))
-            & (number::<u32>(before(4), 0) == u32::from_ne_bytes(*b"ix/X"));
-        let wayland = (number::<u64>(before(9), 0) == u64::from_ne_bytes(*b"/wayland"))
-            & (number::<u8>(before(1), 0) == b'-');
-        found |= all_digits & (x11 | wayland);
-        digits += 1;
-    }
-    found.into()
-}
-
-/// Whether a Unix socket has such an address.
-#[inline(always)]
-fn is_display(socket: KernelPtr) -> bool {
-    let address: u64 = number(socket, offset!(unix_address));
-    address != 0 && is_display_address(address) != 0
-}
-
-/// `inet_sock_set_state(const sock *sk, const int oldstate, const int newstate)`, net/ipv4/af_inet.c: marks the connection of
-/// a client, which `inet_sock_set_state` has entered before.
-#[btf_tracepoint(function = "inet_sock_set_state")]
-fn client_connects(ctx: BtfTracePointContext) -> i32 {
-    if ctx.arg::<i32>(2) == ESTABLISHED {
-        mark_client(ctx.arg::<KernelPtr>(0), 0, Found::New);
-    }
-    0
-}
-
-/// Marks a connection if it is entered, and a client's.
-#[inline(always)]
-fn mark_client(socket: KernelPtr, process: u32, found: Found) {
-    let Some(entry) = CONNECTIONS.get_ptr_mut(&(socket as u64)) else {
-        return;
-    };
-    // SAFETY: a map value, of which each member is read once.
-    let (side, closed) = unsafe { ((*entry).side, (*entry).closed) };
-    if side != INBOUND as u8 || closed != 0 {
-        return;
-    }
-    // SAFETY: as above.
-    let slot = unsafe { owner(Socket(socket), entry) };
-    mark(socket, slot, CLIENT, process, found);
-}
-
-/// `struct bpf_iter__task_file` (kernel/bpf/task_iter.c); the iterator's arguments.
-#[repr(C)]
-struct IterTaskFile {
-    meta: *const IterMeta,
-    task: KernelPtr,
-    fd: u64,
-    file: KernelPtr,
-}
-
-/// Marks the open sockets that are to be and are not: those that are older than the agent or than their session. After
-/// `open_sockets`, which enters the connections.
-#[unsafe(link_section = "iter/task_file")]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn mark_open_sockets(ctx: *const IterTaskFile) -> i32 {
-    // SAFETY: the kernel passes a valid context.
-    let (task, file) = unsafe { ((*ctx).task, (*ctx).file) };
-    if task.is_null() || file.is_null() {
-        return 0;
-    }
-    // SAFETY: the iterator's argument.
-    let socket = unsafe { bpf_sock_from_file(file.cast_mut().cast()) } as KernelPtr;
-    if socket.is_null() {
-        return 0;
-    }
-    // SAFETY: what the helper gives is a `struct socket`.
-    let socket = unsafe { member::<KernelPtr>(socket, offset!(socket_sock)) };
-    if socket.is_null() {
-        return 0;
-    }
-    // SAFETY: as above, and a socket has a family.
-    let family = unsafe { member::<u16>(socket, offset!(sock_family)) };
-    // SAFETY: the iterator's argument.
-    let process = Task(task).tgid();
-    if family == AF_UNIX {
-        let peer: u64 = number(socket, offset!(unix_peer));
-        if peer != 0 && is_display(peer as KernelPtr) {
-            let slot = Socket(socket).slot();
-            mark(socket, slot, DISPLAY, process, Found::Open);
-        }
-    } else if matches!(family, AF_INET | AF_INET6) {
-        mark_client(socket, process, Found::Open);
-    }
-    0
 }
 
 /// `struct bpf_iter__bpf_sk_storage_map` (net/core/bpf_sk_storage.c); the iterator's arguments.

@@ -7,7 +7,8 @@
 //! * [`emit`]: the only writer of the ring buffer
 //! * [`iterator`]: the only writer of an iterator's records
 //! * [`socket`]: a socket, and whose it is
-//! * [`experience`]: which sockets have the user's input, and how long it waits there
+//! * [`marks`]: which sockets have the user's input
+//! * [`experience`]: how long it waits there
 //! * [`sched`], [`process`], [`cgroup`], [`census`], [`tcp`], [`connections`], [`udp`], [`block`],
 //!   [`memory`], [`xid`]: the programs, each with the maps it owns
 #![no_std]
@@ -43,6 +44,7 @@ mod emit;
 mod experience;
 mod iterator;
 mod kernel;
+mod marks;
 mod memory;
 mod process;
 mod record;
