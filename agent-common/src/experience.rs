@@ -81,8 +81,54 @@ pub const CLIENTS_OF_EACH: u64 = MARKED_OF_EACH / 2;
 /// full, each Unix socket that sends is asked whether it is one.
 pub const MAX_NEW_DISPLAYS: u32 = 1024;
 
+/// How many display connections the programs wait for, which is asked at each message of a Unix socket that is not marked:
+/// so it is one value, which only programs write.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AwaitedDisplays {
+    /// Those that were noted, less those that have sent; the sum wraps.
+    pub noted: u64,
+    /// Those that there was no room to note.
+    pub missed: u64,
+    /// How many of these the agent has given up, as it said at its last look.
+    pub given_up: GivenUpDisplays,
+}
+
+/// How many display connections the agent has given up, because nothing was sent on them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GivenUpDisplays {
+    /// Of those that were noted.
+    pub noted: u64,
+    /// Of those that there was no room to note.
+    pub missed: u64,
+}
+
+impl AwaitedDisplays {
+    /// Whether there is any that may still send.
+    #[inline]
+    #[must_use]
+    pub const fn are_any(self) -> bool {
+        self.noted != self.given_up.noted || self.are_any_missed()
+    }
+
+    /// Whether there is any of those that were not noted: it may be any socket.
+    #[inline]
+    #[must_use]
+    pub const fn are_any_missed(self) -> bool {
+        self.missed != self.given_up.missed
+    }
+}
+
 const _: () = assert!(size_of::<ExperienceStats>() == 3 * size_of::<Histogram>() + 2 * 8);
 const _: () = assert!(size_of::<MarkedSocket>() == 56);
 const _: () = assert!(size_of::<MarkedRecord>() == 32);
+const _: () = assert!(size_of::<AwaitedDisplays>() == 32);
 
-crate::pod!(ExperienceStats, MarkedSocket, MarkedRecord);
+crate::pod!(
+    ExperienceStats,
+    MarkedSocket,
+    MarkedRecord,
+    AwaitedDisplays,
+    GivenUpDisplays
+);

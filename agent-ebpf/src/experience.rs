@@ -16,7 +16,7 @@ use aya_ebpf::{
 use crate::{
     iterator::{self, IterMeta},
     kernel::{KernelPtr, member, number, offset},
-    marks::{AF_UNIX, connects, displays_are_awaited, marked, sends_first},
+    marks::{AF_UNIX, connects, displays_are_awaited, give_up_displays, marked, sends_first},
     record, session,
     socket::{SOCK_DONE, Socket},
     tcp::LISTEN,
@@ -263,12 +263,15 @@ struct IterSocketStorage {
 }
 
 /// Writes one [`MarkedRecord`] for each marked socket, and takes those inputs for unanswered that have waited for that long.
+/// At the end also the displays that the agent has given up are taken for that.
 #[unsafe(link_section = "iter/bpf_sk_storage_map")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn marked_sockets(ctx: *const IterSocketStorage) -> i32 {
     // SAFETY: the kernel passes a valid context.
     let (socket, value) = unsafe { ((*ctx).socket, (*ctx).value) };
     if socket.is_null() || value.is_null() {
+        // The end, which also comes where none is marked (net/core/bpf_sk_storage.c, `bpf_sk_storage_map_seq_stop`).
+        give_up_displays();
         return 0;
     }
     let now_ns = now_ns();

@@ -13,7 +13,8 @@ use core::{ffi::c_void, ptr};
 use agent_common::{
     NO_SESSION, Slot,
     experience::{
-        CLIENT, CLIENTS_OF_EACH, DISPLAY, MARKED_OF_EACH, MAX_NEW_DISPLAYS, MarkedSocket,
+        AwaitedDisplays, CLIENT, CLIENTS_OF_EACH, DISPLAY, GivenUpDisplays, MARKED_OF_EACH,
+        MAX_NEW_DISPLAYS, MarkedSocket,
     },
     net::INBOUND,
 };
@@ -80,17 +81,14 @@ static MARKED_COUNTS: Array<u64, 1> = Array::new();
 #[btf_map]
 static NEW_DISPLAYS: HashMap<u64, u64, { MAX_NEW_DISPLAYS as usize }> = HashMap::new();
 
-/// How many were put into [`NEW_DISPLAYS`], less those that the programs have taken out.
+/// How many of [`NEW_DISPLAYS`], and of those that it had no room for, may still send.
 #[btf_map]
-static DISPLAYS_AWAITED: Array<u64, 1> = Array::new();
+static DISPLAYS_AWAITED: Array<AwaitedDisplays, 1> = Array::new();
 
-/// Not 0 once there was no room for one; the agent takes that back.
+/// How many the agent has given up. In a map of its own, because the agent writes a value whole, and would undo what
+/// programs add to it meanwhile.
 #[btf_map]
-static DISPLAYS_MISSED: Array<u64, 1> = Array::new();
-
-/// How many of them the agent has taken out. While the two are equal there is nothing to look for.
-#[btf_map]
-static DISPLAYS_GIVEN_UP: Array<u64, 1> = Array::new();
+static DISPLAYS_GIVEN_UP: Array<GivenUpDisplays, 1> = Array::new();
 
 #[inline(always)]
 fn storage(socket: KernelPtr, flags: u64) -> Option<*mut MarkedSocket> {
@@ -195,28 +193,41 @@ pub(crate) fn connects(listener: KernelPtr) {
         Ok(()) => {
             if let Some(awaited) = DISPLAYS_AWAITED.get_ptr_mut(0) {
                 // SAFETY: a map value.
-                unsafe { record::increment(awaited) };
+                unsafe { record::increment(&raw mut (*awaited).noted) };
             }
         }
         // One that was there before, at this address, and has not sent.
         Err(EEXIST) => {}
         Err(_) => {
-            if let Some(missed) = DISPLAYS_MISSED.get_ptr_mut(0) {
+            if let Some(awaited) = DISPLAYS_AWAITED.get_ptr_mut(0) {
                 // SAFETY: a map value.
-                unsafe { *missed = 1 };
+                unsafe { record::increment(&raw mut (*awaited).missed) };
             }
         }
     }
 }
 
+/// Whether a Unix socket that is not marked may be a display's. Its numbers change while they are read; but one is given up
+/// only seconds after it was counted, so they are never equal while there is one.
 #[inline(always)]
 pub(crate) fn displays_are_awaited() -> bool {
-    DISPLAYS_AWAITED.get(0) != DISPLAYS_GIVEN_UP.get(0) || are_displays_missed()
+    let Some(awaited) = DISPLAYS_AWAITED.get_ptr(0) else {
+        return false;
+    };
+    // SAFETY: a map value, of which each member is read once.
+    unsafe { *awaited }.are_any()
 }
 
+/// Takes over what the agent has given up. Called by what the agent runs after it has written that, and nobody else.
 #[inline(always)]
-fn are_displays_missed() -> bool {
-    DISPLAYS_MISSED.get(0).is_some_and(|missed| *missed != 0)
+pub(crate) fn give_up_displays() {
+    if let (Some(awaited), Some(given_up)) = (
+        DISPLAYS_AWAITED.get_ptr_mut(0),
+        DISPLAYS_GIVEN_UP.get_ptr(0),
+    ) {
+        // SAFETY: map values; the agent does not write while this runs.
+        unsafe { (*awaited).given_up = *given_up };
+    }
 }
 
 /// A Unix socket that is not marked sends; marks it if it has just been connected to a display server.
@@ -225,13 +236,16 @@ pub(crate) fn sends_first(socket: KernelPtr) {
     let key = socket as u64;
     // SAFETY: only whether there is one. Without a lock, as most that come here are not.
     let is_new = unsafe { NEW_DISPLAYS.get(&key) }.is_some() && NEW_DISPLAYS.remove(&key).is_ok();
+    let Some(awaited) = DISPLAYS_AWAITED.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: a map value, of which each member is read once.
+    let are_any_missed = unsafe { *awaited }.are_any_missed();
     let found = if is_new {
-        if let Some(awaited) = DISPLAYS_AWAITED.get_ptr_mut(0) {
-            // SAFETY: a map value; the sum wraps.
-            unsafe { record::add(awaited, u64::MAX) };
-        }
+        // SAFETY: a map value; the sum wraps.
+        unsafe { record::add(&raw mut (*awaited).noted, u64::MAX) };
         Found::New
-    } else if are_displays_missed() {
+    } else if are_any_missed {
         Found::Open
     } else {
         return;

@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aya::maps::{Array, Map, MapData, MapInfo};
 use integration_tests::{
     agent::{Agent, Configuration, SHOW_LIMIT},
     capability,
@@ -407,6 +408,61 @@ fn an_application_that_does_not_read_is_found_named_and_forgotten_when_it_does()
     wait::until("it is forgotten", patient(Duration::from_secs(20)), || {
         (agent.fresh_metrics().find(UNRESPONSIVE, &labels) == Some(0.0)).then_some(())
     });
+}
+
+/// Name of the map of [`are_displays_awaited`], which is `DISPLAYS_AWAITED`: the kernel keeps 15 bytes of names.
+const AWAITED: &str = "DISPLAYS_AWAITE";
+
+/// Whether the agent's programs look for displays at each message of a Unix socket: the numbers of those that were noted
+/// and missed are not those that were given up (`AwaitedDisplays`).
+fn are_displays_awaited(agent: &Agent) -> bool {
+    let files = fs::read_dir(format!("/proc/{}/fdinfo", agent.pid())).expect("it runs");
+    let id = files
+        .filter_map(|file| fs::read_to_string(file.ok()?.path()).ok())
+        .filter_map(|text| {
+            let id = text.lines().find_map(|line| line.strip_prefix("map_id:"))?;
+            id.trim().parse().ok()
+        })
+        .find(|id| MapInfo::from_id(*id).is_ok_and(|map| map.name_as_str() == Some(AWAITED)))
+        .expect("it has that map");
+    let map = Map::Array(MapData::from_id(id).expect("it can be opened"));
+    let numbers: Array<_, [u64; 4]> = Array::try_from(map).expect("four numbers");
+    let [noted, missed, noted_given_up, missed_given_up] = numbers.get(&0, 0).expect("one value");
+    [noted, missed] != [noted_given_up, missed_given_up]
+}
+
+#[test]
+fn displays_are_looked_for_only_while_there_is_one_on_which_nothing_has_been_sent() {
+    if !capability::kernel() {
+        return;
+    }
+    process::favour(std::process::id());
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let desk = tree.child("desk");
+    agent.wait_for(&["desk"]);
+    if !is_measured(&agent) {
+        return;
+    }
+    assert!(!are_displays_awaited(&agent), "nobody has connected");
+    let display = Display::at("wayland-3");
+    setrlimit(Resource::RLIMIT_NOFILE, 8192, 8192).expect("root may");
+    let _introduced = display.connect(&desk);
+    assert!(!are_displays_awaited(&agent), "who has sent is marked");
+    // A session's many, whether they were noted or there was no room.
+    for many in [1, 1_100] {
+        let _silent = display.crowd(&desk, many);
+        assert!(are_displays_awaited(&agent), "{many} have not sent");
+        let limit = patient(Duration::from_secs(20));
+        wait::until("they are given up", limit, || {
+            (!are_displays_awaited(&agent)).then_some(())
+        });
+        let mut comes = display.connect(&desk);
+        let before = delays(&agent.fresh_metrics(), "desk", "application").0;
+        reads_after(&mut comes, Duration::ZERO);
+        let after = delays(&agent.fresh_metrics(), "desk", "application").0;
+        assert_eq!(after - before, 1, "one that comes after {many} silent ones");
+    }
 }
 
 #[test]

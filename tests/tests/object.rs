@@ -70,12 +70,11 @@ fn no_object_has_a_program_that_is_not_in_the_table() {
 }
 
 /// Arrays that are the node's or the threads', and not the sessions'.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 12] = [
     "CGROUP_EVENT",
     "CONNECTION_BATCH",
     "DISPLAYS_AWAITED",
     "DISPLAYS_GIVEN_UP",
-    "DISPLAYS_MISSED",
     "EVENTS_LOST",
     "GENERATION",
     "ON_CPU",

@@ -2,11 +2,15 @@
 
 use std::{
     io::Read as _,
+    mem,
     os::fd::AsFd,
     time::{Duration, Instant},
 };
 
-use agent_common::{NO_SESSION, Slot, experience::MarkedRecord};
+use agent_common::{
+    NO_SESSION, Slot,
+    experience::{GivenUpDisplays, MarkedRecord},
+};
 use aya::maps::Map;
 
 use super::{
@@ -89,23 +93,23 @@ impl Kernel {
     }
 
     /// Forgets connections to display servers on which nothing has been sent: while there is one, the programs look for it
-    /// at each message.
+    /// at each message. They know of it when `marked_sockets` has been run; where that cannot be loaded, they look on.
     fn give_up_displays(&mut self) {
         let now_ns = clock::boot_ns();
-        let given_up = self.remove(NEW_DISPLAYS, |_: &u64, since_ns: &u64| {
+        let noted = self.remove(NEW_DISPLAYS, |_: &u64, since_ns: &u64| {
             now_ns.saturating_sub(*since_ns) >= LOOK.as_nanos() as u64
         });
-        if value(&self.maps.displays_missed, 0) != 0
-            && let Err(error) = self.maps.displays_missed.set(0, 0, 0)
+        let missed = value(&self.maps.displays_awaited, 0).missed;
+        let before = value(&self.maps.displays_given_up, 0);
+        let given_up = GivenUpDisplays {
+            noted: before.noted.wrapping_add(noted),
+            // When each of these was made is not known: those of before the last look are old enough.
+            missed: mem::replace(&mut self.displays_missed, missed),
+        };
+        if given_up != before
+            && let Err(error) = self.maps.displays_given_up.set(0, given_up, 0)
         {
             log_event!(KernelUnwritten, what = "displays that are waited for", %error);
-        }
-        if given_up > 0 {
-            let before = value(&self.maps.displays_given_up, 0);
-            let now = before.wrapping_add(given_up);
-            if let Err(error) = self.maps.displays_given_up.set(0, now, 0) {
-                log_event!(KernelUnwritten, what = "displays that are waited for", %error);
-            }
         }
     }
 }

@@ -148,6 +148,8 @@ pub struct Kernel {
     connections_pace: Pace,
     /// When the marked sockets were looked at.
     looked_at_input: Option<Instant>,
+    /// How many connections to display servers could not be noted, by the last look.
+    displays_missed: u64,
     /// When the open files of all processes were walked.
     files_pace: Pace,
     /// Those of one process can be walked.
@@ -282,6 +284,7 @@ impl Kernel {
             walks: Walks::default(),
             connections_pace: Pace::default(),
             looked_at_input: None,
+            displays_missed: 0,
             files_pace: Pace::default(),
             walks_one_process: sees_host_pids(),
             counts_segments: constants.layout.tcp_data_segments_sent != ABSENT,
