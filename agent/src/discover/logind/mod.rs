@@ -136,10 +136,15 @@ async fn attend(address: &str, account: &mut Account) -> Result<Infallible, Stop
 async fn follow(bus: &mut Bus, owner: &str, account: &mut Account) -> Result<(), Stop> {
     account.compare(bus, owner, Telling::All).await?;
     let mut compared = Instant::now();
+    // Since when somebody is on the way, or when that was looked at last. What happens meanwhile, as mounts of others,
+    // does not put off the next look.
+    let mut looked: Option<Instant> = None;
     loop {
         let mut next = compared + COMPARISON;
         if account.logins.values().any(is_on_its_way) {
-            next = next.min(Instant::now() + OPENING);
+            next = next.min(*looked.get_or_insert_with(Instant::now) + OPENING);
+        } else {
+            looked = None;
         }
         account.watch_mounts();
         select! {
@@ -156,7 +161,7 @@ async fn follow(bus: &mut Bus, owner: &str, account: &mut Account) -> Result<(),
             Some(ended) = account.leaders.join_next() => {
                 // Of a login that is forgotten it is given up.
                 if let Ok(ended) = ended {
-                    account.leader_ended(&ended);
+                    account.leader_ended(bus, &ended).await;
                     // Before the look: logind may have forgotten it by now.
                     account.tell().await?;
                     account.look(bus, owner, &ended.path).await?;
@@ -177,6 +182,7 @@ async fn follow(bus: &mut Bus, owner: &str, account: &mut Account) -> Result<(),
                     compared = Instant::now();
                 } else {
                     account.look_at_opening(bus, owner).await?;
+                    looked = Some(Instant::now());
                     account.tell().await?;
                 }
             }
@@ -289,12 +295,7 @@ impl Account {
                 if let Some(leader) = login.meet() {
                     self.meet(path, leader, &mut login);
                 }
-                if let Some(uid) = login.awaits_manager(now_ns) {
-                    let activation = bus.activation(&login::manager(uid)).await;
-                    login.take_manager(activation.and_then(|[from, to]| {
-                        clock::boot_of_monotonic(from).zip(clock::boot_of_monotonic(to))
-                    }));
-                }
+                ask_for_manager(bus, &mut login, now_ns).await;
                 self.logins.insert(path.to_owned(), login);
                 Ok(None)
             }
@@ -338,11 +339,13 @@ impl Account {
         }
     }
 
-    fn leader_ended(&mut self, ended: &Ended) {
+    async fn leader_ended(&mut self, bus: &mut Bus, ended: &Ended) {
         // Another login may have the path by now.
         let login = self.logins.get_mut(&ended.path);
         if let Some(login) = login.filter(|login| login.is_led_by(ended.leader)) {
             login.left(ended.at_ns);
+            // One that was shorter than the time between two looks, as of a single command.
+            ask_for_manager(bus, login, ended.at_ns).await;
             self.led.remove(&ended.path);
         }
     }
@@ -411,6 +414,16 @@ impl Account {
             self.sender.send(update).await?;
         }
         Ok(())
+    }
+}
+
+/// Learns when the user's service manager was started, where that is not known yet.
+async fn ask_for_manager(bus: &mut Bus, login: &mut Login, now_ns: u64) {
+    if let Some(uid) = login.awaits_manager(now_ns) {
+        let activation = bus.activation(&login::manager(uid)).await;
+        login.take_manager(activation.and_then(|[from, to]| {
+            clock::boot_of_monotonic(from).zip(clock::boot_of_monotonic(to))
+        }));
     }
 }
 
