@@ -8,6 +8,7 @@
 mod bed;
 mod binaries;
 mod cpio;
+mod debian;
 mod fetch;
 mod guest;
 mod list;
@@ -43,10 +44,12 @@ const WHOLE_PRESSURE: Duration = Duration::from_mins(3);
 /// fault that it is for, no guest lived longer than 22 s.
 const SHORT_PRESSURE: Duration = Duration::from_secs(40);
 /// What CI boots: the oldest kernel of x86 and the newest, which differ most, and the one that dies under
-/// memory pressure when a program allocates where it may not. All take more than an hour. The short one is
-/// among the first: after the others a CPU would be idle for as long as it takes.
-const IN_CI: [(&str, Bed); 3] = [
+/// memory pressure when a program allocates where it may not; that one also with a whole system, which is the same on
+/// each. All take more than an hour. The short ones are the first: after the others a CPU would be idle for as long
+/// as they take.
+const IN_CI: [(&str, Bed); 4] = [
     ("x86-6.1", Bed::Pressure),
+    ("x86-6.1", Bed::System),
     ("x86-5.10", Bed::Ordinary),
     ("x86-sid", Bed::Ordinary),
 ];
@@ -57,7 +60,7 @@ pub(crate) struct MatrixOptions {
     /// Only on kernels whose name contains this; may be given several times.
     #[arg(long, value_name = "NAME", requires = "kernels")]
     kernel: Vec<String>,
-    /// Only on this machine of the two that each kernel is booted on.
+    /// Only on this machine of those that each kernel is booted on.
     #[arg(long, requires = "kernels")]
     bed: Option<Bed>,
     /// How long the test under memory pressure lasts with each store of the states of threads.
@@ -201,13 +204,14 @@ fn choose(wanted: &[String]) -> Result<Vec<&'static Kernel>> {
         .collect())
 }
 
-/// How the last run of each kernel ended, on both machines together.
+/// How the last run of each kernel ended, on all machines together.
 fn last_runs(work: &Path) -> Result<Vec<Outcome>> {
     let of = |kernel: &Kernel| -> Result<Outcome> {
         let mut outcome = last_run(work, kernel, Bed::Ordinary)?;
-        if Bed::Pressure.takes(kernel.architecture) {
-            let pressure = last_run(work, kernel, Bed::Pressure)?;
-            outcome.join(pressure);
+        for bed in [Bed::Pressure, Bed::System] {
+            if bed.takes(kernel.architecture) {
+                outcome.join(last_run(work, kernel, bed)?);
+            }
         }
         Ok(outcome)
     };

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use super::bed::Bed;
 use super::binaries::{self, Binaries};
+use super::debian;
 use super::fetch::{self, Fetched};
 use super::guest::{self, Content};
 use super::list::Kernel;
@@ -49,6 +50,8 @@ pub(super) struct Matrix<'a> {
     qemu: Qemu,
     parts: BTreeMap<Architecture, (Binaries, Vec<u8>)>,
     kernels: BTreeMap<&'static str, Prepared>,
+    /// Debian's files, where a machine boots them.
+    debian: Option<PathBuf>,
 }
 
 /// A kernel that is there, with the module that is built for it.
@@ -86,12 +89,15 @@ impl<'a> Matrix<'a> {
                 parts.insert(architecture, (binaries, busybox));
             }
         }
+        let is_booted = boots.iter().any(|(_, bed)| *bed == Bed::System);
+        let debian = is_booted.then(|| debian::unpack(work)).transpose()?;
         Ok(Self {
             work,
             wanted,
             qemu,
             parts,
             kernels,
+            debian,
         })
     }
 
@@ -117,6 +123,7 @@ impl<'a> Matrix<'a> {
             bed,
             xid_module: xid_module.as_deref(),
             busybox,
+            debian: self.debian.as_deref(),
             binaries,
             wanted: self.wanted,
         };
@@ -139,6 +146,7 @@ impl<'a> Matrix<'a> {
             slow_disk: &slow_disk,
             log: &log,
             limit: LIMIT,
+            counts_instructions: bed.counts_instructions(),
             silence: bed.silence(),
         };
         let result = self.qemu.run(&guest, |line| {

@@ -24,7 +24,8 @@ The integration tests run on each of these kernels, booted in QEMU: on the oldes
 each `cargo xtask test`, on all of them by `cargo xtask test --kernels`. They are Debian's kernels for \
 virtual machines, the newest that the suite has. A guest has two CPUs, 2 GiB of memory, a cgroup v2 \
 hierarchy and a `kernel.pid_max` of 4,194,304, as nodes with systemd have it. The test `memory_pressure` has \
-a guest of its own with 512 MiB, and runs three minutes with each state store.
+a guest of its own with 576 MiB, and runs three minutes with each state store; `logon` has one that boots \
+Debian with systemd, and whose clock counts instructions.
 ";
 
 /// Writes the page.

@@ -41,6 +41,8 @@ pub(super) struct Guest<'a> {
     /// What it prints goes here too.
     pub(super) log: &'a Path,
     pub(super) limit: Duration,
+    /// Whether its clock counts instructions.
+    pub(super) counts_instructions: bool,
     /// How long it may print nothing; then it is taken for dead.
     pub(super) silence: Option<Duration>,
 }
@@ -97,7 +99,7 @@ impl Qemu {
         let arguments = format!("console={console} panic=-1 loglevel=2 psi=1");
         command
             .args(machine)
-            .args(["-accel", "tcg,thread=multi", "-smp", "2"])
+            .args(processors(guest.counts_instructions))
             .args(["-m", &guest.memory_mib.to_string()])
             .args([
                 "-nodefaults",
@@ -163,6 +165,16 @@ impl Qemu {
         }
         let status = child.0.wait().context("cannot wait for QEMU")?;
         command::check(&command, status)
+    }
+}
+
+/// What emulates the guest's CPUs. Where its clock counts instructions each takes a nanosecond, and when none is to be
+/// executed the clock goes on to the next timer at once; that works with one thread of the emulator only.
+fn processors(counts_instructions: bool) -> &'static [&'static str] {
+    if counts_instructions {
+        &["-accel", "tcg", "-smp", "1", "-icount", "shift=0,sleep=off"]
+    } else {
+        &["-accel", "tcg,thread=multi", "-smp", "2"]
     }
 }
 

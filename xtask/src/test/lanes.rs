@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 60] = [
+const LANES: [(&str, Lane, &str); 61] = [
     (
         "runtimes",
         Beside,
@@ -127,6 +127,11 @@ const LANES: [(&str, Lane, &str); 60] = [
         "xid",
         Beside,
         "is for guests, where nothing runs beside it, but for a line of the log that no agent believes",
+    ),
+    (
+        "logon",
+        Beside,
+        "is for guests, where nothing runs beside it, and asks for nothing elsewhere",
     ),
     (
         "lifecycle",
