@@ -81,8 +81,7 @@ pub const CLIENTS_OF_EACH: u64 = MARKED_OF_EACH / 2;
 /// full, each Unix socket that sends is asked whether it is one.
 pub const MAX_NEW_DISPLAYS: u32 = 1024;
 
-/// How many display connections the programs wait for, which is asked at each message of a Unix socket that is not marked:
-/// so it is one value, which only programs write.
+/// How many display connections the programs wait for; only they write it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AwaitedDisplays {
@@ -104,14 +103,16 @@ pub struct GivenUpDisplays {
     pub missed: u64,
 }
 
-impl AwaitedDisplays {
-    /// Whether there is any that may still send.
+impl GivenUpDisplays {
+    /// All of them; the sum wraps.
     #[inline]
     #[must_use]
-    pub const fn are_any(self) -> bool {
-        self.noted != self.given_up.noted || self.are_any_missed()
+    pub const fn all(self) -> u64 {
+        self.noted.wrapping_add(self.missed)
     }
+}
 
+impl AwaitedDisplays {
     /// Whether there is any of those that were not noted: it may be any socket.
     #[inline]
     #[must_use]

@@ -8,7 +8,7 @@
 //!
 //! Those that are older than the agent or than the session are found among the open files of all processes.
 
-use core::{ffi::c_void, ptr};
+use core::{ffi::c_void, ptr, sync::atomic::AtomicU64};
 
 use agent_common::{
     NO_SESSION, Slot,
@@ -89,6 +89,17 @@ static DISPLAYS_AWAITED: Array<AwaitedDisplays, 1> = Array::new();
 /// programs add to it meanwhile.
 #[btf_map]
 static DISPLAYS_GIVEN_UP: Array<GivenUpDisplays, 1> = Array::new();
+
+/// How many connections to display servers may still send, noted or missed; programs alone add to it. Asked at each message
+/// of a Unix socket that is not marked, so it is not in a map, where to find it takes longer than the rest.
+static MAY_SEND: AtomicU64 = AtomicU64::new(0);
+
+/// Adds to how many may send; the sum wraps.
+#[inline(always)]
+fn more_may_send(many: u64) {
+    // SAFETY: a word of the programs' own, which is read by whole words.
+    unsafe { record::add(MAY_SEND.as_ptr(), many) };
+}
 
 #[inline(always)]
 fn storage(socket: KernelPtr, flags: u64) -> Option<*mut MarkedSocket> {
@@ -194,6 +205,7 @@ pub(crate) fn connects(listener: KernelPtr) {
             if let Some(awaited) = DISPLAYS_AWAITED.get_ptr_mut(0) {
                 // SAFETY: a map value.
                 unsafe { record::increment(&raw mut (*awaited).noted) };
+                more_may_send(1);
             }
         }
         // One that was there before, at this address, and has not sent.
@@ -202,23 +214,22 @@ pub(crate) fn connects(listener: KernelPtr) {
             if let Some(awaited) = DISPLAYS_AWAITED.get_ptr_mut(0) {
                 // SAFETY: a map value.
                 unsafe { record::increment(&raw mut (*awaited).missed) };
+                more_may_send(1);
             }
         }
     }
 }
 
-/// Whether a Unix socket that is not marked may be a display's. Its numbers change while they are read; but one is given up
-/// only seconds after it was counted, so they are never equal while there is one.
+/// Whether a Unix socket that is not marked may be a display's.
 #[inline(always)]
 pub(crate) fn displays_are_awaited() -> bool {
-    let Some(awaited) = DISPLAYS_AWAITED.get_ptr(0) else {
-        return false;
-    };
-    // SAFETY: a map value, of which each member is read once.
-    unsafe { *awaited }.are_any()
+    // The compiler has no atomic load for these programs; it is a word, and read once.
+    // SAFETY: a word of the programs' own.
+    unsafe { MAY_SEND.as_ptr().read_volatile() != 0 }
 }
 
-/// Takes over what the agent has given up. Called by what the agent runs after it has written that, and nobody else.
+/// Takes over what the agent has given up. Called by what the agent runs after it has written that, and nobody else; what
+/// was given up was noted seconds ago, so each is added before it is taken off.
 #[inline(always)]
 pub(crate) fn give_up_displays() {
     if let (Some(awaited), Some(given_up)) = (
@@ -226,7 +237,12 @@ pub(crate) fn give_up_displays() {
         DISPLAYS_GIVEN_UP.get_ptr(0),
     ) {
         // SAFETY: map values; the agent does not write while this runs.
-        unsafe { (*awaited).given_up = *given_up };
+        let less = unsafe {
+            let (before, now) = ((*awaited).given_up, *given_up);
+            (*awaited).given_up = now;
+            before.all().wrapping_sub(now.all())
+        };
+        more_may_send(less);
     }
 }
 
@@ -244,6 +260,7 @@ pub(crate) fn sends_first(socket: KernelPtr) {
     let found = if is_new {
         // SAFETY: a map value; the sum wraps.
         unsafe { record::add(&raw mut (*awaited).noted, u64::MAX) };
+        more_may_send(u64::MAX);
         Found::New
     } else if are_any_missed {
         Found::Open
