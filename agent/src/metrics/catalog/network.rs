@@ -24,8 +24,8 @@ use crate::{
     snapshot::SessionView,
 };
 
-/// 16 ms and 125 ms: the next town, too far to work with.
-const ROUND_TRIP: Buckets = buckets(&[-6, -3]);
+/// 125 ms: too far to work with.
+const ROUND_TRIP: Buckets = buckets(&[-3]);
 /// Of hours; count and sum are enough for most.
 const LONG_MEAN_ONLY: Buckets = long(&[]);
 

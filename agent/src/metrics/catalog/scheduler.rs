@@ -20,8 +20,8 @@ use crate::{
 
 const NS: f64 = 1e-9;
 
-/// 0.24 ms to 0.25 s: from a wait that nobody notices to one that everybody does.
-const RUNQUEUE_WAIT: Buckets = buckets(&[-12, -10, -8, -6, -4, -2]);
+/// 1 ms to 0.25 s: from a wait that nobody notices to one that everybody does.
+const RUNQUEUE_WAIT: Buckets = buckets(&[-10, -8, -6, -4, -2]);
 
 named! {
     /// Why a thread waited for a CPU.

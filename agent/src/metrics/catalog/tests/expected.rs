@@ -219,11 +219,11 @@ vdi_session_tcp_segments_total{@desktop,side="inbound"} 1307229
 vdi_session_tcp_segments_total{@desktop,side="outbound"} 1308236
 vdi_session_tcp_segments_total{@desktop,side="unknown"} 1309257
 vdi_session_tcp_rtt_seconds_count{@desktop,side="inbound"} 63
-vdi_session_tcp_rtt_seconds_sum{@desktop,side="inbound"} 3.51
-vdi_session_tcp_rtt_seconds_bucket{@desktop,side="inbound",le="0.015625"} 31
+vdi_session_tcp_rtt_seconds_sum{@desktop,side="inbound"} 6.71
+vdi_session_tcp_rtt_seconds_bucket{@desktop,side="inbound",le="0.125"} 31
 vdi_session_tcp_rtt_seconds_count{@desktop,side="outbound"} 73
-vdi_session_tcp_rtt_seconds_sum{@desktop,side="outbound"} 4.872
-vdi_session_tcp_rtt_seconds_bucket{@desktop,side="outbound",le="0.015625"} 36
+vdi_session_tcp_rtt_seconds_sum{@desktop,side="outbound"} 8.572
+vdi_session_tcp_rtt_seconds_bucket{@desktop,side="outbound",le="0.125"} 36
 vdi_session_tcp_connect_seconds_count{@desktop,side="outbound"} 77
 vdi_session_tcp_connect_seconds_sum{@desktop,side="outbound"} 7.838
 vdi_session_tcp_connect_seconds_bucket{@desktop,side="outbound",le="0.0625"} 38

@@ -196,7 +196,7 @@ fn net() -> Net {
         connections: Some(230),
         min_rtt_us: Some(575_000),
         unsent_bytes: Some(576_000),
-        rtt: observed([(31, 10 * MS), (32, 100 * MS)]),
+        rtt: observed([(31, 10 * MS), (32, 200 * MS)]),
         connect: observed([(33, 3 * MS), (33, 4 * MS)]),
         duration: long_observed([(34, 30 * S), (35, 2_000 * S)]),
     };
@@ -213,7 +213,7 @@ fn net() -> Net {
         connections: Some(237),
         min_rtt_us: Some(577_000),
         unsent_bytes: Some(578_000),
-        rtt: observed([(36, 12 * MS), (37, 120 * MS)]),
+        rtt: observed([(36, 12 * MS), (37, 220 * MS)]),
         connect: observed([(38, MS), (39, 200 * MS)]),
         duration: long_observed([(40, 40 * S), (41, 3_000 * S)]),
     };
