@@ -29,7 +29,7 @@ use integration_tests::{
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 /// A form that proves something in every run.
-const SHORT: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_mins(1);
 /// What the agent may have of the machine's memory.
 const MEMORY: u64 = 128 << 20;
 /// How much more of it the agent may have when all is over, and how soon.
