@@ -47,13 +47,11 @@ pub(crate) fn dashboard() -> Dashboard {
 
 /// The part of a session's segments that it sent again. One that sends nothing has lost nothing.
 fn sent_again() -> String {
-    let rate = |stem: &str| {
-        format!("sum without (side) (rate(vdi_session_tcp_{stem}_total{{{SESSIONS}}}[5m]))")
-    };
+    let rate = |counter: &str| format!("sum without (side) (rate({counter}{{{SESSIONS}}}[5m]))");
     format!(
         "{} / clamp_min({}, 1)",
-        rate("retransmits"),
-        rate("segments")
+        rate("vdi_session_tcp_retransmits_total"),
+        rate("vdi_session_tcp_segments_total")
     )
 }
 
