@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -87,8 +87,12 @@ fn dpkg_deb(option: &str, package: &Path, more: &[&str]) -> String {
     run(Command::new("dpkg-deb").arg(option).arg(package).args(more))
 }
 
-/// The package, with the revision 1; says why it cannot be made.
+/// The package, with the revision 1, or the one at `SESSIONSCOPE_TEST_PACKAGE`, as one that is to be released; says why
+/// it cannot be made.
 fn package() -> Option<PathBuf> {
+    if let Some(released) = env::var_os("SESSIONSCOPE_TEST_PACKAGE") {
+        return Some(released.into());
+    }
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     let cargo_deb = target_directory().join("tools/python/bin/cargo-deb");
     if !cargo_deb.is_file() {
@@ -181,7 +185,9 @@ fn it_has_what_it_should_and_no_more() {
 #[test]
 fn it_depends_on_the_c_library_that_the_program_was_linked_with() {
     let Some(package) = package() else { return };
-    let symbols = run(Command::new("objdump").arg("-T").arg(agent::binary()));
+    let root = unpacked(&package);
+    let program = root.path().join("usr/bin/sessionscope");
+    let symbols = run(Command::new("objdump").arg("-T").arg(program));
     let versions = symbols.split("GLIBC_").skip(1).filter_map(|rest| {
         let end = rest.find(|c: char| c != '.' && !c.is_ascii_digit());
         let (major, minor) = rest[..end?].split_once('.')?;
