@@ -8,19 +8,23 @@ pub use lab::process::{end, signal, wait};
 pub fn favour(pid: u32) {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
     let threads = threads.map(|thread| thread.expect("/proc can be read").file_name());
-    renice(threads.map(|thread| thread.to_string_lossy().into_owned()));
+    let said = renice(threads.map(|thread| thread.to_string_lossy().into_owned()));
+    // One of its threads may have ended since they were listed.
+    let is_gone = |line: &str| line.ends_with("No such process");
+    assert!(said.lines().all(is_gone), "{said}");
 }
 
 /// The same for one thread.
 pub fn favour_thread(id: u32) {
-    renice([id.to_string()]);
+    assert_eq!(renice([id.to_string()]), "");
 }
 
-fn renice(threads: impl IntoIterator<Item = String>) {
+/// What `renice` has to complain of.
+fn renice(threads: impl IntoIterator<Item = String>) -> String {
     let mut renice = Command::new("renice");
     let output = renice.args(["-n", "-20", "-p"]).args(threads).output();
     let output = output.expect("renice is installed with util-linux");
-    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Resident memory in bytes.
