@@ -381,7 +381,9 @@ fn utilization_is_observed_each_second_as_a_share_of_the_cpus() {
     // A machine that others keep busy takes time from the agent and from the workload unevenly: a wrong
     // figure is wrong in each window.
     let agrees = (0..WINDOWS).any(|_| {
-        let (began, before, used) = (Instant::now(), state(), Accounts::now(&desk));
+        // The first waits for a sample: what the kernel has is of the time after it.
+        let before = state();
+        let (began, used) = (Instant::now(), Accounts::now(&desk));
         std::thread::sleep(Duration::from_secs(4));
         let (after, used) = (state(), Accounts::now(&desk).since(&used));
         let seconds = began.elapsed().as_secs_f64();
