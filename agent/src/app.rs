@@ -465,12 +465,13 @@ impl Agent {
         self.registry
             .take_without_cgroup(directory.without_cgroup());
         self.registry.sample(&mut self.kernel, now);
+        // At once: what a session uses between the two is a difference.
+        self.compare();
         self.remember();
         self.log_left_out(now);
         self.log_unresponsive();
         self.read_accounts();
         self.look_who_holds();
-        self.compare();
         self.admit_waiting();
         self.snapshot(now)
     }
