@@ -90,10 +90,10 @@ fn dpkg_deb(option: &str, package: &Path, more: &[&str]) -> String {
 /// The package, with the revision 1, or the one at `SESSIONSCOPE_TEST_PACKAGE`, as one that is to be released; says why
 /// it cannot be made.
 fn package() -> Option<PathBuf> {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
     if let Some(released) = env::var_os("SESSIONSCOPE_TEST_PACKAGE") {
         return Some(released.into());
     }
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
     let cargo_deb = target_directory().join("tools/python/bin/cargo-deb");
     if !cargo_deb.is_file() {
         capability::skip("cargo-deb is not there: `cargo xtask setup --for test` fetches it");
