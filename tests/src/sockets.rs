@@ -40,6 +40,8 @@ pub fn inside_of<T>(directory: &Path, make: impl FnOnce() -> T) -> T {
 pub struct TcpInfo {
     /// Segments with data sent, each time that one was.
     pub data_segments_sent: u64,
+    /// Smoothed round-trip time, microseconds.
+    pub smoothed_rtt_us: u64,
     /// Least round-trip time of the last minutes, microseconds.
     pub min_rtt_us: u64,
     /// Bytes that wait for being sent.
@@ -68,6 +70,7 @@ impl TcpInfo {
             u64::from(u32::from_ne_bytes(bytes))
         };
         Self {
+            smoothed_rtt_us: member(68),
             unsent_bytes: member(144),
             min_rtt_us: member(148),
             data_segments_sent: member(156),
