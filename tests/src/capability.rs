@@ -18,7 +18,7 @@ use std::{
 use lab::command::{find_program, is_root};
 use sessionscope::kernel::{allocation::Allocation, btf::Btf};
 
-use crate::{cgroup, collector, logind, runtimes};
+use crate::{cgroup, collector, logind, rdp, runtimes};
 
 /// Whether programs can be loaded into this kernel and cgroups made; says why not.
 pub fn kernel() -> bool {
@@ -92,6 +92,21 @@ pub fn displays() -> bool {
     let programs = ["Xtigervnc", "xterm", "weston", "weston-simple-shm"];
     let missing = programs.iter().find(|name| find_program(name).is_none());
     kernel()
+        && missing.is_none_or(|name| {
+            skip(&format!(
+                "no {name}: `cargo xtask setup --for test` installs it"
+            ))
+        })
+}
+
+/// Whether an RDP server and a client can be started besides; says why not.
+pub fn rdp() -> bool {
+    let missing = if find_program("xrdp").is_none() {
+        Some("xrdp")
+    } else {
+        rdp::client_program().is_none().then_some("xfreerdp")
+    };
+    displays()
         && missing.is_none_or(|name| {
             skip(&format!(
                 "no {name}: `cargo xtask setup --for test` installs it"

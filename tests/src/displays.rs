@@ -6,6 +6,7 @@ use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -81,8 +82,11 @@ pub struct Xvnc {
 impl Xvnc {
     /// Starts one, on a display that nobody has.
     pub fn start(session: &Cgroup) -> Self {
-        // Of four digits, as displays are, and of no other test's.
-        let number = 1000 + std::process::id() % 9000;
+        static BEFORE: AtomicU32 = AtomicU32::new(0);
+        // Of four digits, as displays are, and of no other test's: ids that are near one another are of processes that
+        // run at the same time.
+        let further = 4500 * BEFORE.fetch_add(1, Ordering::Relaxed);
+        let number = 1000 + (std::process::id() + further) % 9000;
         let port =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
         let address = port.expect("a port is free");

@@ -37,6 +37,7 @@ pub mod peers;
 pub mod pod;
 pub mod process;
 pub mod prometheus;
+pub mod rdp;
 pub mod rfb;
 pub mod rtnetlink;
 pub mod runtimes;

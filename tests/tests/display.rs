@@ -12,7 +12,9 @@ use integration_tests::{
     cgroup::Tree,
     displays::{Inhabitant, Xvnc, viewer, weston},
     exposition::Exposition,
-    process, wait,
+    process,
+    rdp::{self, Toward, Wire, Xrdp},
+    wait,
 };
 use nix::sys::signal::Signal;
 
@@ -140,4 +142,51 @@ fn a_client_of_a_wayland_compositor_that_is_stopped_reads_late() {
         );
     }
     assert!(late >= 8, "{late} of ten");
+}
+
+/// xrdp in a session of its own, as its service is one, before the Xvnc of another; the user's client is in none.
+#[test]
+fn keys_by_rdp_are_answered_as_fast_as_the_wire_sees() {
+    if !capability::rdp() {
+        return;
+    }
+    process::favour(std::process::id());
+    let (tree, elsewhere) = (Tree::new(), Tree::new());
+    let agent = Agent::start(&Configuration::of(&tree));
+    let (gate, desk) = (tree.child("gate"), tree.child("desk"));
+    let users = elsewhere.child("user");
+    agent.wait_for(&["gate", "desk"]);
+    let screen = Xvnc::start(&desk);
+    let _xterm = screen.xterm(&desk, "80x24+0+0");
+    let xrdp = Xrdp::start(&gate, &screen);
+    let wire = Wire::to(xrdp.address);
+    let (own, home) = (Xvnc::start(&users), tempfile::tempdir().expect("a folder"));
+    let _client = rdp::client(&users, &own.display, wire.address, &home);
+    let mut viewer = viewer(&own);
+    let responses = |metrics: &Exposition| observed(metrics, RESPONSE, &[("session", "gate")]);
+    for turn in 0..20 {
+        viewer.settle();
+        wire.rests(Duration::from_millis(300));
+        let before = responses(&agent.fresh_metrics());
+        let passed = wire.passes().len();
+        let whole = viewer.types('b').as_secs_f64();
+        viewer.settle();
+        wire.rests(Duration::from_millis(300));
+        let after = responses(&agent.fresh_metrics());
+        let passes = wire.passes().split_off(passed);
+        let first = |toward| passes.iter().find(|(_, way)| *way == toward);
+        let (asked, _) = first(Toward::Server).expect("the key is sent");
+        let (answered, _) = first(Toward::Client).expect("it is answered");
+        let truth = answered.duration_since(*asked).as_secs_f64();
+        let said = after.1 - before.1;
+        eprintln!("{turn}: the viewer {whole} s, the wire {truth} s, the agent {said} s");
+        assert_eq!(after.0 - before.0, 1, "one input");
+        assert!(said <= truth && truth - said <= 0.001, "{said} for {truth}");
+    }
+    let unanswered = [("session", "gate")];
+    let metrics = agent.fresh_metrics();
+    assert_eq!(
+        metrics.count("vdi_session_unanswered_inputs_total", &unanswered),
+        0
+    );
 }

@@ -4,6 +4,7 @@
 //! demo with one command. It looks for programs first and asks the package system only for what is
 //! missing, so on a prepared machine it costs nothing and needs no root.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -58,7 +59,7 @@ const fn need(program: &'static str, package: &'static str) -> Need {
 }
 
 const C_COMPILER: Need = need("cc", "gcc");
-const TEST: [Need; 8] = [
+const TEST: [Need; 9] = [
     need("prometheus", "prometheus"),
     // What draws the dashboards.
     need("chromium", "chromium"),
@@ -71,6 +72,12 @@ const TEST: [Need; 8] = [
     need("Xtigervnc", "tigervnc-standalone-server"),
     need("xterm", "xterm"),
     need("weston-simple-shm", "weston"),
+    need("xrdp", "xrdp"),
+];
+/// Its clients: Debian 12 has the first, Debian 13 the second.
+const RDP_CLIENTS: [Need; 2] = [
+    need("xfreerdp", "freerdp2-x11"),
+    need("xfreerdp3", "freerdp3-x11"),
 ];
 /// Files that tests need and that are on no path, and their packages.
 const TEST_FILES: [(&str, &str); 2] = [
@@ -99,8 +106,10 @@ const KERNELS: [Need; 4] = [
 const ARM64_C_LIBRARY: &str = "libc6-dev-arm64-cross";
 
 /// Packages with a service that must not run just because a test wants the program.
-const SERVICES: [(&str, &str); 2] = [
+const SERVICES: [(&str, &str); 4] = [
     ("prometheus", "prometheus.service"),
+    ("xrdp", "xrdp.service"),
+    ("xrdp", "xrdp-sesman.service"),
     (
         "prometheus-node-exporter",
         "prometheus-node-exporter.service",
@@ -157,6 +166,7 @@ pub(crate) fn prepare(purpose: Purpose) -> Result<()> {
     }
     if for_tests {
         packages.extend(missing(&TEST));
+        packages.extend(missing_rdp_client());
         let missing = TEST_FILES
             .iter()
             .filter(|(file, _)| !Path::new(file).exists());
@@ -219,6 +229,32 @@ fn missing(needs: &[Need]) -> impl Iterator<Item = &'static str> {
         .map(|need| need.package)
 }
 
+/// The package of a client of RDP, if there is no client.
+fn missing_rdp_client() -> Option<&'static str> {
+    let is_there = |need: &Need| command::find_program(need.program).is_some();
+    if RDP_CLIENTS.iter().any(is_there) {
+        return None;
+    }
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let [older, newer] = RDP_CLIENTS.map(|need| need.package);
+    Some(if has_third_freerdp(&release) {
+        newer
+    } else {
+        older
+    })
+}
+
+/// Whether a release of Debian, by its `os-release`, has `FreeRDP` 3 and no other.
+fn has_third_freerdp(release: &str) -> bool {
+    let is = |line: &str| release.lines().any(|other| other == line);
+    let version = release.lines().find_map(|line| {
+        let quoted = line.strip_prefix("VERSION_ID=")?;
+        quoted.trim_matches('"').parse::<u32>().ok()
+    });
+    // Those that are not released yet have no version.
+    is("ID=debian") && version.is_none_or(|version| version >= 13)
+}
+
 fn install(packages: &[&str], services: &[&str]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
@@ -260,4 +296,18 @@ fn is_installed(package: &str) -> bool {
         .stderr(Stdio::null())
         .output()
         .is_ok_and(|output| output.stdout == b"installed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_third_freerdp;
+
+    #[test]
+    fn the_client_of_rdp_is_that_of_the_release() {
+        let debian = |version: &str| format!("ID=debian\nNAME=\"Debian\"\n{version}");
+        assert!(!has_third_freerdp(&debian("VERSION_ID=\"12\"\n")));
+        assert!(has_third_freerdp(&debian("VERSION_ID=\"13\"\n")));
+        assert!(has_third_freerdp(&debian("VERSION_CODENAME=forky\n")));
+        assert!(!has_third_freerdp("ID=ubuntu\nVERSION_ID=\"24.04\"\n"));
+    }
 }
