@@ -106,6 +106,9 @@ fn the_tests_of_rules_pass_under_both_majors() {
         for promtool in &promtools {
             let mut command = Command::new("nice");
             command.args(["-n", "19"]).arg(promtool);
+            // Each test has a storage of its own that is thrown away: with Go's default a quarter of the time goes into
+            // looking for what is not used any more (21.9 s of CPU, then 16.6, for the tests of the agent's own alerts).
+            command.env("GOGC", "800");
             command.args(["test", "rules"]).args(&tests);
             scope.spawn(move || assert_succeeds(&mut command));
         }
