@@ -195,6 +195,20 @@ fn held() -> Vec<Panel> {
         .links(&[Link::Gpu, Link::Node])
         .nothing("none")
         .alerts(&["VdiGpuUnused"]),
+        Panel::table(
+            "Longest not used",
+            &[Label::Namespace, Label::Session, Label::Template, Label::Node],
+            "Sessions that nobody has used for an hour: no client has sent anything, no GPU was used, and less than a twentieth of a CPU. The twenty that have rested longest.",
+        )
+        .column(
+            format!("topk(20, vdi_session_idle_seconds{{{TEMPLATES}}} > 3600)"),
+            "Not used for",
+            Age,
+            Above(14_400.0, 259_200.0),
+        )
+        .links(&[Link::Session, Link::Node, Link::Template])
+        .nothing("none")
+        .alerts(&["VdiSessionsIdle", "VdiSessionAbandoned"]),
         Panel::stacked("Idle sessions", Count, "Sessions that nobody uses, as far as their platform says so, by template.")
             .query(
                 format!(r#"sum by (namespace, template) (template_phase:vdi_sessions:sum{{phase="Idle", {TEMPLATES}}})"#),

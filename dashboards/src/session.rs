@@ -60,6 +60,12 @@ fn waits() -> Vec<Panel> {
     vec![
         Panel::number("Age", Age, "Time since the session began.")
             .query(format!("time() - vdi_session_start_time_seconds{{{SESSION}}}"), "age"),
+        Panel::number(
+            "Not used for",
+            Age,
+            "Time since a client has sent anything, a GPU was used, or a twentieth of a CPU.",
+        )
+        .query(format!("vdi_session_idle_seconds{{{SESSION}}}"), "not used"),
         Panel::trend("Clients", Count, "Established inbound connections of the session.")
             .query(format!("sum(vdi_session_clients{{{SESSION}}})"), "clients")
             .nothing("not measured"),

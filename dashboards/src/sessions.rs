@@ -308,13 +308,19 @@ fn life() -> Vec<Panel> {
         Panel::table(
             "Oldest sessions",
             &[Label::Namespace, Label::Session, Label::Node],
-            "The thirty sessions that have lived longest, and how many clients they have.",
+            "The thirty sessions that have lived longest, how long nobody has used them, and how many clients they have.",
         )
         .column(
             format!("topk(30, time() - vdi_session_start_time_seconds{{{SESSIONS}}})"),
             "Age",
             Age,
             Above(604_800.0, 2_592_000.0),
+        )
+        .column(
+            format!("vdi_session_idle_seconds{{{SESSIONS}}} and on ({EACH}) topk(30, time() - vdi_session_start_time_seconds{{{SESSIONS}}})"),
+            "Not used for",
+            Age,
+            Plain,
         )
         .column(
             format!("vdi_session_clients{{{SESSIONS}}} and on ({EACH}) topk(30, time() - vdi_session_start_time_seconds{{{SESSIONS}}})"),

@@ -1,7 +1,7 @@
 //! Panels of the dashboards that have no data, or not all of it, in the test that asks a real Prometheus, and why.
 
 /// Reasons, and the panels of which one holds.
-pub const EMPTY_PANELS: [(&str, &[&str]); 13] = [
+pub const EMPTY_PANELS: [(&str, &[&str]); 14] = [
     (
         "where v1 has the memory controller, the v2 hierarchy has no memory",
         &[
@@ -121,6 +121,10 @@ pub const EMPTY_PANELS: [(&str, &[&str]); 13] = [
             r#"fleet.json: "Clients gone, each minute""#,
             r#"fleet.json: "Hung applications""#,
         ],
+    ),
+    (
+        "it takes an hour without use",
+        &[r#"capacity.json: "Longest not used""#],
     ),
     (
         "it takes days",

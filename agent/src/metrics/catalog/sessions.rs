@@ -129,6 +129,19 @@ pub(super) const FAMILIES: &[Family] = &[
         }),
     },
     Family {
+        stem: "vdi_session_idle",
+        help: "How long nobody has used the session: no client has sent anything, no GPU was used, and of a CPU less than a twentieth. An agent that starts takes it to be in use; absent once it has ended",
+        kind: Gauge,
+        unit: Unit::Seconds,
+        labels: &[],
+        source: Source::Registry,
+        samples: PerSession(|s, out| {
+            if let Some(idle) = s.idle_for {
+                out.number(&[], idle.as_secs_f64());
+            }
+        }),
+    },
+    Family {
         stem: "vdi_session_budget_exceeded",
         help: "How often the session wanted more than its share of what the agent keeps for all; what is over it is not measured apart or not logged. A resource appears with its first",
         kind: Counter,

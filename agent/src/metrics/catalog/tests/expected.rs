@@ -20,6 +20,7 @@ vdi_session_info{@departed,cgroup="/pods/departed",source="cgroup",runtime="",po
 vdi_session_start_time_seconds{@desktop} 1700000297.5
 vdi_session_start_time_seconds{@terminal} 1700001113.5
 vdi_session_start_time_seconds{@departed} 1600000000.5
+vdi_session_idle_seconds{@desktop} 299
 vdi_session_budget_exceeded_total{@desktop,resource="sessions"} 293
 vdi_session_budget_exceeded_total{@desktop,resource="log_lines"} 294
 vdi_session_budget_exceeded_total{@desktop,resource="cgroups"} 295
