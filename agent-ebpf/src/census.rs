@@ -20,7 +20,7 @@ use aya_ebpf::{
 use crate::{
     iterator::{self, IterMeta},
     kernel::{Cgroup, KernelPtr, TASK_NEW, Task, constant, number, offset},
-    session::{self, Unnoted},
+    session::{self, Unmoved},
     task,
 };
 
@@ -61,7 +61,7 @@ unsafe extern "C" fn census(ctx: *const IterTask) -> i32 {
                 task.css_set(),
                 known,
                 || (task.tgid(), task.exec_runtime_ns()),
-                Unnoted::Left,
+                Unmoved::Left,
             );
             (slot, known.ended != 0)
         }

@@ -16,7 +16,7 @@ use crate::{
     emit::{self, Urgency},
     kernel::{Cgroup, KernelPtr, Task, chained, offset},
     process,
-    session::{self, Unnoted},
+    session::{self, Unmoved},
     task,
 };
 
@@ -104,7 +104,7 @@ fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
                 task.css_set(),
                 state,
                 || (task.tgid(), task.exec_runtime_ns()),
-                Unnoted::Left,
+                Unmoved::Left,
             );
             (left, entered, true)
         }

@@ -23,7 +23,7 @@ use aya_ebpf::{
 use crate::{
     kernel::{KernelPtr, Task, chained, constant, offset},
     process, record,
-    session::{self, Unnoted},
+    session::{self, Unmoved},
     task,
 };
 
@@ -198,7 +198,7 @@ extern "C" fn settle_running(_: *const c_void) -> i32 {
         css_set,
         state,
         || (process, exec_runtime_ns),
-        Unnoted::Left,
+        Unmoved::Left,
     );
     let cpu_ns = exec_runtime_ns.wrapping_sub(state.exec_runtime_ns);
     state.exec_runtime_ns = exec_runtime_ns;

@@ -121,13 +121,12 @@ fn look_up(css_set: KernelPtr) -> Slot {
     Cgroup::of_css_set(css_set).map_or(NO_SESSION, slot_of_cgroup)
 }
 
-/// Whose the time is that a thread has run since it was last charged, when it is found in another session than then and
-/// nobody has noted that its process was moved.
+/// Whose the time is that a thread has run since it was last charged, when its cgroup has another session than then.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unnoted {
-    /// The session's that it was in: where a program is run soon after a thread has moved.
+pub(crate) enum Unmoved {
+    /// The session's that it was: where a program is run soon after that.
     Left,
-    /// The session's that it is in: at a switch, which comes to each thread sooner or later.
+    /// The session's that it is: at a switch, which comes to each thread sooner or later.
     Entered,
 }
 
@@ -138,7 +137,7 @@ pub(crate) fn slot_of_state(task: Task, state: &mut TaskState) -> Slot {
         task.css_set(),
         state,
         || (task.tgid(), task.exec_runtime_ns()),
-        Unnoted::Entered,
+        Unmoved::Entered,
     )
 }
 
@@ -146,29 +145,27 @@ pub(crate) fn slot_of_state(task: Task, state: &mut TaskState) -> Slot {
 /// its runtime.
 ///
 /// Up to its move the thread's time is charged to the session that it has been in. Whoever has run without being charged
-/// has run until now without a break, so what it has run since the move is the time since then, or all if that is less.
+/// has run until now without a break, so what it has run since the move is the time since then, or all if that is less. A
+/// move that nobody has noted is under way: the kernel puts the threads into their cgroup, has the controllers do theirs,
+/// and then comes to the hook (kernel/cgroup/cgroup.c, `cgroup_attach_task`).
 #[inline(always)]
 pub(crate) fn slot_of_state_settled(
     css_set: KernelPtr,
     state: &mut TaskState,
     process_and_exec_ns: impl FnOnce() -> (u32, u64),
-    unnoted: Unnoted,
+    unmoved: Unmoved,
 ) -> Slot {
     let generation = generation();
     if state.css_set != css_set as u64 || state.generation != generation {
         let slot = look_up(css_set);
         if slot != state.slot {
             let (process, exec_ns) = process_and_exec_ns();
-            // Of a cgroup that has another session than before nobody was moved.
-            let noted = if state.css_set == css_set as u64 {
-                None
-            } else {
-                since_move(process)
+            let is_moved = state.css_set != css_set as u64;
+            let since_ns = match unmoved {
+                _ if is_moved => since_move(process).unwrap_or(0),
+                Unmoved::Left => 0,
+                Unmoved::Entered => u64::MAX,
             };
-            let since_ns = noted.unwrap_or(match unnoted {
-                Unnoted::Left => 0,
-                Unnoted::Entered => u64::MAX,
-            });
             settle(state, exec_ns, since_ns);
         }
         state.slot = slot;
