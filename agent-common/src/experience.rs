@@ -16,7 +16,27 @@ pub struct ExperienceStats {
     pub unanswered: u64,
     /// Sockets that were not marked, because the session had as many as it may.
     pub over_budget: u64,
+    /// Waits at displays that were long, and are over.
+    pub late: Late,
 }
+
+/// Waits at display sockets of [`UNRESPONSIVE_NS`] and more, when the application has read after all.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Late {
+    /// All of them, nanoseconds. What one process has waited for at several connections counts once.
+    pub sum_ns: u64,
+    /// When the last one ended, nanoseconds since boot.
+    pub until_ns: u64,
+    /// Process whose that was.
+    pub process: u32,
+    /// Fills the last word.
+    pub unused: u32,
+}
+
+/// An application that has not read for so long what waits for it does not respond, nanoseconds: as long as Android gives
+/// one that is sent a key. Window managers that ask by themselves wait for ten seconds.
+pub const UNRESPONSIVE_NS: u64 = 5_000_000_000;
 
 /// So long, and a round trip longer, neither side has sent anything when an input comes, nanoseconds. Shorter pauses are
 /// between the parts of what is under way: a viewer asks for the next picture when it has got one.
@@ -72,10 +92,21 @@ pub struct MarkedRecord {
     pub unused: u32,
 }
 
-/// Sockets that a session may have marked between two looks.
-pub const MARKED_OF_EACH: u64 = 1024;
-/// Of these, connections of clients: whoever reaches a port of a session must not keep its applications out.
-pub const CLIENTS_OF_EACH: u64 = MARKED_OF_EACH / 2;
+/// Applications' connections to displays that a session may have marked between two looks.
+pub const DISPLAYS_OF_EACH: u64 = 1024;
+/// Connections of clients, likewise. They are counted apart, because whoever reaches a port of a session must not keep its
+/// applications out, nor they its clients.
+pub const CLIENTS_OF_EACH: u64 = 512;
+
+/// How many sockets of a session are marked.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MarkedCounts {
+    /// Applications' connections to displays.
+    pub displays: u64,
+    /// Connections of clients.
+    pub clients: u64,
+}
 
 /// Capacity of the map of display connections that sessions have made, and on which nothing has been sent yet. While it is
 /// full, each Unix socket that sends is asked whether it is one.
@@ -121,7 +152,7 @@ impl AwaitedDisplays {
     }
 }
 
-const _: () = assert!(size_of::<ExperienceStats>() == 3 * size_of::<Histogram>() + 2 * 8);
+const _: () = assert!(size_of::<ExperienceStats>() == 3 * size_of::<Histogram>() + 5 * 8);
 const _: () = assert!(size_of::<MarkedSocket>() == 56);
 const _: () = assert!(size_of::<MarkedRecord>() == 32);
 const _: () = assert!(size_of::<AwaitedDisplays>() == 32);
@@ -129,6 +160,7 @@ const _: () = assert!(size_of::<AwaitedDisplays>() == 32);
 crate::pod!(
     ExperienceStats,
     MarkedSocket,
+    MarkedCounts,
     MarkedRecord,
     AwaitedDisplays,
     GivenUpDisplays

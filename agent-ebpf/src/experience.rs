@@ -3,7 +3,10 @@
 
 use agent_common::{
     Slot,
-    experience::{CLIENT, ExperienceStats, MarkedRecord, MarkedSocket, QUIET_NS, UNANSWERED_NS},
+    experience::{
+        CLIENT, ExperienceStats, Late, MarkedRecord, MarkedSocket, QUIET_NS, UNANSWERED_NS,
+        UNRESPONSIVE_NS,
+    },
     histogram::{Histogram, bucket_of},
 };
 use aya_ebpf::{
@@ -16,7 +19,9 @@ use aya_ebpf::{
 use crate::{
     iterator::{self, IterMeta},
     kernel::{KernelPtr, member, number, offset},
-    marks::{AF_UNIX, connects, displays_are_awaited, give_up_displays, marked, sends_first},
+    marks::{
+        AF_UNIX, connects, displays_are_awaited, give_up_displays, has_unread, marked, sends_first,
+    },
     record, session,
     socket::{SOCK_DONE, Socket},
     tcp::LISTEN,
@@ -180,7 +185,7 @@ pub(crate) unsafe fn taken(socket: KernelPtr, length: i32, flags: i32) {
     let Some(value) = (unsafe { marked(socket) }) else {
         return;
     };
-    if length <= 0 || flags & MSG_PEEK != 0 {
+    if length < 0 || flags & MSG_PEEK != 0 {
         return;
     }
     // SAFETY: a map value of this socket, and the session's.
@@ -189,31 +194,65 @@ pub(crate) unsafe fn taken(socket: KernelPtr, length: i32, flags: i32) {
         if waiting_ns == 0 {
             return;
         }
-        let now_ns = now_ns();
-        // What came a moment ago came while the reader took what was there before.
-        if before_ns != 0 {
-            (*value).before_ns = 0;
-            if now_ns.saturating_sub(waiting_ns) < A_MOMENT_NS {
-                waiting_ns = before_ns;
-            }
-        }
         let is_client = (*value).kind == CLIENT;
         let more = if is_client {
-            number::<u32>(socket, offset!(tcp_received))
-                != number::<u32>(socket, offset!(tcp_copied))
+            has_unread(socket, CLIENT)
         } else {
             member::<u32>(socket, offset!(sock_queue_length)) != 0
         };
+        if length == 0 {
+            // An end, or a message without bytes; who asks for no bytes has taken none.
+            if !more {
+                ((*value).waiting_ns, (*value).before_ns) = (0, 0);
+            }
+            return;
+        }
+        let now_ns = now_ns();
+        // What came a moment ago, and is there still, came while the reader took what was there before. If it is gone, it is
+        // what was taken now, and what was there before has been taken without a call that is seen, as by `splice`.
+        if before_ns != 0 {
+            (*value).before_ns = 0;
+            if more && now_ns.saturating_sub(waiting_ns) < A_MOMENT_NS {
+                waiting_ns = before_ns;
+            }
+        }
         (*value).waiting_ns = if more { now_ns } else { 0 };
         let Some(stats) = stats(value) else {
             return;
         };
-        let delay = if is_client {
-            &raw mut (*stats).server_delay
+        let delay_ns = now_ns.saturating_sub(waiting_ns);
+        if is_client {
+            observe(&raw mut (*stats).server_delay, delay_ns);
+            return;
+        }
+        observe(&raw mut (*stats).application_delay, delay_ns);
+        if delay_ns >= UNRESPONSIVE_NS {
+            responds_again(&raw mut (*stats).late, (*value).process, waiting_ns, now_ns);
+        }
+    }
+}
+
+/// An application has read what had waited for long. One that has several connections reads from them one after the other,
+/// and what it has waited for at one of them counts no second time.
+///
+/// # Safety
+/// `late` is part of a map value.
+#[inline(always)]
+unsafe fn responds_again(late: *mut Late, process: u32, waiting_ns: u64, now_ns: u64) {
+    // SAFETY: by the contract. Two processes at the same time may count a moment twice.
+    unsafe {
+        let counted_ns = if (*late).process == process {
+            (*late).until_ns
         } else {
-            &raw mut (*stats).application_delay
+            0
         };
-        observe(delay, now_ns.saturating_sub(waiting_ns));
+        ((*late).process, (*late).until_ns) = (process, now_ns);
+        let since_ns = if counted_ns > waiting_ns {
+            counted_ns
+        } else {
+            waiting_ns
+        };
+        record::add(&raw mut (*late).sum_ns, now_ns.saturating_sub(since_ns));
     }
 }
 
@@ -294,12 +333,7 @@ unsafe extern "C" fn marked_sockets(ctx: *const IterSocketStorage) -> i32 {
         unsafe { was_not_answered(value) };
     }
     // A reader that took all while this began to wait has not taken it back.
-    let is_empty = if kind == CLIENT {
-        number::<u32>(socket, offset!(tcp_received)) == number::<u32>(socket, offset!(tcp_copied))
-    } else {
-        number::<u32>(socket, offset!(sock_queue_length)) == 0
-    };
-    let unread_ns = if waiting_ns == 0 || is_empty {
+    let unread_ns = if waiting_ns == 0 || !has_unread(socket, kind) {
         0
     } else {
         now_ns.saturating_sub(waiting_ns)

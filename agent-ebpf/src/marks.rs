@@ -13,8 +13,8 @@ use core::{ffi::c_void, ptr, sync::atomic::AtomicU64};
 use agent_common::{
     NO_SESSION, Slot,
     experience::{
-        AwaitedDisplays, CLIENT, CLIENTS_OF_EACH, DISPLAY, GivenUpDisplays, MARKED_OF_EACH,
-        MAX_NEW_DISPLAYS, MarkedSocket,
+        AwaitedDisplays, CLIENT, CLIENTS_OF_EACH, DISPLAY, DISPLAYS_OF_EACH, GivenUpDisplays,
+        MAX_NEW_DISPLAYS, MarkedCounts, MarkedSocket,
     },
     net::INBOUND,
 };
@@ -74,7 +74,7 @@ static MARKED_SOCKETS: SocketStorage = SocketStorage {
 /// Marked sockets of each slot: the agent writes how many there are when it looks, and the programs add those that they
 /// mark.
 #[btf_map]
-static MARKED_COUNTS: Array<u64, 1> = Array::new();
+static MARKED_COUNTS: Array<MarkedCounts, 1> = Array::new();
 
 /// Connections to display servers on which nothing has been sent yet, by the application's socket, and since when,
 /// nanoseconds since boot. The agent takes those out on which nothing is sent.
@@ -149,13 +149,16 @@ fn mark(socket: KernelPtr, slot: Slot, kind: u32, process: u32, found: Found) {
             return;
         }
     }
-    let Some(count) = MARKED_COUNTS.get_ptr_mut(slot) else {
+    let Some(counts) = MARKED_COUNTS.get_ptr_mut(slot) else {
         return;
     };
-    let most = if kind == CLIENT {
-        CLIENTS_OF_EACH
-    } else {
-        MARKED_OF_EACH
+    // SAFETY: a map value, here and below.
+    let (count, most) = unsafe {
+        if kind == CLIENT {
+            (&raw mut (*counts).clients, CLIENTS_OF_EACH)
+        } else {
+            (&raw mut (*counts).displays, DISPLAYS_OF_EACH)
+        }
     };
     // SAFETY: a map value.
     if unsafe { *count } >= most {
@@ -168,20 +171,36 @@ fn mark(socket: KernelPtr, slot: Slot, kind: u32, process: u32, found: Found) {
         return;
     };
     let now_ns = now_ns();
+    // For how long that has waited already nobody knows.
+    let has_unread = found == Found::Open && has_unread(socket, kind);
     // SAFETY: the socket's own, and a map value: two that mark it at once write the same.
     unsafe {
         *value = MarkedSocket {
-            waiting_ns: 0,
+            waiting_ns: if has_unread { now_ns } else { 0 },
             before_ns: 0,
             asked_ns: 0,
             active_ns: now_ns,
             marked_ns: now_ns,
-            arrived: 0,
+            arrived: if kind == CLIENT {
+                number(socket, offset!(tcp_received))
+            } else {
+                0
+            },
             slot,
             kind,
             process,
         };
         record::increment(count);
+    }
+}
+
+/// Whether there are bytes that its reader has not taken yet.
+#[inline(always)]
+pub(crate) fn has_unread(socket: KernelPtr, kind: u32) -> bool {
+    if kind == CLIENT {
+        number::<u32>(socket, offset!(tcp_received)) != number::<u32>(socket, offset!(tcp_copied))
+    } else {
+        number::<u32>(socket, offset!(sock_queue_length)) != 0
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     os::{
+        fd::AsRawFd as _,
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixListener, UnixStream},
     },
@@ -24,9 +25,17 @@ use integration_tests::{
     sockets::{connect, inside, listen},
     wait::{self, patient},
 };
-use nix::sys::resource::{Resource, setrlimit};
+use nix::{
+    libc,
+    sys::resource::{Resource, setrlimit},
+};
 use sessionscope::telemetry::Event;
 use tempfile::TempDir;
+
+#[path = "input/hangs.rs"]
+mod hangs;
+#[path = "input/places.rs"]
+mod places;
 
 const DELAY: &str = "vdi_session_input_delay_seconds";
 const RESPONSE: &str = "vdi_session_response_seconds";
@@ -356,163 +365,51 @@ fn a_stream_has_no_response_and_a_frozen_screen_is_counted_once() {
     drop((near, far));
 }
 
-#[test]
-fn an_application_that_does_not_read_is_found_named_and_forgotten_when_it_does() {
-    if !capability::kernel() {
-        return;
-    }
-    process::favour(std::process::id());
-    let tree = Tree::new();
-    let agent = Agent::start(&Configuration::of(&tree));
-    let desk = tree.child("desk");
-    agent.wait_for(&["desk"]);
-    if !is_measured(&agent) {
-        return;
-    }
-    let display = Display::at(".X11-unix/X1");
-    let mut hangs = display.connect(&desk);
-    let mut healthy: Vec<_> = (0..10).map(|_| display.connect(&desk)).collect();
-    for ends in &mut healthy {
-        reads_after(ends, Duration::ZERO);
-    }
-    let labels = [("session", "desk")];
-    hangs[1].write_all(b"key").expect("there is room");
-    let began = Instant::now();
-    let metrics = wait::until("it is found", patient(Duration::from_secs(20)), || {
-        for ends in &mut healthy {
-            reads_after(ends, Duration::ZERO);
-        }
-        let metrics = agent.fresh_metrics();
-        (metrics.find(UNRESPONSIVE, &labels) == Some(1.0)).then_some(metrics)
-    });
-    let hung = began.elapsed().as_secs_f64();
-    let said = metrics.value("vdi_session_unresponsive_seconds_total", &labels);
-    eprintln!("hangs for {hung} s, said {said} s");
-    assert!(said >= 5.0 && said <= hung, "{said} of {hung}");
-    let session = agent.session("desk").expect("it is there");
-    let applications = session["input"]["unresponsive"].as_array().expect("a list");
-    assert_eq!(applications.len(), 1, "{applications:?}");
-    // The test has made the connection.
-    assert_eq!(applications[0]["pid"], std::process::id());
-    // Which is in no session any more, so what it does is not the session's to tell.
-    for field in ["command", "state", "waits_in"] {
-        assert!(
-            applications[0][field].is_null(),
-            "{field}: {applications:?}"
-        );
-    }
-    let lines = agent.logged(Event::ApplicationUnresponsive);
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    assert_eq!(lines[0]["pid"], std::process::id());
-    hangs[0].read_exact(&mut [0; 3]).expect("it was written");
-    wait::until("it is forgotten", patient(Duration::from_secs(20)), || {
-        (agent.fresh_metrics().find(UNRESPONSIVE, &labels) == Some(0.0)).then_some(())
-    });
-}
-
-/// Whether the agent's programs look for displays at each message of a Unix socket: `MAY_SEND` of `agent-ebpf/src/marks.rs`,
-/// the only variable that they write, is not 0.
-fn are_displays_awaited(agent: &Agent) -> bool {
-    let files = fs::read_dir(format!("/proc/{}/fdinfo", agent.pid())).expect("it runs");
-    let id = files
-        .filter_map(|file| fs::read_to_string(file.ok()?.path()).ok())
-        .filter_map(|text| {
-            let id = text.lines().find_map(|line| line.strip_prefix("map_id:"))?;
-            id.trim().parse().ok()
-        })
-        .find(|id| MapInfo::from_id(*id).is_ok_and(|map| map.name_as_str() == Some(".bss")))
-        .expect("it has that map");
-    let map = Map::Array(MapData::from_id(id).expect("it can be opened"));
-    let numbers: Array<_, u64> = Array::try_from(map).expect("one number");
-    numbers.get(&0, 0).expect("one value") != 0
-}
-
-#[test]
-fn displays_are_looked_for_only_while_there_is_one_on_which_nothing_has_been_sent() {
-    if !capability::kernel() {
-        return;
-    }
-    process::favour(std::process::id());
-    let tree = Tree::new();
-    let agent = Agent::start(&Configuration::of(&tree));
-    let desk = tree.child("desk");
-    agent.wait_for(&["desk"]);
-    if !is_measured(&agent) {
-        return;
-    }
-    assert!(!are_displays_awaited(&agent), "nobody has connected");
-    let display = Display::at("wayland-3");
-    setrlimit(Resource::RLIMIT_NOFILE, 8192, 8192).expect("root may");
-    let _introduced = display.connect(&desk);
-    assert!(!are_displays_awaited(&agent), "who has sent is marked");
-    // A session's many, whether they were noted or there was no room.
-    for many in [1, 1_100] {
-        let _silent = display.crowd(&desk, many);
-        assert!(are_displays_awaited(&agent), "{many} have not sent");
-        let limit = patient(Duration::from_secs(20));
-        wait::until("they are given up", limit, || {
-            (!are_displays_awaited(&agent)).then_some(())
-        });
-        let mut comes = display.connect(&desk);
-        let before = delays(&agent.fresh_metrics(), "desk", "application").0;
-        reads_after(&mut comes, Duration::ZERO);
-        let after = delays(&agent.fresh_metrics(), "desk", "application").0;
-        assert_eq!(after - before, 1, "one that comes after {many} silent ones");
-    }
-}
-
-#[test]
-fn a_tenant_with_many_displays_takes_no_others_place() {
-    if !capability::kernel() {
-        return;
-    }
-    process::favour(std::process::id());
-    let tree = Tree::new();
-    let agent = Agent::start(&Configuration::of(&tree));
-    let [greedy, modest] = ["greedy", "modest"].map(|name| tree.child(name));
-    agent.wait_for(&["greedy", "modest"]);
-    if !is_measured(&agent) {
-        return;
-    }
-    let display = Display::at(".X11-unix/X3");
-    setrlimit(Resource::RLIMIT_NOFILE, 8192, 8192).expect("root may");
-    // Of so many only some have a place, and those on which nothing is sent take none.
-    let introduced = |many: usize| {
-        let mut ends = display.crowd(&greedy, many);
-        for [near, _] in &mut ends {
-            near.write_all(b"hello").expect("there is room");
-        }
-        ends
+/// Moves what waits at a socket into a pipe, which no hook sees.
+fn splices([near, far]: &mut [UnixStream; 2]) {
+    far.write_all(b"key").expect("there is room");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    // SAFETY: the descriptors are open, and there are no offsets.
+    #[expect(
+        unsafe_code,
+        reason = "nix has it behind a feature that nothing else needs"
+    )]
+    let moved = unsafe {
+        libc::splice(
+            near.as_raw_fd(),
+            std::ptr::null_mut(),
+            writer.as_raw_fd(),
+            std::ptr::null_mut(),
+            3,
+            0,
+        )
     };
-    let mut many = introduced(1_000);
-    let exceeded = [("session", "greedy"), ("resource", "input_sockets")];
-    // A look at them counts those that are marked while it looks another time, or not.
-    wait::until("it has no place for more", SHOW_LIMIT, || {
-        many.extend(introduced(50));
-        let metrics = agent.fresh_metrics();
-        let refused = metrics.count_if_any("vdi_session_budget_exceeded_total", &exceeded);
-        (refused > 0).then_some(())
-    });
-    assert!(many.len() >= 1_024, "{}", many.len());
-    let silent = display.crowd(&greedy, 1_100);
-    // While there is no place for who has not sent yet, each that sends is asked.
-    let mut meanwhile = display.connect(&modest);
-    let before = delays(&agent.fresh_metrics(), "modest", "application").0;
-    reads_after(&mut meanwhile, Duration::ZERO);
-    let after = delays(&agent.fresh_metrics(), "modest", "application").0;
-    assert_eq!(
-        after - before,
-        1,
-        "a display that was connected during the flood"
-    );
-    // Who has been given up makes room for who comes.
-    thread::sleep(Duration::from_secs(11));
-    let mut ends = display.connect(&modest);
-    let before = delays(&agent.fresh_metrics(), "modest", "application");
-    let truth = reads_after(&mut ends, Duration::from_millis(50));
-    let after = delays(&agent.fresh_metrics(), "modest", "application");
-    assert_eq!(after.0 - before.0, 1);
+    assert_eq!(moved, 3, "{}", std::io::Error::last_os_error());
+    drop(reader);
+}
+
+#[test]
+fn what_is_taken_unseen_makes_no_wait_of_the_pause_that_follows() {
+    if !capability::kernel() {
+        return;
+    }
+    process::favour(std::process::id());
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let desk = tree.child("desk");
+    agent.wait_for(&["desk"]);
+    if !is_measured(&agent) {
+        return;
+    }
+    let display = Display::at(".X11-unix/X5");
+    let mut ends = display.connect(&desk);
+    reads_after(&mut ends, Duration::ZERO);
+    splices(&mut ends);
+    thread::sleep(Duration::from_secs(2));
+    let before = delays(&agent.fresh_metrics(), "desk", "application");
+    let truth = reads_after(&mut ends, Duration::ZERO);
+    let after = delays(&agent.fresh_metrics(), "desk", "application");
     let said = after.1 - before.1;
+    assert_eq!(after.0 - before.0, 1);
     assert!((said - truth).abs() <= moment(), "{said} for {truth}");
-    drop((many, silent));
 }

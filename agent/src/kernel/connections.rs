@@ -49,6 +49,18 @@ impl Kernel {
         true
     }
 
+    /// Marks the sockets at which input is measured and that are open, as far as they have none; says whether it has, as
+    /// [`Kernel::find_open_connections`] does.
+    pub(super) fn mark_open_sockets(&mut self) -> bool {
+        let began = Instant::now();
+        if !self.files_pace.is_due(began, PART_OF_TIME) {
+            return false;
+        }
+        let _nothing_written: Option<Vec<ConnectionRecord>> = self.records(name::MARK_OPEN_SOCKETS);
+        self.files_pace.done(began.elapsed());
+        true
+    }
+
     /// Enters the connections that processes have brought into sessions since this was asked last, from the open files of
     /// these alone. `false` where all are to be walked instead: the kernel cannot do it for one process (before 6.1), the
     /// agent sees other pids than the kernel's, or there were too many.

@@ -9,7 +9,7 @@ use std::{
 
 use agent_common::{
     NO_SESSION, Slot,
-    experience::{GivenUpDisplays, MarkedRecord},
+    experience::{CLIENT, GivenUpDisplays, MarkedCounts, MarkedRecord},
 };
 use aya::maps::Map;
 
@@ -28,6 +28,18 @@ const LOOK: Duration = Duration::from_secs(5);
 /// A sample may be so much earlier than the last one was late.
 const JITTER: Duration = Duration::from_millis(500);
 
+/// What is kept between two looks.
+#[derive(Debug, Default)]
+pub(super) struct InputLook {
+    at: Option<Instant>,
+    /// Connections to displays that there was no room to note, up to then.
+    displays_missed: u64,
+    /// There may be open sockets at which input is to be measured and is not.
+    unmarked: bool,
+    /// Sockets of sessions that had as many as they may, up to then.
+    over_budget: u64,
+}
+
 impl Kernel {
     /// The sessions' sockets at which input is measured, by slot; every five seconds, and impossible without the programs.
     pub fn marked_sockets(&mut self) -> Reading<Vec<MarkedRecord>> {
@@ -36,13 +48,14 @@ impl Kernel {
         }
         let now = Instant::now();
         if self
-            .looked_at_input
+            .input
+            .at
             .is_some_and(|before| now.duration_since(before) + JITTER < LOOK)
         {
             return Reading::NotDue;
         }
-        self.looked_at_input = Some(now);
-        self.give_up_displays();
+        self.input.at = Some(now);
+        self.input.unmarked |= self.give_up_displays() | self.was_over_budget();
         let mut read = None;
         if self.is_up(name::MARKED_SOCKETS) {
             match self.read_marked() {
@@ -57,6 +70,10 @@ impl Kernel {
         };
         all.sort_unstable_by_key(|socket| (socket.slot, socket.socket));
         self.count_marked(&all);
+        // What had no place may have one now, and what had said nothing for too long is open still.
+        if self.input.unmarked && self.mark_open_sockets() {
+            self.input.unmarked = false;
+        }
         Reading::Taken(all)
     }
 
@@ -78,23 +95,38 @@ impl Kernel {
         for slot in 1..self.slots {
             let from = all.partition_point(|socket| socket.slot < slot);
             let to = all.partition_point(|socket| socket.slot <= slot);
-            self.set_marked(slot, (to - from) as u64);
+            let own = &all[from..to];
+            let clients = own.iter().filter(|socket| socket.kind == CLIENT).count();
+            let counts = MarkedCounts {
+                displays: (own.len() - clients) as u64,
+                clients: clients as u64,
+            };
+            self.set_marked(slot, counts);
         }
     }
 
-    fn set_marked(&mut self, slot: Slot, count: u64) {
+    /// Whether a socket has had no place since this was asked last.
+    fn was_over_budget(&mut self) -> bool {
+        let of_slot = |slot| value(&self.maps.experience_stats, slot).over_budget;
+        let all = (1..self.slots).map(of_slot).sum();
+        // A slot that is cleared begins anew.
+        all > mem::replace(&mut self.input.over_budget, all)
+    }
+
+    fn set_marked(&mut self, slot: Slot, now: MarkedCounts) {
         let counts = &mut self.maps.marked_counts;
-        if value(counts, slot) == count {
+        if value(counts, slot) == now {
             return;
         }
-        if let Err(error) = counts.set(slot, count, 0) {
+        if let Err(error) = counts.set(slot, now, 0) {
             log_event!(KernelUnwritten, what = "sockets at which input is measured", slot, %error);
         }
     }
 
     /// Forgets connections to display servers on which nothing has been sent: while there is one, the programs look for it
-    /// at each message. They know of it when `marked_sockets` has been run; where that cannot be loaded, they look on.
-    fn give_up_displays(&mut self) {
+    /// at each message. They know of it when `marked_sockets` has been run; where that cannot be loaded, they look on. Says
+    /// whether there was any.
+    fn give_up_displays(&mut self) -> bool {
         let now_ns = clock::boot_ns();
         let noted = self.remove(NEW_DISPLAYS, |_: &u64, since_ns: &u64| {
             now_ns.saturating_sub(*since_ns) >= LOOK.as_nanos() as u64
@@ -104,12 +136,14 @@ impl Kernel {
         let given_up = GivenUpDisplays {
             noted: before.noted.wrapping_add(noted),
             // When each of these was made is not known: those of before the last look are old enough.
-            missed: mem::replace(&mut self.displays_missed, missed),
+            missed: mem::replace(&mut self.input.displays_missed, missed),
         };
-        if given_up != before
-            && let Err(error) = self.maps.displays_given_up.set(0, given_up, 0)
-        {
+        if given_up == before {
+            return false;
+        }
+        if let Err(error) = self.maps.displays_given_up.set(0, given_up, 0) {
             log_event!(KernelUnwritten, what = "displays that are waited for", %error);
         }
+        true
     }
 }

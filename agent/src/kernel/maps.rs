@@ -6,7 +6,7 @@ use agent_common::{
     Slot,
     block::BlockStats,
     cgroup::CgroupBirth,
-    experience::{AwaitedDisplays, ExperienceStats, GivenUpDisplays},
+    experience::{AwaitedDisplays, ExperienceStats, GivenUpDisplays, MarkedCounts},
     memory::MemoryStats,
     net::{ConnectionBatch, NetStats},
     process::ProcessStats,
@@ -47,7 +47,7 @@ pub(super) const PER_SLOT: [PerSlot; 9] = [
     PerSlot::of::<BlockStats>("BLOCK_STATS", false),
     PerSlot::of::<MemoryStats>("MEMORY_STATS", false),
     PerSlot::of::<ExperienceStats>("EXPERIENCE_STATS", false),
-    PerSlot::of::<u64>("MARKED_COUNTS", false),
+    PerSlot::of::<MarkedCounts>("MARKED_COUNTS", false),
     PerSlot {
         is_cleared: false,
         ..PerSlot::of::<u64>(CONNECTION_COUNTS, false)
@@ -102,7 +102,7 @@ pub(super) struct Maps {
     pub(super) block_stats: Array<MapData, BlockStats>,
     pub(super) memory_stats: Array<MapData, MemoryStats>,
     pub(super) experience_stats: Array<MapData, ExperienceStats>,
-    pub(super) marked_counts: Array<MapData, u64>,
+    pub(super) marked_counts: Array<MapData, MarkedCounts>,
     pub(super) displays_awaited: Array<MapData, AwaitedDisplays>,
     pub(super) displays_given_up: Array<MapData, GivenUpDisplays>,
     pub(super) connection_batch: Array<MapData, ConnectionBatch>,

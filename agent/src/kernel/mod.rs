@@ -66,6 +66,7 @@ use aya::{
 use self::{
     allocation::Allocation,
     census::Walks,
+    experience::InputLook,
     maps::{Maps, PER_SLOT, PREEMPTION_PAIRS, TASK_STATES, value},
     object::TaskStore,
     pace::Pace,
@@ -146,10 +147,8 @@ pub struct Kernel {
     /// The walks over the threads so far.
     walks: Walks,
     connections_pace: Pace,
-    /// When the marked sockets were looked at.
-    looked_at_input: Option<Instant>,
-    /// How many connections to display servers could not be noted, by the last look.
-    displays_missed: u64,
+    /// The last look at the marked sockets.
+    input: InputLook,
     /// When the open files of all processes were walked.
     files_pace: Pace,
     /// Those of one process can be walked.
@@ -283,8 +282,7 @@ impl Kernel {
             enrolled: None,
             walks: Walks::default(),
             connections_pace: Pace::default(),
-            looked_at_input: None,
-            displays_missed: 0,
+            input: InputLook::default(),
             files_pace: Pace::default(),
             walks_one_process: sees_host_pids(),
             counts_segments: constants.layout.tcp_data_segments_sent != ABSENT,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use agent_common::{
-    experience::{DISPLAY, ExperienceStats, MarkedRecord},
+    experience::{DISPLAY, ExperienceStats, MarkedRecord, UNRESPONSIVE_NS},
     histogram::Histogram,
 };
 
@@ -16,10 +16,6 @@ use crate::kernel::{
     Reading,
     standing::{Standing, Why},
 };
-
-/// An application that has not read for so long what waits for it does not respond: as long as Android gives one that is
-/// sent a key. Window managers that ask by themselves wait for ten seconds.
-pub const UNRESPONSIVE: Duration = Duration::from_secs(5);
 
 /// So many applications of a session with unread bytes are looked at to see what they do, those that have waited for
 /// longest; of the others that is not known. Each costs five reads of files below `/proc`.
@@ -38,7 +34,8 @@ pub struct Experience {
     pub unanswered: u64,
     /// Applications that do not respond now; `None` where the sockets cannot be looked at, or have not been.
     pub unresponsive: Option<Vec<Unresponsive>>,
-    /// For how long applications have not responded, each from the input on, added up.
+    /// For how long applications have not responded, each from the input on, added up: those that read after all, those
+    /// that are gone, and those that wait. It never decreases.
     pub unresponsive_for: Duration,
     /// One that was found at the last sample, and not at the look before; for at most every other look.
     pub begun: Option<u32>,
@@ -51,12 +48,14 @@ pub struct Experience {
 pub struct Looked {
     /// Nanoseconds since boot.
     at_ns: u64,
-    /// Processes that did not respond then.
-    unresponsive: BTreeSet<u32>,
+    /// Processes that did not respond then, and for how long, nanoseconds.
+    unresponsive: BTreeMap<u32, u64>,
     /// What processes with unread bytes were doing, so that it is known why one has ceased to respond when it is found.
     standings: BTreeMap<u32, Standing>,
     /// One of them had begun.
     began: bool,
+    /// For how long those did not respond that have gone without reading, nanoseconds.
+    gone_ns: u64,
 }
 
 /// An application that does not read its display socket.
@@ -132,6 +131,7 @@ impl Experience {
             server_delay,
             response,
             unanswered,
+            late,
             // The session's.
             over_budget: _,
         } = *stats;
@@ -141,46 +141,48 @@ impl Experience {
         match marked {
             Reading::Impossible => self.unresponsive = None,
             Reading::NotDue => {}
-            Reading::Taken(marked) => self.look(marked, now_ns, standing),
+            Reading::Taken(marked) => self.look(marked, late.sum_ns, now_ns, standing),
         }
     }
 
     fn look(
         &mut self,
         marked: &[MarkedRecord],
+        over_ns: u64,
         now_ns: u64,
         standing: impl Fn(u32) -> Option<Standing>,
     ) {
-        // An application may have several connections.
+        // An application may have several connections; 0 where nothing waits at any.
         let mut waiting = BTreeMap::<u32, u64>::new();
-        let displays = marked.iter().filter(|socket| socket.kind == DISPLAY);
-        for socket in displays.filter(|socket| socket.unread_ns > 0) {
+        for socket in marked.iter().filter(|socket| socket.kind == DISPLAY) {
             let longest = waiting.entry(socket.process).or_default();
             *longest = socket.unread_ns.max(*longest);
         }
+        let is_there: BTreeSet<u32> = waiting.keys().copied().collect();
+        waiting.retain(|_, unread_ns| *unread_ns > 0);
         let mut unread = waiting.clone();
-        unread.retain(|_, unread_ns| u128::from(*unread_ns) > UNRESPONSIVE.as_nanos());
+        unread.retain(|_, unread_ns| *unread_ns > UNRESPONSIVE_NS);
+        let gone_ns = self.looked.gone_ns;
         let before = std::mem::replace(
             &mut self.looked,
             Looked {
                 at_ns: now_ns,
-                unresponsive: unread.keys().copied().collect(),
+                unresponsive: unread.clone(),
                 standings: BTreeMap::new(),
                 began: false,
+                gone_ns,
             },
         );
-        let is_new = |process: &u32| !before.unresponsive.contains(process);
+        let is_new = |process: &u32| !before.unresponsive.contains_key(process);
         self.looked.began = !before.began && unread.keys().any(is_new);
         let since_ns = now_ns.saturating_sub(before.at_ns);
-        for (process, unread_ns) in &unread {
-            // What it had waited at the last look is counted; one that has read since counts anew.
-            let more_ns = if is_new(process) {
-                *unread_ns
-            } else {
-                since_ns.min(*unread_ns)
-            };
-            self.unresponsive_for += Duration::from_nanos(more_ns);
-        }
+        let gone = before.unresponsive.iter();
+        let gone = gone.filter(|(process, _)| !is_there.contains(process));
+        self.looked.gone_ns += gone.map(|(_, unread_ns)| unread_ns).sum::<u64>();
+        let all_ns = over_ns + self.looked.gone_ns + unread.values().sum::<u64>();
+        // One that has read between the reading of the counters and the look is in neither until the next look.
+        let all = Duration::from_nanos(all_ns);
+        self.unresponsive_for = self.unresponsive_for.max(all);
         self.begun = unread
             .keys()
             .copied()
@@ -222,10 +224,16 @@ mod tests {
         }
     }
 
-    /// Five seconds after the last look.
-    fn take(experience: &mut Experience, marked: Reading<&[MarkedRecord]>) {
+    /// Five seconds after the last look, when those that read after all had waited for so many seconds.
+    fn take_after(experience: &mut Experience, over_s: u64, marked: Reading<&[MarkedRecord]>) {
         let now_ns = experience.looked.at_ns + 5_000_000_000;
-        experience.take(&ExperienceStats::default(), marked, now_ns, |_| None);
+        let mut stats = ExperienceStats::default();
+        stats.late.sum_ns = over_s * 1_000_000_000;
+        experience.take(&stats, marked, now_ns, |_| None);
+    }
+
+    fn take(experience: &mut Experience, marked: Reading<&[MarkedRecord]>) {
+        take_after(experience, 0, marked);
     }
 
     fn looked(experience: &mut Experience, marked: &[MarkedRecord]) -> (Vec<u32>, u64) {
@@ -235,6 +243,27 @@ mod tests {
             unresponsive.iter().map(|one| one.process).collect(),
             experience.unresponsive_for.as_secs(),
         )
+    }
+
+    #[test]
+    fn each_long_wait_counts_whole_whether_it_is_looked_at_or_not() {
+        let mut experience = Experience::default();
+        let mut all = |over_s, marked: &[MarkedRecord]| {
+            take_after(&mut experience, over_s, Reading::Taken(marked));
+            experience.unresponsive_for.as_secs()
+        };
+        // One of 7 s between two looks.
+        assert_eq!(all(7, &[socket(1, 0)]), 7);
+        // One that is seen at 6 s, and reads at 8.
+        assert_eq!(all(7, &[socket(1, 6)]), 13);
+        assert_eq!(all(15, &[socket(1, 0)]), 15);
+        // One that is killed when it was seen at 9 s last.
+        assert_eq!(all(15, &[socket(1, 0), socket(2, 9)]), 24);
+        assert_eq!(all(15, &[socket(1, 0)]), 24);
+        // One that reads between the counters and the look is in neither; then it is in both.
+        assert_eq!(all(15, &[socket(1, 6)]), 30);
+        assert_eq!(all(15, &[socket(1, 0)]), 30);
+        assert_eq!(all(22, &[socket(1, 0)]), 31);
     }
 
     #[test]
