@@ -91,9 +91,11 @@ pub(super) fn now() -> f64 {
     since.unwrap_or_default().as_secs_f64()
 }
 
-/// A name that a process chose, without what a terminal would obey.
+/// A name that a process chose, without what a terminal would obey: what moves the cursor, and what turns the direction of
+/// writing, so that a name is read from its other end (Unicode's `Bidi_Control`).
 pub(super) fn printable(name: &str) -> String {
-    name.replace(char::is_control, "\u{fffd}")
+    let turns = |one: char| matches!(one, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    name.replace(|one: char| one.is_control() || turns(one), "\u{fffd}")
 }
 
 /// One decimal below ten unless it is 0, none above.

@@ -47,7 +47,7 @@ pub(super) fn startup(startup: &Startup) -> Section {
     let Some(&(_, whole)) = reached.last() else {
         section.line(
             "milestones",
-            "none seen; they are of sessions that began while the agent ran",
+            "none seen yet; of a session that is older than its agent none is",
         );
         return section;
     };
