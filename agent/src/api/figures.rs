@@ -36,20 +36,20 @@ pub struct RunqueueWait {
     #[serde(flatten)]
     pub whole: Distribution,
     /// The last ten seconds; null when the session has ended.
-    pub recent: Option<RecentWait>,
+    pub recent: Option<Window>,
     /// The last minute.
-    pub minute: Option<RecentWait>,
+    pub minute: Option<Window>,
     /// The last hour, up to ten minutes longer.
-    pub hour: Option<RecentWait>,
+    pub hour: Option<Window>,
 }
 
-/// The same over a window that ends now.
+/// Observations in a window that ends now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct RecentWait {
+pub struct Window {
     /// Those in the window.
     #[serde(flatten)]
-    pub waits: Distribution,
+    pub observed: Distribution,
     /// Length of the window so far.
     pub window_seconds: f64,
 }
@@ -299,6 +299,8 @@ pub struct TcpSide {
     pub segments: Option<u64>,
     /// Smoothed round-trip time of each live connection, each time they are read.
     pub rtt: Distribution,
+    /// The same of the last minute; inbound only, null when the session has ended.
+    pub rtt_minute: Option<Window>,
     /// Least round-trip time that an established connection has had in the last minutes; null without one that is measured.
     pub min_rtt_seconds: Option<f64>,
     /// Bytes that wait for being sent on established connections; null without one.

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 pub use figures::{
     BlockIo, ContextSwitches, CpuPeriods, CpuWaitSeconds, Disconnects, Distribution, Exits, Input,
     Latency, MemoryBytes, MemoryEvents, NetworkBytes, Operation, Preemptions, Pressure,
-    PressureSeconds, ProcessCounts, Protocols, RecentWait, RunqueueWait, Tcp, TcpSide,
-    ThreadStates, Udp, UnresponsiveApplication,
+    PressureSeconds, ProcessCounts, Protocols, RunqueueWait, Tcp, TcpSide, ThreadStates, Udp,
+    UnresponsiveApplication, Window,
 };
 pub use gpu::{Device, Encoder, Engines, Gpus, OnGpu, Streams, XidErrors};
 

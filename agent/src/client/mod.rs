@@ -18,16 +18,17 @@ mod units;
 mod watch;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
     path::PathBuf,
 };
 
 use serde_json::Value;
 
-use self::request::Place;
+use self::{request::Place, table::Form};
 use crate::{api::Report, error::Error, serve::address::Address};
 
-pub use options::{ExplainOptions, Filter, Output, SessionsOptions, Sort, Target};
+pub use options::{ExplainOptions, Filter, Output, SessionsOptions, Target};
+pub use table::Sort;
 
 /// The agent of this node, as the configuration has it.
 #[derive(Clone, Debug)]
@@ -61,7 +62,8 @@ pub fn explain(options: &ExplainOptions, own: &OwnAgent) -> Result<(), Error> {
 fn list(options: &SessionsOptions, place: &Place) -> Result<String, Error> {
     let mut answer = request::report(place)?;
     let report = parse(answer.clone(), &place.address)?;
-    let chosen = select::several(&report.sessions, &options.filter, options.sort);
+    let now = units::now();
+    let chosen = select::several(&report.sessions, &options.filter, options.sort, now);
     if options.output == Output::Json {
         let chosen = chosen.iter().map(|&at| answer["sessions"][at].clone());
         answer["sessions"] = Value::Array(chosen.collect());
@@ -72,7 +74,19 @@ fn list(options: &SessionsOptions, place: &Place) -> Result<String, Error> {
     }
     let rows = chosen.iter().map(|&at| &report.sessions[at]);
     let wide = options.output == Output::Wide;
-    Ok(table::table(rows, wide, units::now()))
+    let form = Form {
+        wide,
+        sort: options.sort,
+        fits: terminal_width().filter(|_| !wide),
+    };
+    Ok(table::table(rows, form, now))
+}
+
+/// Columns of the terminal that stdout is.
+fn terminal_width() -> Option<usize> {
+    let is_terminal = io::stdout().is_terminal();
+    let size = is_terminal.then(terminal_size::terminal_size).flatten();
+    size.map(|(width, _)| width.0.into())
 }
 
 fn parse(answer: Value, address: &str) -> Result<Report, Error> {

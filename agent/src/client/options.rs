@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::table::Sort;
+
 /// Where the agent is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Target {
@@ -57,8 +59,8 @@ pub struct SessionsOptions {
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
 
-    /// Order of the list.
-    #[arg(long, value_enum, default_value_t)]
+    /// Column by which the list is ordered: figures from the largest on, names by the alphabet.
+    #[arg(long, value_enum, value_name = "COLUMN", default_value_t)]
     pub sort: Sort,
 
     /// Show it anew every two seconds, until Ctrl-C.
@@ -76,16 +78,6 @@ pub enum Output {
     Wide,
     /// The agent's answer (docs/api.md), filtered and sorted.
     Json,
-}
-
-/// Order of the list of sessions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Sort {
-    /// By the 99th percentile of the run-queue wait of the last ten seconds, longest first.
-    #[default]
-    P99,
-    /// By name.
-    Name,
 }
 
 /// `sessionscope explain`.

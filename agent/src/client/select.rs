@@ -1,23 +1,17 @@
 //! Which of the sessions are meant, and in which order.
 
-use std::cmp::Reverse;
-
-use super::{Filter, Sort};
+use super::{Filter, table::Sort};
 use crate::{api::Session, error::Error};
 
 /// Most names that an error lists.
 const LISTED: usize = 5;
 
-/// Those that the filter takes, by their index, in order.
-pub(super) fn several(sessions: &[Session], filter: &Filter, sort: Sort) -> Vec<usize> {
+/// Those that the filter takes, by their index, in order at a time.
+pub(super) fn several(sessions: &[Session], filter: &Filter, sort: Sort, now: f64) -> Vec<usize> {
     let mut chosen: Vec<usize> = (0..sessions.len())
         .filter(|&at| filter.takes(&sessions[at].namespace, &sessions[at].template))
         .collect();
-    chosen.sort_by_key(|&at| key(&sessions[at]));
-    if sort == Sort::P99 {
-        // Stable: those without a wait stay sorted by name, at the end.
-        chosen.sort_by_key(|&at| Reverse(recent_p99_ns(&sessions[at])));
-    }
+    chosen.sort_by(|&one, &other| sort.compare(&sessions[one], &sessions[other], now));
     chosen
 }
 
@@ -79,19 +73,12 @@ fn unknown<'s>(name: &str, sessions: impl Iterator<Item = &'s Session>) -> Strin
     )
 }
 
-fn key(session: &Session) -> (&str, &str, &str) {
-    (&session.session, &session.namespace, &session.template)
-}
-
-fn recent_p99_ns(session: &Session) -> Option<u64> {
-    let p99 = session.runqueue_wait.recent?.waits.p99?;
-    Some((p99 * 1e9) as u64)
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
-    use crate::api::{Distribution, RecentWait};
+    use crate::api::{Distribution, Window};
 
     fn session(name: &str, namespace: &str, p99: Option<f64>) -> Session {
         let mut session = Session {
@@ -100,8 +87,8 @@ mod tests {
             template: "desktop".to_owned(),
             ..Session::default()
         };
-        session.runqueue_wait.recent = Some(RecentWait {
-            waits: Distribution {
+        session.runqueue_wait.recent = Some(Window {
+            observed: Distribution {
                 p99,
                 ..Distribution::default()
             },
@@ -127,11 +114,16 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_wait_is_first_and_those_without_are_last_by_name() {
+    fn figures_are_ordered_from_the_largest_on_and_names_by_the_alphabet() {
         let all = Filter::default();
-        assert_eq!(several(&some(), &all, Sort::P99), [2, 0, 1, 3]);
-        assert_eq!(several(&some(), &all, Sort::Name), [2, 1, 0, 3]);
-        assert_eq!(several(&some(), &of_namespace("b"), Sort::Name), [1, 3]);
+        let by = |key: &str| Sort::from_str(key, false).unwrap();
+        let ordered = |filter: &Filter, sort| several(&some(), filter, sort, 0.0);
+        // Those without a wait are last.
+        assert_eq!(ordered(&all, Sort::default()), [2, 0, 1, 3]);
+        assert_eq!(ordered(&all, by("p99")), [2, 0, 1, 3]);
+        assert_eq!(ordered(&all, by("name")), [2, 1, 0, 3]);
+        assert_eq!(ordered(&all, by("namespace")), [2, 0, 1, 3]);
+        assert_eq!(ordered(&of_namespace("b"), by("session")), [1, 3]);
     }
 
     #[test]

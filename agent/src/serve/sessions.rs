@@ -185,7 +185,7 @@ fn session(view: &SessionView, users: UserPolicy) -> api::Session {
         clients: net.and_then(Net::clients),
         disconnects: net.and_then(|net| figures::disconnects(net, view.phase.is_some())),
         network_bytes: net.map(figures::network_bytes),
-        tcp: net.map(figures::tcp),
+        tcp: net.map(|net| figures::tcp(net, view.recent.as_ref())),
         udp: net.and_then(|n| n.udp.as_ref()).map(figures::udp),
         gpus: counts.gpu.devices.iter().map(gpus::of_session).collect(),
         gpu_xid_errors: gpus::xid_errors(&counts.gpu.xids),

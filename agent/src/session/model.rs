@@ -457,8 +457,9 @@ impl Session {
         counts.utilization.push(now, counts.cpu_ns, usable);
         self.had_process |=
             census.is_some_and(|c| c.processes > 0) || counts.sched.runqueue_wait.count() > 0;
+        let trips = counts.net.as_ref().map(|net| &net.tcp[INBOUND].rtt);
         self.recent
-            .push(now, &counts.sched.runqueue_wait, counts.cpu_ns);
+            .push(now, &counts.sched.runqueue_wait, trips, counts.cpu_ns);
     }
 
     /// The labels that make its series unique.

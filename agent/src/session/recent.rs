@@ -1,8 +1,9 @@
 //! What a session's threads have waited of late: over ten seconds, for what is going on now; over a minute and
-//! over an hour, to say whether it is worse than it uses to be.
+//! over an hour, to say whether it is worse than it uses to be. And its clients' round-trip times of a minute: those of a
+//! day say nothing of who is connected now.
 //!
 //! Each window keeps the histogram as it was at its beginning, 0.8 KiB, and what came to which buckets in each step
-//! of it, 8 bytes a bucket: 5 to 8 KiB a session.
+//! of it, 8 bytes a bucket: 6 to 10 KiB a session.
 
 use std::{
     collections::VecDeque,
@@ -26,6 +27,9 @@ pub struct Recent {
     seconds: Window,
     minute: Window,
     hour: Window,
+    /// Round-trip times of its clients up to the last sample.
+    trips: Histogram,
+    trips_minute: Window,
 }
 
 #[derive(Debug)]
@@ -66,7 +70,7 @@ impl Window {
         }
     }
 
-    fn push(&mut self, now: Instant, waits: &Histogram) {
+    fn push(&mut self, now: Instant, all: &Histogram) {
         // It begins at or beyond its edge.
         while let Some(step) = self.steps.front()
             && now.duration_since(step.until) >= self.length
@@ -80,7 +84,7 @@ impl Window {
         }
         let last = self.steps.back().map_or(self.began, |step| step.until);
         if now.duration_since(last) >= self.step {
-            let observed = waits.since(&self.told());
+            let observed = all.since(&self.told());
             let before = self.grown.len();
             for (bucket, &count) in (0u16..).zip(&observed.buckets) {
                 let mut left = count;
@@ -108,10 +112,10 @@ impl Window {
         told
     }
 
-    fn view(&self, now: Instant, waits: &Histogram) -> Waits {
-        Waits {
-            window: now.duration_since(self.began),
-            waits: waits.since(&self.before),
+    fn view(&self, now: Instant, all: &Histogram) -> InWindow {
+        InWindow {
+            length: now.duration_since(self.began),
+            observed: all.since(&self.before),
         }
     }
 }
@@ -125,15 +129,27 @@ impl Recent {
             seconds: Window::new(SECONDS, now),
             minute: Window::new(MINUTE, now),
             hour: Window::new(HOUR, now),
+            trips: Histogram::default(),
+            trips_minute: Window::new(MINUTE, now),
         }
     }
 
-    /// Adds a sample.
-    pub fn push(&mut self, now: Instant, waits: &Histogram, cpu_ns: u64) {
+    /// Adds a sample. Without round-trip times, where they are not measured, there are none.
+    pub fn push(
+        &mut self,
+        now: Instant,
+        waits: &Histogram,
+        trips: Option<&Histogram>,
+        cpu_ns: u64,
+    ) {
         self.cpu = [self.cpu[1], (now, cpu_ns)];
         self.waits = *waits;
         for window in [&mut self.seconds, &mut self.minute, &mut self.hour] {
             window.push(now, waits);
+        }
+        if let Some(trips) = trips {
+            self.trips = *trips;
+            self.trips_minute.push(now, trips);
         }
     }
 
@@ -147,6 +163,7 @@ impl Recent {
             seconds: self.seconds.view(now, &self.waits),
             minute: self.minute.view(now, &self.waits),
             hour: self.hour.view(now, &self.waits),
+            round_trips: self.trips_minute.view(now, &self.trips),
         }
     }
 }
@@ -157,20 +174,22 @@ pub struct RecentView {
     /// CPUs in use over the last sampling period; 1 is one CPU all the time.
     pub cpus: Option<f64>,
     /// Ten seconds.
-    pub seconds: Waits,
+    pub seconds: InWindow,
     /// A minute.
-    pub minute: Waits,
+    pub minute: InWindow,
     /// An hour.
-    pub hour: Waits,
+    pub hour: InWindow,
+    /// Round-trip times of its clients, a minute.
+    pub round_trips: InWindow,
 }
 
-/// Waits of a window.
+/// Observations in a window that ends at the last sample.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Waits {
+pub struct InWindow {
     /// Its length, shorter in a young session.
-    pub window: Duration,
-    /// Those observed in it.
-    pub waits: Histogram,
+    pub length: Duration,
+    /// What was observed in it.
+    pub observed: Histogram,
 }
 
 #[cfg(test)]
@@ -185,15 +204,16 @@ mod tests {
         for second in 1..=3 * 3600u64 {
             waits.buckets[5] += 1;
             let now = start + Duration::from_secs(second);
-            recent.push(now, &waits, second * 500_000_000);
+            recent.push(now, &waits, Some(&waits), second * 500_000_000);
         }
         let view = recent.view();
-        let seconds = |of: &Waits| (of.window.as_secs(), of.waits.count());
+        let seconds = |of: &InWindow| (of.length.as_secs(), of.observed.count());
         assert_eq!(seconds(&view.seconds), (10, 10));
-        assert!((60..=70).contains(&view.minute.window.as_secs()));
-        assert!((3600..=4200).contains(&view.hour.window.as_secs()));
-        assert_eq!(view.hour.waits.count(), view.hour.window.as_secs());
+        assert!((60..=70).contains(&view.minute.length.as_secs()));
+        assert!((3600..=4200).contains(&view.hour.length.as_secs()));
+        assert_eq!(view.hour.observed.count(), view.hour.length.as_secs());
         assert!((view.cpus.unwrap() - 0.5).abs() < 1e-9);
+        assert_eq!(view.round_trips, view.minute);
         let kept = [&recent.seconds, &recent.minute, &recent.hour].map(|w| w.steps.len());
         assert!(kept.iter().sum::<usize>() <= 32, "{kept:?}");
     }
@@ -210,11 +230,11 @@ mod tests {
             waits.buckets[3] += if tenth % 70 == 0 { 5 << 32 } else { 0 };
             waits.sum_ns += tenth * 1000;
             let now = start + Duration::from_millis(tenth * 100);
-            recent.push(now, &waits, 0);
+            recent.push(now, &waits, None, 0);
             past.push((now, waits));
             for view in [recent.view().seconds, recent.view().minute] {
-                let began = past.iter().find(|(at, _)| *at + view.window == now);
-                assert_eq!(view.waits, waits.since(&began.unwrap().1));
+                let began = past.iter().find(|(at, _)| *at + view.length == now);
+                assert_eq!(view.observed, waits.since(&began.unwrap().1));
             }
         }
     }
@@ -225,11 +245,12 @@ mod tests {
         let mut recent = Recent::new(start);
         let mut waits = Histogram::default();
         waits.buckets[7] = 3;
-        recent.push(start + Duration::from_secs(2), &waits, 0);
+        recent.push(start + Duration::from_secs(2), &waits, None, 0);
         let view = recent.view();
         assert_eq!(view.hour, view.seconds);
+        assert_eq!(view.round_trips.observed.count(), 0);
         assert_eq!(
-            (view.hour.window.as_secs(), view.hour.waits.count()),
+            (view.hour.length.as_secs(), view.hour.observed.count()),
             (2, 3)
         );
     }

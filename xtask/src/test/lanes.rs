@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 61] = [
+const LANES: [(&str, Lane, &str); 62] = [
     (
         "runtimes",
         Beside,
@@ -108,6 +108,7 @@ const LANES: [(&str, Lane, &str); 61] = [
     ),
     ("ends", Beside, "counts sessions of its own"),
     ("cli", Beside, "reads what is printed"),
+    ("terminal", Beside, "as cli"),
     ("log", Beside, "reads what is logged"),
     (
         "errors",

@@ -8,7 +8,7 @@ use super::{
     section::Section,
 };
 use crate::api::{
-    CpuWaitSeconds, Distribution, MemoryEvents, Operation, Pressure, RecentWait, Session,
+    CpuWaitSeconds, Distribution, MemoryEvents, Operation, Pressure, Session, Window,
 };
 
 /// Most preemptors on the page.
@@ -106,7 +106,7 @@ fn waits(section: &mut Section, session: &Session) {
         )
     };
     if let Some(recent) = wait.recent {
-        let p99 = recent.waits.p99;
+        let p99 = recent.observed.p99;
         let warning = over(p99, judge::RUNQUEUE_WAIT_P99, || {
             let limit = time(judge::RUNQUEUE_WAIT_P99);
             format!(
@@ -115,7 +115,7 @@ fn waits(section: &mut Section, session: &Session) {
         });
         section.judged(
             "wait p99, 10 s",
-            format!("{} ({})", or_absent(p99, time), quantiles(recent.waits)),
+            format!("{} ({})", or_absent(p99, time), quantiles(recent.observed)),
             warning,
         );
     }
@@ -125,16 +125,19 @@ fn waits(section: &mut Section, session: &Session) {
             "wait p99, minute",
             format!(
                 "{} ({}){}",
-                or_absent(minute.waits.p99, time),
-                quantiles(minute.waits),
+                or_absent(minute.observed.p99, time),
+                quantiles(minute.observed),
                 against(minute, hour)
             ),
         );
         let long = hour.window_seconds >= 2.0 * minute.window_seconds;
         let text = || {
-            let waits = quantiles(hour.waits);
+            let waits = quantiles(hour.observed);
             let window = age(hour.window_seconds);
-            format!("{} ({waits} in {window})", or_absent(hour.waits.p99, time))
+            format!(
+                "{} ({waits} in {window})",
+                or_absent(hour.observed.p99, time)
+            )
         };
         section.known("wait p99, hour", long.then(text));
     }
@@ -149,8 +152,8 @@ fn waits(section: &mut Section, session: &Session) {
 }
 
 /// How the last minute is beside its own hour, where that is longer and they differ.
-fn against(minute: RecentWait, hour: RecentWait) -> String {
-    let times = minute.waits.p99.zip(hour.waits.p99);
+fn against(minute: Window, hour: Window) -> String {
+    let times = minute.observed.p99.zip(hour.observed.p99);
     let times = times.map(|(minute, hour)| minute / hour);
     match times {
         Some(times) if times >= 1.5 => format!("; {times:.1} times that of its hour"),

@@ -48,7 +48,7 @@ fn history(session: &Session) -> String {
         session.session, session.namespace
     );
     let text = format!(
-        "Counters and quantiles are since the agent adopted the session, unless the line says 10 s. The agent \
+        "Counters and quantiles are since the agent adopted the session, unless the line names a time. The agent \
          keeps no other history; Prometheus does:\n  histogram_quantile(0.99, sum by (le) \
          (rate({selector}[1h])))"
     );

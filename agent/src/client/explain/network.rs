@@ -53,11 +53,7 @@ fn sides(section: &mut Section, session: &Session, tcp: &Tcp) {
         ),
     );
     if inbound.rtt.count > 0 {
-        let warning = over(inbound.rtt.p95, judge::CLIENT_RTT_P95, || {
-            let limit = time(judge::CLIENT_RTT_P95);
-            format!("p95 over {limit}: typing lags, whatever the node does")
-        });
-        section.judged("client RTT", quantiles(inbound.rtt), warning);
+        client_round_trips(section, inbound);
     }
     section.line(
         "outbound",
@@ -72,6 +68,24 @@ fn sides(section: &mut Section, session: &Session, tcp: &Tcp) {
     );
     if outbound.rtt.count > 0 {
         section.line("outbound RTT", quantiles(outbound.rtt));
+    }
+}
+
+/// Those of the last minute are judged, or where there is no minute, of a session that has ended, those of its life.
+fn client_round_trips(section: &mut Section, inbound: &TcpSide) {
+    let judged = |section: &mut Section, label: &'static str, trips: Distribution| {
+        let warning = over(trips.p95, judge::CLIENT_RTT_P95, || {
+            let limit = time(judge::CLIENT_RTT_P95);
+            format!("p95 over {limit}: typing lags, whatever the node does")
+        });
+        section.judged(label, quantiles(trips), warning);
+    };
+    match inbound.rtt_minute {
+        Some(minute) => {
+            judged(section, "client RTT, min", minute.observed);
+            section.line("client RTT, life", quantiles(inbound.rtt));
+        }
+        None => judged(section, "client RTT, life", inbound.rtt),
     }
 }
 

@@ -95,7 +95,7 @@ fn the_last_minute_is_put_beside_its_own_hour() {
         .unwrap();
     let window = |p99, seconds| {
         let mut window = session.runqueue_wait.recent.unwrap();
-        (window.waits.p99, window.window_seconds) = (Some(p99), seconds);
+        (window.observed.p99, window.window_seconds) = (Some(p99), seconds);
         Some(window)
     };
     (session.runqueue_wait.minute, session.runqueue_wait.hour) =

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::api::{Disconnects, Report};
 
@@ -10,9 +12,69 @@ fn without_colours(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 
+fn form(wide: bool) -> Form {
+    Form {
+        wide,
+        ..Form::default()
+    }
+}
+
 fn drawn(wide: bool) -> String {
     let report: Report = serde_json::from_str(RECORDED).unwrap();
-    table(report.sessions.iter(), wide, NOW)
+    table(report.sessions.iter(), form(wide), NOW)
+}
+
+fn drawn_to_fit(fits: usize, key: &str) -> String {
+    let mut report: Report = serde_json::from_str(RECORDED).unwrap();
+    report.sessions[1].session = "a-desk-of-somebody-with-a-very-long-name".to_owned();
+    let form = Form {
+        wide: false,
+        sort: Sort::from_str(key, false).unwrap(),
+        fits: Some(fits),
+    };
+    without_colours(&table(report.sessions.iter(), form, NOW))
+}
+
+#[test]
+fn a_narrow_terminal_has_the_name_and_the_key_of_the_order() {
+    for fits in [20, 40, 80, 200] {
+        for (key, heading) in [
+            ("wait-p99", "WAIT P99"),
+            ("memory", "MEMORY"),
+            ("name", "SESSION"),
+        ] {
+            let drawn = drawn_to_fit(fits, key);
+            let widest = drawn
+                .lines()
+                .map(|line| line.chars().count())
+                .max()
+                .unwrap();
+            assert!(widest <= fits, "{fits} by {key}: {drawn}");
+            let first = drawn.lines().next().unwrap();
+            assert!(
+                first.starts_with("SESSION") && first.contains(heading),
+                "{drawn}"
+            );
+        }
+    }
+    assert_eq!(
+        drawn_to_fit(40, "wait-p99"),
+        "\
+SESSION                         WAIT P99
+cpu-hog                            31 ms
+a-desk-of-somebody-with-a-ver…     28 ms
+build-7                                -
+"
+    );
+}
+
+#[test]
+fn every_column_has_a_key_of_its_own() {
+    let keys = Sort::value_variants()
+        .iter()
+        .filter_map(Sort::to_possible_value);
+    let keys: BTreeSet<String> = keys.map(|key| key.get_name().to_owned()).collect();
+    assert_eq!(keys.len(), COLUMNS.len());
 }
 
 #[test]
@@ -50,7 +112,7 @@ fn who_closes_is_not_disconnected() {
     };
     assert_eq!(disconnects(&gone(4000, 100)), Some(123));
     assert_eq!(disconnects(&Session::default()), None);
-    let drawn = without_colours(&table([gone(4000, 100)].iter(), true, NOW));
+    let drawn = without_colours(&table([gone(4000, 100)].iter(), form(true), NOW));
     assert!(drawn.contains("123"), "{drawn}");
 }
 
@@ -69,7 +131,7 @@ fn a_wide_character_takes_two_columns() {
         ..Session::default()
     };
     session.namespace = "n".to_owned();
-    let drawn = without_colours(&table([session].iter(), false, NOW));
+    let drawn = without_colours(&table([session].iter(), form(false), NOW));
     let line = drawn.lines().nth(1).unwrap();
     assert!(
         line.starts_with(&format!("机{}n", " ".repeat(7))),

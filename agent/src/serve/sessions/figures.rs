@@ -16,7 +16,7 @@ use crate::{
         model::quantile,
         net::{Net, TcpSide},
         presence::{Absences, How, Presence},
-        recent::Waits,
+        recent::{InWindow, RecentView},
     },
     snapshot::SessionView,
 };
@@ -69,19 +69,19 @@ fn application(one: &Unresponsive) -> api::UnresponsiveApplication {
     }
 }
 
-fn waits(of: &Waits) -> api::RecentWait {
-    api::RecentWait {
-        waits: distribution(&of.waits),
-        window_seconds: of.window.as_secs_f64(),
+fn window(of: &InWindow) -> api::Window {
+    api::Window {
+        observed: distribution(&of.observed),
+        window_seconds: of.length.as_secs_f64(),
     }
 }
 
 pub(super) fn runqueue_wait(view: &SessionView) -> api::RunqueueWait {
     api::RunqueueWait {
         whole: distribution(&view.counts.sched.runqueue_wait),
-        recent: view.recent.as_ref().map(|recent| waits(&recent.seconds)),
-        minute: view.recent.as_ref().map(|recent| waits(&recent.minute)),
-        hour: view.recent.as_ref().map(|recent| waits(&recent.hour)),
+        recent: view.recent.as_ref().map(|recent| window(&recent.seconds)),
+        minute: view.recent.as_ref().map(|recent| window(&recent.minute)),
+        hour: view.recent.as_ref().map(|recent| window(&recent.hour)),
     }
 }
 
@@ -182,8 +182,8 @@ pub(super) fn disconnects(net: &Net, lives: bool) -> Option<api::Disconnects> {
     })
 }
 
-pub(super) fn tcp(net: &Net) -> api::Tcp {
-    let side = |side: &TcpSide| api::TcpSide {
+pub(super) fn tcp(net: &Net, recent: Option<&RecentView>) -> api::Tcp {
+    let side = |side: &TcpSide, trips: Option<&InWindow>| api::TcpSide {
         connections: side.connections,
         connections_opened: side.opened,
         connect_failures: side.connect_failures,
@@ -191,13 +191,14 @@ pub(super) fn tcp(net: &Net) -> api::Tcp {
         retransmits: side.traffic.retransmits,
         segments: net.counts_segments.then_some(side.traffic.segments),
         rtt: distribution(&side.rtt),
+        rtt_minute: trips.map(window),
         min_rtt_seconds: side.min_rtt_us.map(|us| f64::from(us) / 1e6),
         unsent_bytes: side.unsent_bytes,
         connect: distribution(&side.connect),
     };
     api::Tcp {
-        inbound: side(&net.tcp[INBOUND]),
-        outbound: side(&net.tcp[OUTBOUND]),
+        inbound: side(&net.tcp[INBOUND], recent.map(|recent| &recent.round_trips)),
+        outbound: side(&net.tcp[OUTBOUND], None),
     }
 }
 
