@@ -34,7 +34,7 @@ use crate::{
     error::Error,
     gpu::{Monitor, model::Report},
     kernel::{
-        FilledMap, Kernel,
+        Kernel,
         accounts::{self, CgroupAccounts},
         log::{Blame, KernelLog},
         pace::Pace,
@@ -51,16 +51,18 @@ use crate::{
         registry::Registry,
         remembered::{Remembered, StateFile},
     },
-    snapshot::{AgentView, GpuView, Reloads, SessionView, Snapshot},
-    telemetry::{audit_lines, log_event},
+    snapshot::{Reloads, Snapshot},
+    telemetry::log_event,
     trace::{Recorder, Traces},
 };
 
 mod cgroups;
 mod compare;
+pub mod fitness;
 mod processes;
 pub mod settings;
 mod start;
+mod view;
 
 pub use settings::Settings;
 pub use start::{Start, node};
@@ -495,109 +497,6 @@ impl Agent {
             let command = printable(command.trim_ascii_end());
             Some(Holder { pid, command })
         });
-    }
-
-    fn gpu_view(&mut self) -> GpuView {
-        let status = self.gpus.status();
-        if status.down.is_some() {
-            self.gpu_report = None;
-            self.registry.forget_gpus();
-        }
-        let join = self.registry.gpu();
-        GpuView {
-            status,
-            host_pids: sees_host_pids(),
-            kernel_log_down: self.kernel_log.reason().map(str::to_owned),
-            report: self.gpu_report.clone(),
-            remainders: join.remainders().clone(),
-            xids: join.xids().clone(),
-            calls: self.gpus.calls(),
-        }
-    }
-
-    fn snapshot(&mut self, taken: Instant) -> Snapshot {
-        let gpu = self.gpu_view();
-        let names: BTreeMap<u32, String> = self
-            .registry
-            .sessions()
-            .filter_map(|s| Some((s.slot?, s.identity.session.clone())))
-            .collect();
-        let mut preemptors = BTreeMap::<u32, Vec<(String, u64)>>::new();
-        let all = self.kernel.preemption_pairs();
-        let pairs = all.len() as u64;
-        for (pair, count) in all {
-            if let Some(name) = names.get(&pair.preemptor) {
-                preemptors
-                    .entry(pair.victim)
-                    .or_default()
-                    .push((name.clone(), count));
-            }
-        }
-        for list in preemptors.values_mut() {
-            list.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        }
-        Snapshot {
-            taken,
-            sessions: self
-                .registry
-                .sessions()
-                .map(|s| {
-                    let by = s
-                        .slot
-                        .and_then(|slot| preemptors.remove(&slot))
-                        .unwrap_or_default();
-                    SessionView::of(s, by)
-                })
-                .collect(),
-            ended_unseen: self
-                .registry
-                .ended_unseen()
-                .filter(|_| self.traces.is_some())
-                .map(|session| SessionView::of(session, Vec::new()))
-                .collect(),
-            programs: self.kernel.statuses(),
-            gpu,
-            agent: AgentView {
-                started: self.kernel.loaded(),
-                kernel_release: self.kernel_release.clone(),
-                task_store: self.kernel.store(),
-                config_hash: self.config_hash.clone(),
-                reloads: self.reloads.clone(),
-                max_sessions: self.config.session.max_sessions,
-                live_sessions: self.registry.live(),
-                overflowed_total: self.registry.overflowed_total(),
-                templates_overflowed_total: self.registry.templates_overflowed_total(),
-                events_lost: self.kernel.events_lost().to_vec(),
-                unmeasured_switches: self.kernel.unmeasured_switches(),
-                map_fills: FilledMap::ALL
-                    .map(|map| {
-                        let entries = match map {
-                            FilledMap::Cgroups => self.registry.marked_cgroups(),
-                            FilledMap::Connections => self.kernel.connections_entered(),
-                            FilledMap::PreemptionPairs => pairs,
-                        };
-                        (map, entries)
-                    })
-                    .to_vec(),
-                ring_bytes: self.kernel.ring_bytes(),
-                audit_lines: audit_lines(),
-                traces: self.traces.as_ref().map(Recorder::view),
-                max_series: self.config.metrics.max_series,
-                admissions: self.registry.admissions().clone(),
-                map_bytes: self.kernel.map_bytes(),
-                audit: self.registry.audit().worst(),
-                adoption: *self.registry.adoption(),
-                begun: self.registry.begun().clone(),
-                startup: self.registry.startup().clone(),
-                logons: self.registry.logons().clone(),
-                logoffs: self.registry.logoffs().clone(),
-                ended: self.registry.ended().clone(),
-                reconciles: self.reconciles.clone(),
-                peers: self.directory.peers().clone(),
-                awaited: self.registry.awaited().to_vec(),
-                templates: self.registry.templates().clone(),
-            },
-        }
     }
 
     /// SIGHUP: the rules are read again; what is wrong with them is logged, and the old ones stay.

@@ -21,7 +21,7 @@ const CONFIGURATION: &str = "Configuration";
 #[derive(Debug, Clone, Parser)]
 #[command(version = version::text(), max_term_width = 100)]
 pub struct Cli {
-    /// Configuration file (TOML).
+    /// Configuration file (TOML); without it, all but `run` read `/etc/sessionscope/sessionscope.toml` if it is there.
     #[arg(long, global = true, help_heading = CONFIGURATION, value_name = "FILE", env = "SESSIONSCOPE_CONFIG")]
     pub config: Option<PathBuf>,
 
@@ -53,7 +53,7 @@ pub struct Cli {
     #[arg(long, global = true, help_heading = CONFIGURATION)]
     pub print_config: bool,
 
-    /// What to do; without it, `run`.
+    /// What to do; without it, `run`, and alone on a terminal this help.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -71,6 +71,12 @@ pub enum Command {
         /// Say instead which capabilities are held, which the agent gives up, and what the others are for.
         #[arg(long)]
         security: bool,
+    },
+    /// Try the rules by which cgroups become sessions.
+    Rules {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: RulesCommand,
     },
     /// List the sessions of a running agent.
     Sessions(SessionsOptions),
@@ -95,7 +101,23 @@ pub enum Command {
     Manual,
 }
 
-/// Form of the findings of `check`.
+/// What to do with the rules.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum RulesCommand {
+    /// Say for each cgroup of this node which rule takes it, or why none does.
+    Test {
+        /// Only this cgroup: its path as `/proc/PID/cgroup` has it behind `0::`, or its directory.
+        path: Option<PathBuf>,
+        /// Only the cgroup of this process.
+        #[arg(long, value_name = "PID", conflicts_with = "path")]
+        pid: Option<u32>,
+        /// Form of the answer.
+        #[arg(long, value_enum, default_value_t)]
+        format: CheckFormat,
+    },
+}
+
+/// Form of the findings of `check`, and of what `rules test` says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum CheckFormat {
     /// One line a finding.
@@ -164,6 +186,11 @@ impl Cli {
             ("web.config_file", web_config_file),
         ]
     }
+}
+
+/// What `--help` prints.
+pub fn help() -> String {
+    Cli::command().render_help().to_string()
 }
 
 /// What makes a shell complete the words of the command.

@@ -2,6 +2,7 @@
 //! how they fail.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::{Command, Output, Stdio},
@@ -157,6 +158,73 @@ fn one_name_in_two_namespaces_needs_the_namespace_too() {
     }
     let page = prints(&agent, &["explain", "desk", "--namespace", "b"]);
     assert!(page.contains("b-desk"), "{page}");
+}
+
+/// What the command prints of a configuration, and its exit code.
+fn of_configuration(configuration: &Configuration, arguments: &[&str]) -> (String, Option<i32>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("sessionscope.toml");
+    fs::write(&file, configuration.text()).expect("a file can be written");
+    let mut command = agent::command(&agent::binary());
+    let output = run({
+        command.args(arguments).arg("--config").arg(&file);
+        command
+    });
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    eprintln!("$ sessionscope {}\n{text}", arguments.join(" "));
+    (text, output.status.code())
+}
+
+#[test]
+fn rules_are_tried_on_the_cgroups_that_are_there() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let desk = tree.child("desk");
+    let configuration =
+        Configuration::of(&tree).rule("nowhere", "^/nowhere/(?<session>.+)$", "template = 'x'");
+    let tried = |arguments: &[&str]| {
+        let (text, code) = of_configuration(&configuration, arguments);
+        assert_eq!(code, Some(0));
+        text
+    };
+    let own = format!("{}/desk", tree.path());
+    let said = "session \"desk\" by the rule \"child\", namespace \"tests\", template \"child\"";
+    let all = tried(&["rules", "test"]);
+    assert!(all.contains(&format!("{own}\n    {said}\n")), "{all}");
+    assert!(all.contains("the rule \"nowhere\" takes none"), "{all}");
+    assert_eq!(
+        tried(&["rules", "test", &own]),
+        format!("{own}\n    {said}\n")
+    );
+    // By its directory, and by a process in it.
+    let directory = desk.path().display().to_string();
+    assert_eq!(
+        tried(&["rules", "test", &directory]),
+        format!("{own}\n    {said}\n")
+    );
+    let [cpu, _] = two_cpus();
+    let spin = ["spin", "--seconds", "60", "--cpu", &cpu];
+    let mut idle = Workload::start(WORKLOAD, &desk, &spin);
+    let pid = idle.pid().to_string();
+    let json = tried(&["rules", "test", "--pid", &pid, "--format", "json"]);
+    idle.go();
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["cgroups"][0]["session"], "desk");
+    let (_, code) = of_configuration(&configuration, &["rules", "test", "--pid", "4194305"]);
+    assert_eq!(code, Some(1));
+
+    let check = tried(&["check"]);
+    assert!(check.contains("1 now: desk"), "{check}");
+    assert!(
+        check.contains("the rule \"nowhere\" takes no cgroup"),
+        "{check}"
+    );
+    let locked = configuration.set("web.session_tokens", "'/nonexistent/tokens'");
+    let (check, code) = of_configuration(&locked, &["check"]);
+    assert_ne!(code, Some(0));
+    assert!(check.contains("FAILURE  who may ask"), "{check}");
 }
 
 #[test]

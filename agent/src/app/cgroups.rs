@@ -77,6 +77,9 @@ impl Agent {
         for id in self.hierarchy.in_order() {
             self.bound(id);
         }
+        for rule in self.recognition.unused_rules(&self.rules) {
+            log_event!(RuleUnused, rule);
+        }
         self.reconcile();
     }
 

@@ -20,6 +20,7 @@ const WIDTH: usize = 98;
 pub(super) fn to_toml(config: &Config) -> String {
     let mut text = String::new();
     let mut current = "";
+    let default = Config::default();
     for key in keys() {
         let (table, name) = (key.table, key.name);
         if table != current {
@@ -30,6 +31,14 @@ pub(super) fn to_toml(config: &Config) -> String {
             &mut text,
             &format!("{} ({}; {})", key.doc, key.form(), key.variable()),
         );
+        let by_default = key.value(&default);
+        if key.value(config) != by_default {
+            let by_default = by_default.unwrap_or_else(|| "not set".to_owned());
+            comment(
+                &mut text,
+                &format!("Not the default, which is {by_default}."),
+            );
+        }
         let _ = match (key.value(config), key.elements(config)) {
             (Some(value), Some(elements)) if name.len() + value.len() > WIDTH => {
                 writeln!(text, "{name} = [\n    {},\n]", elements.join(",\n    "))
@@ -90,6 +99,16 @@ mod tests {
     #[test]
     fn the_printed_default_parses_back_to_the_default() {
         assert_eq!(parse(&to_toml(&Config::default())), Config::default());
+    }
+
+    #[test]
+    fn what_is_not_the_default_says_so() {
+        let default = to_toml(&Config::default());
+        assert!(!default.contains("# Not the default"), "{default}");
+        let text = to_toml(&parse("[log]\nlevel = \"debug\"\n"));
+        let marked = "# Not the default, which is \"info\".\nlevel = \"debug\"\n";
+        assert!(text.contains(marked), "{text}");
+        assert_eq!(text.matches("# Not the default").count(), 1, "{text}");
     }
 
     /// Values of all forms that keys have, none of which is a default.

@@ -32,7 +32,9 @@ pub fn reference_markdown() -> String {
          Later sources override earlier ones: defaults, the file (`--config` or \
          `SESSIONSCOPE_CONFIG`), environment variables, flags. Unknown keys and unknown variables \
          that begin with `SESSIONSCOPE_` are errors. Durations carry a unit: `250ms`, `30s`, `5m`. \
-         `sessionscope --print-config` prints what is in effect. On SIGHUP the file is read again \
+         `sessionscope --print-config` prints what is in effect, and marks what is not the default. \
+         All subcommands but `run` read `/etc/sessionscope/sessionscope.toml` if no other file is named \
+         and it is there. On SIGHUP the file is read again \
          and its rules take effect; everything else takes a restart.\n\n\
          The environment variable of a key is its path in capitals, `SESSIONSCOPE_` before it: \
          `gpu.period` is `SESSIONSCOPE_GPU_PERIOD`.\n",
@@ -52,7 +54,10 @@ pub fn reference_markdown() -> String {
          A `[[rules]]` table says which cgroups are sessions. The configured rules are asked in \
          their order, then the built-in ones; the first that matches and is believed decides. A rule is \
          believed where only root makes cgroups: below no session, and below no directory that others own or \
-         may write. A cgroup that no rule takes belongs to the nearest session above it.\n\n| key | description |\n|---|---|\n",
+         may write. A cgroup that no rule takes belongs to the nearest session above it.\n\n\
+         `sessionscope rules test` says for each cgroup of this node which rule takes it, or why none does; \
+         with a path, or `--pid` and a process, for one. A rule that takes none when the rules come into \
+         effect has a line in the log (`rule_unused`).\n\n| key | description |\n|---|---|\n",
     );
     for key in RULE_KEYS {
         let _ = writeln!(text, "| `{}` | {} |", key.name, key.doc);

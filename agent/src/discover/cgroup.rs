@@ -322,6 +322,11 @@ impl Hierarchy {
         self.nodes.get(&id)?.parent
     }
 
+    /// The cgroups above one, the nearest first.
+    pub fn above(&self, id: u64) -> impl Iterator<Item = u64> + '_ {
+        std::iter::successors(self.parent(id), |at| self.parent(*at))
+    }
+
     /// Path of a cgroup within the hierarchy, `/` for the root; `None` for one that is not known and for one
     /// whose path is longer than any that can be opened.
     pub fn path(&self, id: u64) -> Option<Vec<u8>> {

@@ -23,6 +23,7 @@ pub mod rules;
 pub mod selector;
 pub mod settings;
 pub mod sources;
+pub mod trial;
 pub mod users;
 
 mod bounded;

@@ -18,7 +18,7 @@ use agent_common::MAX_LEVEL;
 use super::{
     cgroup::Hierarchy,
     platform::Key,
-    rules::{Identity, Rules, Standing, Verdict},
+    rules::{Identity, Judgement, Rules, Standing, Verdict},
 };
 
 /// Sessions that a user may make in one service manager: more than a desktop has containers, and few enough to
@@ -41,6 +41,19 @@ pub struct Recognised {
     manager: Option<u64>,
 }
 
+/// What the rules say of a cgroup, and where it stands.
+#[derive(Debug)]
+pub struct Reason<'r> {
+    /// Its path within the hierarchy.
+    pub path: Vec<u8>,
+    /// What they say.
+    pub judgement: Judgement<'r>,
+    /// Who makes cgroups there; root alone where no rule fits, which is not asked then.
+    pub standing: Standing,
+    /// The nearest one above that a rule takes, as far as it was asked for.
+    above: Option<u64>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Recognition {
@@ -55,23 +68,22 @@ pub struct Recognition {
     exceeded: Vec<u64>,
     /// Rules that matched where they are not believed, of which the log has been told.
     disbelieved: HashSet<String>,
+    /// Rules of the configuration that have taken a cgroup.
+    used: HashSet<String>,
 }
 
 impl Recognition {
     /// Judges a cgroup that is new, after all above it.
     pub fn judge(&mut self, id: u64, hierarchy: &Hierarchy, rules: &Rules, now: Instant) {
-        let Some(path) = hierarchy.path(id) else {
+        let Some(Reason {
+            path,
+            judgement,
+            standing,
+            above,
+        }) = self.reason(id, hierarchy, rules)
+        else {
             return;
         };
-        // The kernel programs look no deeper, and no platform goes there.
-        if path.split(|byte| *byte == b'/').skip(1).count() > MAX_LEVEL as usize {
-            return;
-        }
-        let mut above = (Standing::Platform, None);
-        let judgement = rules.judge(&path, || {
-            above = self.standing(id, hierarchy);
-            above.0
-        });
         let unsaid = judgement.disbelieved.filter(|rule| {
             rule.is_configured() && self.disbelieved.insert(rule.definition().name.clone())
         });
@@ -83,11 +95,14 @@ impl Recognition {
             );
         }
         let Some(rule) = judgement.rule else { return };
+        if rule.is_configured() && !self.used.contains(&rule.definition().name) {
+            self.used.insert(rule.definition().name.clone());
+        }
         let mut recognised = Recognised {
             verdict: judgement.verdict,
             path: path.into(),
             below: rule.below(),
-            manager: above.1.filter(|_| above.0 == Standing::User),
+            manager: above.filter(|_| standing == Standing::User),
         };
         if !self.has_room(&recognised, now) {
             self.exceeded.extend(recognised.manager);
@@ -99,11 +114,46 @@ impl Recognition {
         self.enter(id, recognised);
     }
 
+    /// What the rules say of a cgroup where it stands, when all above it have been judged; `None` for one that is so deep
+    /// that nobody asks.
+    pub fn reason<'r>(
+        &self,
+        id: u64,
+        hierarchy: &Hierarchy,
+        rules: &'r Rules,
+    ) -> Option<Reason<'r>> {
+        let path = hierarchy.path(id)?;
+        // The kernel programs look no deeper, and no platform goes there.
+        if path.split(|byte| *byte == b'/').skip(1).count() > MAX_LEVEL as usize {
+            return None;
+        }
+        let mut place = (Standing::Platform, None);
+        let judgement = rules.judge(&path, || {
+            place = self.standing(id, hierarchy);
+            place.0
+        });
+        Some(Reason {
+            path,
+            judgement,
+            standing: place.0,
+            above: place.1,
+        })
+    }
+
+    /// The rules of the configuration that have taken no cgroup.
+    pub fn unused_rules<'r>(&self, rules: &'r Rules) -> impl Iterator<Item = &'r str> {
+        let names = rules
+            .configured()
+            .map(|rule| rule.definition().name.as_str());
+        names.filter(|name| !self.used.contains(*name))
+    }
+
     /// Judges every cgroup anew: the rules have changed.
     pub fn judge_all(&mut self, hierarchy: &Hierarchy, rules: &Rules, now: Instant) {
         (self.cgroups, self.by_key) = (HashMap::new(), HashMap::new());
         self.of_users.clear();
         self.disbelieved.clear();
+        self.used.clear();
         for id in hierarchy.in_order() {
             self.judge(id, hierarchy, rules, now);
         }
@@ -164,14 +214,13 @@ impl Recognition {
 
     /// Who may make cgroups where this one is, and the nearest one above that a rule takes.
     fn standing(&self, id: u64, hierarchy: &Hierarchy) -> (Standing, Option<u64>) {
-        let above = || std::iter::successors(hierarchy.parent(id), |at| hierarchy.parent(*at));
         // First what costs no system call: a tenant chooses the depth.
-        for at in above() {
+        for at in hierarchy.above(id) {
             if let Some(place) = self.cgroups.get(&at) {
                 return (place.below, Some(at));
             }
         }
-        let whose = if above().all(|at| hierarchy.is_roots(at)) {
+        let whose = if hierarchy.above(id).all(|at| hierarchy.is_roots(at)) {
             Standing::Platform
         } else {
             Standing::Tenant

@@ -376,6 +376,11 @@ impl Rules {
         Self(configured.iter().cloned().chain(builtin).collect())
     }
 
+    /// Those of the configuration.
+    pub fn configured(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter().filter(|rule| rule.is_configured())
+    }
+
     /// What the cgroup at `path` (absolute within the v2 hierarchy) is by itself. `standing` is asked once, if a
     /// rule matches.
     pub fn judge(&self, path: &[u8], standing: impl FnOnce() -> Standing) -> Judgement<'_> {

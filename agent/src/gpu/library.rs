@@ -7,9 +7,14 @@ mod owner;
 
 use std::path::{Path, PathBuf};
 
+use super::down::Down;
+
 /// What the driver's library is called.
 pub(super) const LIBRARY: &str = "libnvidia-ml.so.1";
 
+/// Why nothing is loaded where there is none.
+pub(super) const NOT_FOUND: &str =
+    "libnvidia-ml.so.1 is not found in the usual places: set gpu.library";
 /// The processor's name in library folders.
 const ARCHITECTURE: &str = std::env::consts::ARCH;
 
@@ -57,6 +62,27 @@ pub(super) fn candidates() -> Vec<PathBuf> {
 /// loaded, and what to do.
 pub(super) fn to_load(path: &Path) -> Result<PathBuf, String> {
     owner::real_path(path)
+}
+
+/// What would be loaded, which is tried in turn until one works, or why nothing would.
+pub(super) fn first_to_load(configured: Option<&Path>) -> Result<PathBuf, Down> {
+    let candidates = match configured {
+        Some(path) => vec![path.to_owned()],
+        None if !driver_is_loaded() => {
+            return Err(Down::NO_DRIVER);
+        }
+        None => candidates(),
+    };
+    let mut refused = None;
+    for candidate in candidates {
+        match to_load(&candidate) {
+            Ok(path) => return Ok(path),
+            Err(reason) => {
+                refused.get_or_insert(reason);
+            }
+        }
+    }
+    Err(refused.map_or_else(|| Down::no_library(NOT_FOUND), Down::no_library))
 }
 
 fn files_below(roots: &[&Path]) -> impl Iterator<Item = PathBuf> {

@@ -21,6 +21,7 @@ mod usage;
 use crate::telemetry::log_event;
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -40,6 +41,15 @@ use crate::error::Error;
 
 /// Rounds without an answer after which the GPU side is down, and the least time.
 const STALE: (u32, Duration) = (3, Duration::from_secs(3));
+
+/// The library by which GPUs would be measured, or why none would be loaded. It is not loaded.
+pub fn would_load(settings: &Settings) -> Result<PathBuf, Down> {
+    if settings.enabled {
+        library::first_to_load(settings.library.as_deref())
+    } else {
+        Err(Down::DISABLED)
+    }
+}
 
 /// How the GPU side is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -181,7 +181,7 @@ impl Sampler {
             }
             None => library::candidates(),
         };
-        let mut last = "libnvidia-ml.so.1 is not found in the usual places: set gpu.library";
+        let mut last = library::NOT_FOUND;
         let mut refused = None;
         for candidate in candidates {
             let path = match library::to_load(&candidate) {

@@ -25,7 +25,7 @@ mod require;
 pub use finding::{Finding, Status, exit_code, render_json, render_text};
 pub use findings::findings;
 pub use mounts::{Cgroup2Mount, CgroupLayout, find_cgroup2};
-pub use require::require;
+pub use require::{require, require_cgroup2};
 
 /// `PROC_PID_INIT_INO`: the inode of the first pid namespace, the same on every kernel since 3.8.
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;

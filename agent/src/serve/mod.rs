@@ -143,6 +143,15 @@ pub fn speaks_tls(web_config: &Path) -> bool {
     door::speaks_tls(web_config)
 }
 
+/// Whether the files that say who may ask are as they must be.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub fn check_door(settings: &Settings) -> Result<(), ConfigError> {
+    Door::open(settings, Arc::new(Traffic::new(None))).map(drop)
+}
+
 /// The router.
 pub fn app(state: AppState) -> Router {
     // Each layer is around what is above it.

@@ -157,6 +157,10 @@ events! {
     RuleNotTrusted = "rule_not_trusted", WARN,
         "rule not applied to a cgroup that a tenant may have made: set trust = true in it if it is meant",
         [rule, cgroup];
+    /// An administrator's rule takes no cgroup that is there when the rules come into effect.
+    RuleUnused = "rule_unused", INFO,
+        "rule takes no cgroup that is there now; `sessionscope rules test` says which rule takes which",
+        [rule];
     /// What the agent has of a session and what the kernel has differ.
     FigureDiffers = "figure_differs", WARN, "a figure of a session is not what the kernel has",
         of_session [account, discrepancy];

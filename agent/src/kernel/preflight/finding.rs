@@ -35,7 +35,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn ok(subject: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn ok(subject: &'static str, detail: impl Into<String>) -> Self {
         Self {
             subject,
             status: Status::Ok,
@@ -45,7 +45,7 @@ impl Finding {
         }
     }
 
-    pub(super) fn warning(subject: &'static str, detail: impl Into<String>, remedy: &str) -> Self {
+    pub(crate) fn warning(subject: &'static str, detail: impl Into<String>, remedy: &str) -> Self {
         let remedy = Some(remedy.to_owned());
         Self {
             status: Status::Warning,
@@ -54,7 +54,7 @@ impl Finding {
         }
     }
 
-    pub(super) fn failure(
+    pub(crate) fn failure(
         subject: &'static str,
         detail: String,
         remedy: &str,

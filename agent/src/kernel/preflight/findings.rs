@@ -7,7 +7,7 @@ use super::{
     CAP_SYS_ADMIN, CAP_SYS_RESOURCE, Capabilities, CgroupLayout, Facts, KernelVersion,
     finding::Finding,
     mounts,
-    require::{check_btf, check_cgroup2, check_privilege},
+    require::{check_btf, check_privilege, require_cgroup2},
 };
 use crate::{error::Error, kernel::log};
 
@@ -83,7 +83,7 @@ fn btf(facts: &Facts) -> Finding {
 
 fn cgroup2(facts: &Facts) -> Finding {
     let subject = "cgroup v2";
-    match (&facts.cgroup2, check_cgroup2(facts)) {
+    match (&facts.cgroup2, require_cgroup2(facts)) {
         (Ok(mount), _) if mount.layout == CgroupLayout::Hybrid => Finding::warning(
             subject,
             mounts::describe(mount),

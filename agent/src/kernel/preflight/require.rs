@@ -8,7 +8,7 @@ use crate::error::Error;
 pub fn require(facts: &Facts) -> Result<Cgroup2Mount, Error> {
     check_privilege(facts)?;
     check_btf(facts)?;
-    check_cgroup2(facts)
+    require_cgroup2(facts)
 }
 
 pub(super) fn check_privilege(facts: &Facts) -> Result<(), Error> {
@@ -40,7 +40,8 @@ pub(super) fn check_btf(facts: &Facts) -> Result<u64, Error> {
     })
 }
 
-pub(super) fn check_cgroup2(facts: &Facts) -> Result<Cgroup2Mount, Error> {
+/// The cgroup v2 hierarchy, or why there is none.
+pub fn require_cgroup2(facts: &Facts) -> Result<Cgroup2Mount, Error> {
     let missing = |reason| Error::NoCgroup2 {
         mounts: facts.mounts.clone(),
         reason,
