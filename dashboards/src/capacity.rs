@@ -216,7 +216,7 @@ fn held() -> Vec<Panel> {
             )
             .links(&[Link::Template])
             .alerts(&["VdiSessionsIdle"])
-            .size(12, 9),
+            .size(24, 9),
     ]
 }
 

@@ -58,14 +58,13 @@ pub(crate) fn dashboard() -> Dashboard {
 
 fn waits() -> Vec<Panel> {
     vec![
-        Panel::number("Age", Age, "Time since the session began.")
-            .query(format!("time() - vdi_session_start_time_seconds{{{SESSION}}}"), "age"),
         Panel::number(
-            "Not used for",
+            "Age",
             Age,
-            "Time since a client has sent anything, a GPU was used, or a twentieth of a CPU.",
+            "Time since the session began, and since anybody has used it: a client has sent something, a GPU was used, or a twentieth of a CPU.",
         )
-        .query(format!("vdi_session_idle_seconds{{{SESSION}}}"), "not used"),
+        .query(format!("time() - vdi_session_start_time_seconds{{{SESSION}}}"), "age")
+        .query(format!("vdi_session_idle_seconds{{{SESSION}}}"), "not used for"),
         Panel::trend("Clients", Count, "Established inbound connections of the session.")
             .query(format!("sum(vdi_session_clients{{{SESSION}}})"), "clients")
             .nothing("not measured"),
