@@ -58,13 +58,8 @@ pub(crate) fn dashboard() -> Dashboard {
 
 fn waits() -> Vec<Panel> {
     vec![
-        Panel::number(
-            "Age",
-            Age,
-            "Time since the session began, and since anybody has used it: a client has sent something, a GPU was used, or a twentieth of a CPU.",
-        )
-        .query(format!("time() - vdi_session_start_time_seconds{{{SESSION}}}"), "age")
-        .query(format!("vdi_session_idle_seconds{{{SESSION}}}"), "not used for"),
+        Panel::number("Age", Age, "Time since the session began.")
+            .query(format!("time() - vdi_session_start_time_seconds{{{SESSION}}}"), "age"),
         Panel::trend("Clients", Count, "Established inbound connections of the session.")
             .query(format!("sum(vdi_session_clients{{{SESSION}}})"), "clients")
             .nothing("not measured"),
