@@ -61,6 +61,19 @@ fn is_measured(agent: &Agent) -> bool {
     false
 }
 
+/// An agent and sessions, in a test that is ahead of what else the machine does; nothing where input is not measured.
+fn stage<const N: usize>(names: [&str; N]) -> Option<(Tree, Agent, [Cgroup; N])> {
+    if !capability::kernel() {
+        return None;
+    }
+    process::favour(std::process::id());
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let sessions = names.map(|name| tree.child(name));
+    agent.wait_for(&names);
+    is_measured(&agent).then_some((tree, agent, sessions))
+}
+
 /// Count and sum of a histogram, in seconds.
 fn observed(metrics: &Exposition, family: &str, labels: &[(&str, &str)]) -> (u64, f64) {
     let part = |suffix: &str| metrics.find(&format!("{family}_{suffix}"), labels);
@@ -131,17 +144,9 @@ fn moment() -> f64 {
 
 #[test]
 fn what_an_application_reads_late_is_observed_for_as_long_as_it_waited() {
-    if !capability::kernel() {
+    let Some((_tree, agent, [desk, other])) = stage(["desk", "other"]) else {
         return;
-    }
-    process::favour(std::process::id());
-    let tree = Tree::new();
-    let agent = Agent::start(&Configuration::of(&tree));
-    let [desk, other] = ["desk", "other"].map(|name| tree.child(name));
-    agent.wait_for(&["desk", "other"]);
-    if !is_measured(&agent) {
-        return;
-    }
+    };
     let x11 = Display::at(".X11-unix/X42");
     let wayland = Display::at("wayland-0");
     let mut ends = [&x11, &wayland].map(|display| display.connect(&desk));
@@ -247,17 +252,9 @@ fn asks([near, far]: &mut [TcpStream; 2], taken: Duration, answered: Duration) -
 
 #[test]
 fn a_clients_inputs_are_answered_after_the_time_that_the_client_measures() {
-    if !capability::kernel() {
+    let Some((_tree, agent, [server, outside])) = stage(["server", "outside"]) else {
         return;
-    }
-    process::favour(std::process::id());
-    let tree = Tree::new();
-    let agent = Agent::start(&Configuration::of(&tree));
-    let [server, outside] = ["server", "outside"].map(|name| tree.child(name));
-    agent.wait_for(&["server", "outside"]);
-    if !is_measured(&agent) {
-        return;
-    }
+    };
     let mut ends = client(&agent, &server, &outside);
     let labels = [("session", "server")];
     let response = |metrics: &Exposition| observed(metrics, RESPONSE, &labels);
@@ -306,17 +303,10 @@ fn a_clients_inputs_are_answered_after_the_time_that_the_client_measures() {
 
 #[test]
 fn a_stream_has_no_response_and_a_frozen_screen_is_counted_once() {
-    if !capability::kernel() {
+    let Some((_tree, agent, [stream, frozen, outside])) = stage(["stream", "frozen", "outside"])
+    else {
         return;
-    }
-    process::favour(std::process::id());
-    let tree = Tree::new();
-    let agent = Agent::start(&Configuration::of(&tree));
-    let [stream, frozen, outside] = ["stream", "frozen", "outside"].map(|name| tree.child(name));
-    agent.wait_for(&["stream", "frozen", "outside"]);
-    if !is_measured(&agent) {
-        return;
-    }
+    };
     let [mut near, mut far] = client(&agent, &stream, &outside);
     let mut still = client(&agent, &frozen, &outside);
     pause();
@@ -390,17 +380,9 @@ fn splices([near, far]: &mut [UnixStream; 2]) {
 
 #[test]
 fn what_is_taken_unseen_makes_no_wait_of_the_pause_that_follows() {
-    if !capability::kernel() {
+    let Some((_tree, agent, [desk])) = stage(["desk"]) else {
         return;
-    }
-    process::favour(std::process::id());
-    let tree = Tree::new();
-    let agent = Agent::start(&Configuration::of(&tree));
-    let desk = tree.child("desk");
-    agent.wait_for(&["desk"]);
-    if !is_measured(&agent) {
-        return;
-    }
+    };
     let display = Display::at(".X11-unix/X5");
     let mut ends = display.connect(&desk);
     reads_after(&mut ends, Duration::ZERO);

@@ -159,5 +159,9 @@ mod tests {
     #[test]
     fn a_name_cannot_talk_to_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+        assert_eq!(
+            printable("\u{202e}toor\u{2069} é 机"),
+            "\u{fffd}toor\u{fffd} é 机"
+        );
     }
 }

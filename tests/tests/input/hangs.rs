@@ -4,17 +4,9 @@ use super::*;
 
 #[test]
 fn an_application_that_does_not_read_is_found_named_and_forgotten_when_it_does() {
-    if !capability::kernel() {
+    let Some((_tree, agent, [desk])) = stage(["desk"]) else {
         return;
-    }
-    process::favour(std::process::id());
-    let tree = Tree::new();
-    let agent = Agent::start(&Configuration::of(&tree));
-    let desk = tree.child("desk");
-    agent.wait_for(&["desk"]);
-    if !is_measured(&agent) {
-        return;
-    }
+    };
     let display = Display::at(".X11-unix/X1");
     let mut hangs = display.connect(&desk);
     let mut healthy: Vec<_> = (0..10).map(|_| display.connect(&desk)).collect();

@@ -5,17 +5,9 @@ use super::*;
 /// Whoever had no place gets one when there is one again, and displays take none of the clients'.
 #[test]
 fn who_comes_when_all_places_are_taken_is_measured_later() {
-    if !capability::kernel() {
+    let Some((_tree, agent, [server, outside])) = stage(["server", "outside"]) else {
         return;
-    }
-    process::favour(std::process::id());
-    let tree = Tree::new();
-    let agent = Agent::start(&Configuration::of(&tree));
-    let [server, outside] = ["server", "outside"].map(|name| tree.child(name));
-    agent.wait_for(&["server", "outside"]);
-    if !is_measured(&agent) {
-        return;
-    }
+    };
     setrlimit(Resource::RLIMIT_NOFILE, 8192, 8192).expect("root may");
     let display = Display::at(".X11-unix/X6");
     let mut displays = display.crowd(&server, 600);
@@ -76,17 +68,9 @@ fn are_displays_awaited(agent: &Agent) -> bool {
 
 #[test]
 fn displays_are_looked_for_only_while_there_is_one_on_which_nothing_has_been_sent() {
-    if !capability::kernel() {
+    let Some((_tree, agent, [desk, silent])) = stage(["desk", "silent"]) else {
         return;
-    }
-    process::favour(std::process::id());
-    let tree = Tree::new();
-    let agent = Agent::start(&Configuration::of(&tree));
-    let [desk, silent] = ["desk", "silent"].map(|name| tree.child(name));
-    agent.wait_for(&["desk", "silent"]);
-    if !is_measured(&agent) {
-        return;
-    }
+    };
     assert!(!are_displays_awaited(&agent), "nobody has connected");
     let display = Display::at("wayland-3");
     setrlimit(Resource::RLIMIT_NOFILE, 8192, 8192).expect("root may");
@@ -110,17 +94,9 @@ fn displays_are_looked_for_only_while_there_is_one_on_which_nothing_has_been_sen
 
 #[test]
 fn a_tenant_with_many_displays_takes_no_others_place() {
-    if !capability::kernel() {
+    let Some((_tree, agent, [greedy, modest])) = stage(["greedy", "modest"]) else {
         return;
-    }
-    process::favour(std::process::id());
-    let tree = Tree::new();
-    let agent = Agent::start(&Configuration::of(&tree));
-    let [greedy, modest] = ["greedy", "modest"].map(|name| tree.child(name));
-    agent.wait_for(&["greedy", "modest"]);
-    if !is_measured(&agent) {
-        return;
-    }
+    };
     let display = Display::at(".X11-unix/X3");
     setrlimit(Resource::RLIMIT_NOFILE, 8192, 8192).expect("root may");
     // Of so many only some have a place, and those on which nothing is sent take none.
