@@ -17,10 +17,11 @@ use aya_ebpf::{
 };
 
 use crate::{
-    iterator::{self, IterMeta},
+    iterator::{self, IterMeta, IterTaskFile},
     kernel::{KernelPtr, member, number, offset},
     marks::{
         AF_UNIX, connects, displays_are_awaited, give_up_displays, has_unread, marked, sends_first,
+        socket_of,
     },
     record, session,
     socket::{SOCK_DONE, Socket},
@@ -313,6 +314,40 @@ unsafe extern "C" fn marked_sockets(ctx: *const IterSocketStorage) -> i32 {
         give_up_displays();
         return 0;
     }
+    // SAFETY: the iterator's arguments.
+    unsafe { look((*ctx).meta, socket, value) };
+    0
+}
+
+/// Does what [`marked_sockets`] does where the kernel refuses that, which may write to the map's values: by the open files of
+/// all processes. A socket that several have open is written as often.
+#[unsafe(link_section = "iter/task_file")]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn marked_open_sockets(ctx: *const IterTaskFile) -> i32 {
+    // SAFETY: the kernel passes a valid context.
+    let (task, file) = unsafe { ((*ctx).task, (*ctx).file) };
+    if task.is_null() || file.is_null() {
+        // The end (kernel/bpf/task_iter.c, `task_file_seq_stop`).
+        give_up_displays();
+        return 0;
+    }
+    // SAFETY: the iterator's arguments.
+    unsafe {
+        if let Some(socket) = socket_of(file)
+            && let Some(value) = marked(socket)
+        {
+            look((*ctx).meta, socket, value);
+        }
+    }
+    0
+}
+
+/// Looks at a marked socket.
+///
+/// # Safety
+/// `meta` is the iterator's own, and `value` what is kept of the socket.
+#[inline(always)]
+unsafe fn look(meta: *const IterMeta, socket: KernelPtr, value: *mut MarkedSocket) {
     let now_ns = now_ns();
     // SAFETY: a map value.
     let (slot, kind, process, marked_ns, asked_ns, waiting_ns) = unsafe {
@@ -326,7 +361,7 @@ unsafe extern "C" fn marked_sockets(ctx: *const IterSocketStorage) -> i32 {
         )
     };
     if !session::had_slot(slot, marked_ns) {
-        return 0;
+        return;
     }
     if asked_ns != 0 && now_ns.saturating_sub(asked_ns) > UNANSWERED_NS {
         // SAFETY: as above.
@@ -346,7 +381,6 @@ unsafe extern "C" fn marked_sockets(ctx: *const IterSocketStorage) -> i32 {
         process,
         unused: 0,
     };
-    // SAFETY: `meta` is the iterator's own.
-    unsafe { iterator::write((*ctx).meta, &record) };
-    0
+    // SAFETY: by the contract.
+    unsafe { iterator::write(meta, &record) };
 }

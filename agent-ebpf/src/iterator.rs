@@ -15,7 +15,7 @@ pub(crate) struct IterMeta {
 /// `struct bpf_iter__task_file` (kernel/bpf/task_iter.c); the iterator's arguments.
 #[repr(C)]
 pub(crate) struct IterTaskFile {
-    meta: *const IterMeta,
+    pub(crate) meta: *const IterMeta,
     pub(crate) task: KernelPtr,
     fd: u64,
     pub(crate) file: KernelPtr,

@@ -367,8 +367,24 @@ fn mark_client(socket: KernelPtr, process: u32, found: Found) {
     mark(socket, slot, CLIENT, process, found);
 }
 
-/// Marks the open sockets that are to be and are not: those that are older than the agent or than their session. After
+/// The socket that an open file is.
+///
+/// # Safety
+/// `file` is the argument of an iterator over open files.
+#[inline(always)]
+pub(crate) unsafe fn socket_of(file: KernelPtr) -> Option<KernelPtr> {
+    // SAFETY: by the contract.
+    let socket = unsafe { bpf_sock_from_file(file.cast_mut().cast()) } as KernelPtr;
+    if socket.is_null() {
+        return None;
+    }
+    // SAFETY: what the helper gives is a `struct socket`.
+    let socket = unsafe { member::<KernelPtr>(socket, offset!(socket_sock)) };
+    if socket.is_null() { None } else { Some(socket) }
+}
+
 /// `open_sockets`, which enters the connections.
+/// Marks the open sockets that are to be and are not: those that are older than the agent or than their session. After
 #[unsafe(link_section = "iter/task_file")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn mark_open_sockets(ctx: *const IterTaskFile) -> i32 {
@@ -378,15 +394,9 @@ unsafe extern "C" fn mark_open_sockets(ctx: *const IterTaskFile) -> i32 {
         return 0;
     }
     // SAFETY: the iterator's argument.
-    let socket = unsafe { bpf_sock_from_file(file.cast_mut().cast()) } as KernelPtr;
-    if socket.is_null() {
+    let Some(socket) = (unsafe { socket_of(file) }) else {
         return 0;
-    }
-    // SAFETY: what the helper gives is a `struct socket`.
-    let socket = unsafe { member::<KernelPtr>(socket, offset!(socket_sock)) };
-    if socket.is_null() {
-        return 0;
-    }
+    };
     // SAFETY: as above, and a socket has a family.
     let family = unsafe { member::<u16>(socket, offset!(sock_family)) };
     // SAFETY: the iterator's argument.

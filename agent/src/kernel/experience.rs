@@ -16,7 +16,7 @@ use aya::maps::Map;
 use super::{
     Kernel,
     maps::{MARKED_SOCKETS, NEW_DISPLAYS, value},
-    pace::Reading,
+    pace::{Pace, Reading},
     programs::name,
     ring, syscall,
 };
@@ -28,6 +28,9 @@ const LOOK: Duration = Duration::from_secs(5);
 /// A sample may be so much earlier than the last one was late.
 const JITTER: Duration = Duration::from_millis(500);
 
+/// The part of the time that walks over open files take at most, where these looks are such.
+const PART_OF_TIME: u32 = 100;
+
 /// What is kept between two looks.
 #[derive(Debug, Default)]
 pub(super) struct InputLook {
@@ -38,6 +41,8 @@ pub(super) struct InputLook {
     unmarked: bool,
     /// Sockets of sessions that had as many as they may, up to then.
     over_budget: u64,
+    /// Of walks over open files that look; those that mark have another.
+    pace: Pace,
 }
 
 impl Kernel {
@@ -54,14 +59,23 @@ impl Kernel {
         {
             return Reading::NotDue;
         }
+        let walks_files = self.is_up(name::MARKED_OPEN_SOCKETS);
+        if walks_files && !self.input.pace.is_due(now, PART_OF_TIME) {
+            return Reading::NotDue;
+        }
         self.input.at = Some(now);
         self.input.unmarked |= self.give_up_displays() | self.was_over_budget();
         let mut read = None;
         if self.is_up(name::MARKED_SOCKETS) {
-            match self.read_marked() {
-                Ok(all) => read = Some(all),
-                Err(error) => log_event!(KernelUnread, what = name::MARKED_SOCKETS, %error),
-            }
+            read = if walks_files {
+                self.walk_marked(now)
+            } else {
+                let read = self.read_marked();
+                read.inspect_err(
+                    |error| log_event!(KernelUnread, what = name::MARKED_SOCKETS, %error),
+                )
+                .ok()
+            };
         }
         let Some(mut all) = read else {
             // How many there are nobody knows: each session may have as many more.
@@ -69,6 +83,8 @@ impl Kernel {
             return Reading::Impossible;
         };
         all.sort_unstable_by_key(|socket| (socket.slot, socket.socket));
+        // Several processes may have one open.
+        all.dedup_by_key(|socket| socket.socket);
         self.count_marked(&all);
         // What had no place may have one now, and what had said nothing for too long is open still.
         if self.input.unmarked && self.mark_open_sockets() {
@@ -88,6 +104,13 @@ impl Kernel {
         let records = bytes.chunks_exact(size_of::<MarkedRecord>());
         let records = records.filter_map(ring::record::<MarkedRecord>);
         Ok(records.filter(|socket| socket.slot != NO_SESSION).collect())
+    }
+
+    /// The same by the open files of all processes, about 100 ns each, where the kernel refuses the other way.
+    fn walk_marked(&mut self, began: Instant) -> Option<Vec<MarkedRecord>> {
+        let records: Option<Vec<MarkedRecord>> = self.records(name::MARKED_OPEN_SOCKETS);
+        self.input.pace.done(began.elapsed());
+        records
     }
 
     /// Tells the programs how many each session has: they cannot know when one is destroyed.
@@ -124,7 +147,7 @@ impl Kernel {
     }
 
     /// Forgets connections to display servers on which nothing has been sent: while there is one, the programs look for it
-    /// at each message. They know of it when `marked_sockets` has been run; where that cannot be loaded, they look on. Says
+    /// at each message. They know of it when `marked_sockets` or its stand-in has been run; where neither can be loaded, they look on. Says
     /// whether there was any.
     fn give_up_displays(&mut self) -> bool {
         let now_ns = clock::boot_ns();

@@ -272,6 +272,15 @@ pub const PROGRAMS: &[ProgramSpec] = &[
         ..ProgramSpec::optional(
             name::MARKED_SOCKETS,
             Iterator("bpf_sk_storage_map"),
+            "the open files of all processes are walked for the sockets at which input is measured",
+        )
+    },
+    ProgramSpec {
+        after: &[name::SK_DATA_READY],
+        stands_in_for: Some(name::MARKED_SOCKETS),
+        ..ProgramSpec::optional(
+            name::MARKED_OPEN_SOCKETS,
+            Iterator("task_file"),
             "unresponsive applications are not found, and an input that is not answered is counted when the next one comes",
         )
     },

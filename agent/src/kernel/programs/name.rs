@@ -29,6 +29,7 @@ pub const CLIENT_CONNECTS: &str = "client_connects";
 pub const SK_DATA_READY: &str = "sk_data_ready";
 pub const MARK_OPEN_SOCKETS: &str = "mark_open_sockets";
 pub const MARKED_SOCKETS: &str = "marked_sockets";
+pub const MARKED_OPEN_SOCKETS: &str = "marked_open_sockets";
 pub const UDP_SENDMSG: &str = "udp_sendmsg";
 pub const UDPV6_SENDMSG: &str = "udpv6_sendmsg";
 pub const SKB_CONSUME_UDP: &str = "skb_consume_udp";
