@@ -85,7 +85,7 @@ pub const fn how_ended(error: u32, from: i32, is_idle: bool) -> usize {
     if is_idle { IDLE } else { CLOSED }
 }
 
-/// A session's clients, which are its inbound connections: how they went.
+/// A session's clients, which are its inbound connections from elsewhere: how they went.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientStats {
@@ -96,6 +96,8 @@ pub struct ClientStats {
     /// Which was gone last, as [`gone`] has it; 0 before the first. It is not the one that ended last: one that is cut off
     /// is gone from what came last of it, and ends a quarter of an hour later.
     pub last_gone: u64,
+    /// Data bytes that those sent who have ended.
+    pub received_bytes: u64,
 }
 
 /// To how many nanoseconds [`gone`] has a moment.
@@ -180,6 +182,61 @@ pub struct Connection {
     pub carried: u8,
     /// Session that it was entered for.
     pub slot: Slot,
+    /// Its ends, once it was established; [`Ends::ELSEWHERE`] where the other one is not on this node.
+    pub ends: Ends,
+}
+
+/// Which ends a connection has, of which both are on this node.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// Local port.
+    pub local_port: u16,
+    /// Port of the other end; 0 where that is not on this node.
+    pub remote_port: u16,
+    /// 1 once the other end is known to be the same session's: this one is no client's.
+    pub internal: u16,
+    unused: u16,
+}
+
+impl Ends {
+    /// Those of a connection with another machine.
+    pub const ELSEWHERE: Self = Self::between(0, 0);
+
+    /// Those of a connection whose other end nobody has seen yet.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::inline_always, reason = "four moves, in a BPF program")]
+    pub const fn between(local_port: u16, remote_port: u16) -> Self {
+        Self {
+            local_port,
+            remote_port,
+            internal: 0,
+            unused: 0,
+        }
+    }
+}
+
+/// Where to look for an end of a connection that both ends of may be a session's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndKey {
+    /// Session of the end's socket.
+    pub slot: Slot,
+    /// Its local port.
+    pub local_port: u16,
+    /// Port of the other end.
+    pub remote_port: u16,
+}
+
+/// An end of a connection that both ends of may be a session's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LocalEnd {
+    /// Address of the socket.
+    pub socket: u64,
+    /// When its connection was entered: another one at this address is of another moment.
+    pub entered_ns: u64,
 }
 
 /// What a connection has carried.
@@ -269,7 +326,9 @@ pub struct ConnectionRecord {
     /// Session of the socket; [`crate::NO_SESSION`] when it is of none, or no longer there.
     pub slot: Slot,
     /// [`INBOUND`] or [`OUTBOUND`].
-    pub side: u32,
+    pub side: u16,
+    /// 1 where both ends are the session's.
+    pub internal: u16,
     /// TCP state (`include/net/tcp_states.h`).
     pub state: u32,
     /// Smoothed round-trip time, microseconds; 0 before the first measurement.
@@ -305,9 +364,10 @@ impl Default for ConnectionBatch {
 }
 
 const _: () = assert!(size_of::<TcpSideStats>() == 7 * 8 + 2 * size_of::<Histogram>());
-const _: () = assert!(size_of::<ClientStats>() == (ENDS + 2) * 8);
-const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 20 * 8);
-const _: () = assert!(size_of::<Connection>() == 64);
+const _: () = assert!(size_of::<ClientStats>() == (ENDS + 3) * 8);
+const _: () = assert!(size_of::<NetStats>() == 2 * size_of::<TcpSideStats>() + 21 * 8);
+const _: () = assert!(size_of::<Connection>() == 72);
+const _: () = assert!(size_of::<EndKey>() == 8);
 const _: () = assert!(size_of::<ListenPort>() == 8);
 const _: () = assert!(size_of::<ConnectionRecord>() == 72);
 
@@ -319,6 +379,9 @@ crate::pod!(
     ClientStats,
     NetStats,
     Traffic,
+    Ends,
+    EndKey,
+    LocalEnd,
     Connection,
     ListenPort,
     ConnectionRecord,

@@ -14,7 +14,7 @@ use core::ffi::c_void;
 use agent_common::{
     MAX_CONNECTIONS, MAX_LEFT_OUT, MAX_RECENT, NO_SESSION, Slot,
     net::{
-        CONNECTIONS_PER_RUN, Connection, ConnectionBatch, ConnectionRecord, INBOUND, LeftOut,
+        CONNECTIONS_PER_RUN, Connection, ConnectionBatch, ConnectionRecord, Ends, INBOUND, LeftOut,
         ListenPort, OUTBOUND, Traffic,
     },
 };
@@ -27,12 +27,13 @@ use aya_ebpf::{
 };
 
 use crate::{
+    internal,
     iterator::IterTaskFile,
     kernel::{Cgroup, KernelPtr, chained, constant, number, offset},
     process::EEXIST,
     record, session,
     socket::{self, Socket},
-    tcp::{self, CLOSE, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, SYN_SENT, TIME_WAIT},
+    tcp::{self, CLOSE, ESTABLISHED, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, SYN_SENT, TIME_WAIT},
 };
 
 /// `S_IFMT` and `S_IFSOCK` (include/uapi/linux/stat.h).
@@ -119,9 +120,9 @@ fn tcp_destroy_sock_again(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn leave(socket: Socket) -> i32 {
     let key = socket.0 as u64;
-    // SAFETY: two members are read once.
-    let Some((slot, closed)) =
-        (unsafe { CONNECTIONS.get(&key) }).map(|connection| (connection.slot, connection.closed))
+    // SAFETY: three members are read once.
+    let Some((slot, closed, ends)) = (unsafe { CONNECTIONS.get(&key) })
+        .map(|connection| (connection.slot, connection.closed, connection.ends))
     else {
         return 0;
     };
@@ -131,6 +132,7 @@ fn leave(socket: Socket) -> i32 {
     }
     if CONNECTIONS.remove(&key).is_ok() {
         count(slot, LEFT);
+        internal::forget(key, slot, ends);
     }
     0
 }
@@ -147,9 +149,10 @@ pub(crate) enum Entry {
 /// Enters a connection, if its session has a place for it, and says whether it did.
 #[inline(never)]
 pub(crate) fn enter(key: u64, connection: &Connection, entry: Entry) -> bool {
-    // SAFETY: one member is read once.
-    let before = unsafe { CONNECTIONS.get(&key) }.map(|connection| connection.slot);
-    if let Some(before) = before {
+    // SAFETY: two members are read once.
+    let before =
+        unsafe { CONNECTIONS.get(&key) }.map(|connection| (connection.slot, connection.ends));
+    if let Some((before, ends)) = before {
         if entry == Entry::New
             || CONNECTIONS
                 .insert(&key, connection, BPF_EXIST.into())
@@ -157,6 +160,7 @@ pub(crate) fn enter(key: u64, connection: &Connection, entry: Entry) -> bool {
         {
             return false;
         }
+        internal::forget(key, before, ends);
         if before != connection.slot {
             count(before, LEFT);
             count(connection.slot, 1);
@@ -290,6 +294,7 @@ fn read(address: u64) -> ConnectionRecord {
         socket: address,
         slot: NO_SESSION,
         side: 0,
+        internal: 0,
         state: 0,
         srtt_us: 0,
         came_ns: 0,
@@ -298,7 +303,7 @@ fn read(address: u64) -> ConnectionRecord {
         traffic: Traffic::NONE,
     };
     // SAFETY: each member is read once.
-    let Some((before, side, closed, slot, entered_ns, established_ns)) =
+    let Some((before, side, closed, slot, entered_ns, established_ns, ends)) =
         (unsafe { CONNECTIONS.get(&address) }).map(|entry| {
             let Connection {
                 before,
@@ -307,9 +312,10 @@ fn read(address: u64) -> ConnectionRecord {
                 slot,
                 entered_ns,
                 established_ns,
+                ends,
                 ..
             } = *entry;
-            (before, side, closed, slot, entered_ns, established_ns)
+            (before, side, closed, slot, entered_ns, established_ns, ends)
         })
     else {
         return nothing;
@@ -325,6 +331,7 @@ fn read(address: u64) -> ConnectionRecord {
         socket: address,
         slot,
         side: side.into(),
+        internal: ends.internal,
         state: state as u32,
         srtt_us: socket.smoothed_rtt_us(),
         came_ns: if established_ns == 0 {
@@ -427,6 +434,7 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
         closed: 0,
         carried: carried.into(),
         slot,
+        ends: Ends::ELSEWHERE,
     };
     // The lock of the socket is not held.
     let entry = if known.is_some() {
@@ -434,7 +442,9 @@ unsafe extern "C" fn open_sockets(ctx: *const IterTaskFile) -> i32 {
     } else {
         Entry::New
     };
-    let _left_out = enter(key, &connection, entry);
+    if enter(key, &connection, entry) && state == ESTABLISHED {
+        internal::meets_own(socket);
+    }
     0
 }
 

@@ -42,6 +42,7 @@ mod cgroup;
 mod connections;
 mod emit;
 mod experience;
+mod internal;
 mod iterator;
 mod kernel;
 mod marks;

@@ -46,7 +46,7 @@ use crate::{
 /// `AF_UNIX`, `AF_INET` and `AF_INET6` (include/linux/socket.h).
 pub(crate) const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+pub(crate) const AF_INET6: u16 = 10;
 
 /// A BTF map definition, as in `task.rs`. aya-ebpf 0.2 has none for socket storage.
 #[repr(C)]
@@ -351,15 +351,16 @@ fn client_connects(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Marks a connection if it is entered, and a client's.
+/// Marks a connection if it is entered, and a client's: not one of the session with itself.
 #[inline(always)]
 fn mark_client(socket: KernelPtr, process: u32, found: Found) {
     let Some(entry) = CONNECTIONS.get_ptr_mut(&(socket as u64)) else {
         return;
     };
     // SAFETY: a map value, of which each member is read once.
-    let (side, closed) = unsafe { ((*entry).side, (*entry).closed) };
-    if side != INBOUND as u8 || closed != 0 {
+    let (side, closed, internal) =
+        unsafe { ((*entry).side, (*entry).closed, (*entry).ends.internal) };
+    if side != INBOUND as u8 || closed != 0 || internal != 0 {
         return;
     }
     // SAFETY: as above.
@@ -383,8 +384,8 @@ pub(crate) unsafe fn socket_of(file: KernelPtr) -> Option<KernelPtr> {
     if socket.is_null() { None } else { Some(socket) }
 }
 
-/// `open_sockets`, which enters the connections.
 /// Marks the open sockets that are to be and are not: those that are older than the agent or than their session. After
+/// `open_sockets`, which enters the connections.
 #[unsafe(link_section = "iter/task_file")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn mark_open_sockets(ctx: *const IterTaskFile) -> i32 {

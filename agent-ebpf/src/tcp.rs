@@ -7,8 +7,8 @@ use agent_common::{
     NO_SESSION, Slot,
     histogram::{bucket_of, long_bucket_of},
     net::{
-        Connection, GONE_TO_NS, INBOUND, NetStats, OUTBOUND, TIMED_OUT, TcpSideStats, Traffic,
-        UnknownSideStats, gone, how_ended,
+        Connection, Ends, GONE_TO_NS, INBOUND, NetStats, OUTBOUND, TIMED_OUT, TcpSideStats,
+        Traffic, UnknownSideStats, gone, how_ended,
     },
 };
 use aya_ebpf::{
@@ -17,6 +17,7 @@ use aya_ebpf::{
 
 use crate::{
     connections::{CONNECTIONS, Entry, enter, is_left_out, listens_on, mark_left_out, owner},
+    internal,
     kernel::{KernelPtr, constant},
     record,
     socket::{NET_STATS, Socket},
@@ -158,6 +159,7 @@ fn begins(socket: Socket, key: u64, side: u8, turn: Turn) {
         closed: 0,
         carried: 0,
         slot,
+        ends: Ends::ELSEWHERE,
     };
     let _left_out = enter(key, &connection, Entry::Any);
 }
@@ -211,9 +213,6 @@ fn established(socket: Socket, key: u64, old: i32, turn: Turn) {
         return;
     };
     add!(stats, opened, 1);
-    if side == INBOUND {
-        client_came(slot, now_ns);
-    }
     if let Some(connection) = connection {
         // SAFETY: a map value of a socket whose state changes under its lock.
         unsafe {
@@ -225,21 +224,31 @@ fn established(socket: Socket, key: u64, old: i32, turn: Turn) {
                 record::observe_shared(&raw mut (*stats).connect, bucket_of(took_ns), took_ns);
             }
         }
-        return;
+    } else {
+        let entry = if is_stale { Entry::Any } else { Entry::New };
+        enter_established(key, slot, side as u8, now_ns, entry);
     }
-    // Its beginning was passed over, or there was no place for it then, or it was somebody else's.
+    let is_internal = internal::meets_own(socket);
+    if side == INBOUND && !is_internal {
+        client_came(slot, now_ns);
+    }
+}
+
+/// Enters a connection whose beginning was passed over, or had no place, or was somebody else's.
+#[inline(always)]
+fn enter_established(key: u64, slot: Slot, side: u8, now_ns: u64, entry: Entry) {
     let connection = Connection {
         began_ns: 0,
         established_ns: now_ns,
         entered_ns: now_ns,
         before: Traffic::NONE,
-        side: side as u8,
+        side,
         idle: 0,
         closed: 0,
         carried: 0,
         slot,
+        ends: Ends::ELSEWHERE,
     };
-    let entry = if is_stale { Entry::Any } else { Entry::New };
     if enter(key, &connection, entry) {
         return;
     }
@@ -248,7 +257,7 @@ fn established(socket: Socket, key: u64, old: i32, turn: Turn) {
         // SAFETY: a map value.
         unsafe {
             (*found).established_ns = now_ns;
-            (*found).side = side as u8;
+            (*found).side = side;
         }
     } else {
         mark_left_out(key, slot, now_ns);
@@ -343,6 +352,7 @@ pub(crate) fn closed(socket: Socket, old: i32) {
         closed,
         carried,
         slot: entered_for,
+        ends,
         ..
     } = unsafe { *connection };
     // It has outlived the session that it was entered for, or is in the sum already.
@@ -379,7 +389,10 @@ pub(crate) fn closed(socket: Socket, old: i32) {
             }
         }
     }
-    if side == INBOUND as u8 && was_established {
+    if side == INBOUND as u8 && was_established && ends.internal == 0 {
+        if let Some(stats) = NET_STATS.get_ptr_mut(slot) {
+            add!(stats, clients.received_bytes, traffic.received_bytes);
+        }
         client_went(socket, slot, old, idle != 0, established_ns);
     }
     // Before the bytes: whoever reads these reads the segments, too.

@@ -5,7 +5,7 @@ use agent_common::{
     MAX_RECLAIMING, Slot,
     cgroup::CgroupBirth,
     experience::MAX_NEW_DISPLAYS,
-    net::{Connection, LeftOut, ListenPort},
+    net::{Connection, EndKey, LeftOut, ListenPort, LocalEnd},
     process::ExitedProcess,
     sched::PreemptionPair,
 };
@@ -44,7 +44,7 @@ use WithSlot::{Removed, Stay};
 
 /// THE list of hashes: what is accounted for, and cleared before a session gets a slot. A test compares it with the
 /// object.
-pub const HASHES: [Hash; 12] = [
+pub const HASHES: [Hash; 13] = [
     Hash::of::<u64, Slot>(
         "CGROUP_SLOTS",
         MAX_CGROUPS,
@@ -64,6 +64,11 @@ pub const HASHES: [Hash; 12] = [
         CONNECTIONS,
         MAX_CONNECTIONS,
         Stay("those that are older than the session are passed over (`cleared_ns`)"),
+    ),
+    Hash::of::<EndKey, LocalEnd>(
+        "LOCAL_ENDS",
+        MAX_CONNECTIONS,
+        Stay("each goes with its connection, and names when that was entered"),
     ),
     Hash::of::<u32, Slot>(
         ENTERED,

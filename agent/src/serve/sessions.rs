@@ -32,7 +32,6 @@ use crate::{
     session::{
         logon::{LogonPhase, Phases},
         model::{Logoff, Milestone, OomKill},
-        net::Net,
         phase::Phase,
     },
     snapshot::{SessionView, Snapshot},
@@ -182,7 +181,7 @@ fn session(view: &SessionView, users: UserPolicy) -> api::Session {
             .map(|m| figures::distribution(&m.reclaim_stall)),
         input: counts.experience.as_ref().map(|e| figures::input(e, net)),
         block_io: counts.block.as_ref().map(figures::block_io),
-        clients: net.and_then(Net::clients),
+        clients: net.and_then(|net| net.clients),
         disconnects: net.and_then(|net| figures::disconnects(net, view.phase.is_some())),
         network_bytes: net.map(figures::network_bytes),
         tcp: net.map(|net| figures::tcp(net, view.recent.as_ref())),

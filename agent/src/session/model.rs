@@ -274,10 +274,7 @@ impl Session {
     pub fn look(&mut self, listens: &Templates, idle_after: Duration, now: Instant) {
         let counts = &self.counts;
         let (tcp, udp) = (
-            counts
-                .net
-                .as_ref()
-                .map(|n| n.tcp[INBOUND].traffic.received_bytes),
+            counts.net.as_ref().map(|n| n.client_bytes),
             counts
                 .net
                 .as_ref()

@@ -24,6 +24,10 @@ pub struct Net {
     pub unknown: UnknownSideStats,
     /// How its clients came and went.
     pub presence: Presence,
+    /// Clients that are there; `None` where it is not known who is.
+    pub clients: Option<u64>,
+    /// Data bytes that clients have sent. Never decreases.
+    pub client_bytes: u64,
     /// Whether the kernel says how many segments a connection has sent; where not, those of all traffic mean nothing.
     pub counts_segments: bool,
     /// Datagrams sent and received; `None` where the kernel has no tracepoint for them.
@@ -43,12 +47,12 @@ pub struct TcpSide {
     pub traffic: Traffic,
     /// Connections established now; `None` without the iterator.
     pub connections: Option<u64>,
-    /// Smoothed round-trip time of each live connection, each time they are read.
+    /// Smoothed round-trip time of each live connection with somebody else, each time they are read.
     pub rtt: Histogram,
-    /// Least round-trip time that an established connection has had in the last minutes, microseconds; `None` where none of
-    /// them has been measured.
+    /// Least round-trip time that such a one has had in the last minutes, microseconds; `None` where none of them has been
+    /// measured.
     pub min_rtt_us: Option<u32>,
-    /// Bytes that wait for being sent on established connections; `None` without one.
+    /// Bytes that wait for being sent on established connections with others; `None` without one.
     pub unsent_bytes: Option<u64>,
     /// Time from SYN to ESTABLISHED.
     pub connect: Histogram,
@@ -80,6 +84,7 @@ impl Net {
             self.tcp[side].take(&tcp[side], side, live);
         }
         self.unknown = *tcp_unknown;
+        self.take_clients(clients.received_bytes, live);
         self.presence.take(clients, live, now_ns);
         self.udp = measures_udp.then_some([*udp_transmit, *udp_receive]);
     }
@@ -98,10 +103,24 @@ impl Net {
         })
     }
 
-    /// Established inbound connections.
-    pub fn clients(&self) -> Option<u64> {
-        self.tcp[INBOUND].connections
+    fn take_clients(&mut self, closed_bytes: u64, live: Reading<&[ConnectionRecord]>) {
+        let mut bytes = closed_bytes;
+        match live {
+            Reading::Impossible => self.clients = None,
+            Reading::NotDue => {}
+            Reading::Taken(live) => {
+                let clients = || live.iter().filter(|record| is_client(record));
+                self.clients = Some(clients().filter(|c| c.state == ESTABLISHED).count() as u64);
+                bytes += clients().map(|c| c.traffic.received_bytes).sum::<u64>();
+            }
+        }
+        self.client_bytes = self.client_bytes.max(bytes);
     }
+}
+
+/// Whether a connection is one of a client: inbound, and from elsewhere.
+pub(super) const fn is_client(record: &ConnectionRecord) -> bool {
+    record.side as usize == INBOUND && record.internal == 0
 }
 
 impl TcpSide {
@@ -135,6 +154,9 @@ impl TcpSide {
             sum = sum.each(record.traffic, u64::wrapping_add);
             if record.state == ESTABLISHED {
                 self.connections = self.connections.map(|n| n + 1);
+                if record.internal != 0 {
+                    continue;
+                }
                 self.take_socket(record);
                 if record.srtt_us != 0 {
                     let ns = u64::from(record.srtt_us) * 1000;
@@ -189,7 +211,7 @@ mod tests {
     fn record(sent_bytes: u64, side: usize) -> ConnectionRecord {
         ConnectionRecord {
             slot: 1,
-            side: side as u32,
+            side: side as u16,
             state: ESTABLISHED,
             srtt_us: 250,
             traffic: Traffic {
@@ -296,12 +318,12 @@ mod tests {
         );
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 137);
         assert_eq!(net.tcp[INBOUND].traffic.sent_bytes, 50);
-        assert_eq!((net.clients(), net.tcp[OUTBOUND].rtt.count()), (Some(1), 2));
+        assert_eq!((net.clients, net.tcp[OUTBOUND].rtt.count()), (Some(1), 2));
         // Not read: what is known of the live ones stays, and what has closed is not counted twice.
         stats.tcp[OUTBOUND].closed.sent_bytes = 136;
         net.take(&stats, false, Reading::NotDue, 4);
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 137);
-        assert_eq!((net.clients(), net.tcp[OUTBOUND].rtt.count()), (Some(1), 2));
+        assert_eq!((net.clients, net.tcp[OUTBOUND].rtt.count()), (Some(1), 2));
         stats.tcp[OUTBOUND].closed.sent_bytes = 140;
         net.take(&stats, false, Reading::NotDue, 5);
         assert_eq!(net.tcp[OUTBOUND].traffic.sent_bytes, 140);

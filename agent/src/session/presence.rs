@@ -1,6 +1,6 @@
 //! Whether a session has a client, how those that it had went, and for how long it was left without one.
 //!
-//! A client is an inbound connection that was established. It is there from when it was established until it is gone:
+//! A client is an inbound connection that was established, and not one of the session with itself. It is there from when it was established until it is gone:
 //! until its end, or where nobody answered any more, until the last that came from it, data or an acknowledgement. The
 //! kernel gives such a one up after a quarter of an hour, so the session may have had another for long by then.
 //!
@@ -12,10 +12,10 @@
 use std::time::Duration;
 
 use agent_common::net::{
-    CLOSED, ClientStats, ConnectionRecord, ENDS, IDLE, INBOUND, RESET, TIMED_OUT, gone_when_and_how,
+    CLOSED, ClientStats, ConnectionRecord, ENDS, IDLE, RESET, TIMED_OUT, gone_when_and_how,
 };
 
-use super::net::ESTABLISHED;
+use super::net::{ESTABLISHED, is_client};
 use crate::{kernel::Reading, named::named};
 
 /// A client that comes within this of when the last one was gone has come back.
@@ -104,9 +104,9 @@ impl Presence {
 impl Between {
     /// Looks who is there.
     fn look(&mut self, stats: &ClientStats, live: &[ConnectionRecord]) {
-        let clients = live.iter().filter(|connection| {
-            connection.side as usize == INBOUND && connection.state == ESTABLISHED
-        });
+        let clients = live
+            .iter()
+            .filter(|connection| is_client(connection) && connection.state == ESTABLISHED);
         let first_ns = clients.map(|client| client.came_ns).min();
         let is_here_since = |ns: u64| first_ns.is_some_and(|first_ns| first_ns <= ns);
         // The first after a moment at which nobody was there; of those that are gone again the last is known.

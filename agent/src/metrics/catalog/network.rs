@@ -119,20 +119,20 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_clients",
-        help: "Established inbound connections, brought along by a process or not: the session's clients",
+        help: "Established inbound connections, brought along by a process or not, but for those of the session with itself: its clients",
         kind: Gauge,
         unit: Unit::None,
         labels: &[],
         source: Source::Program(name::CONNECTIONS),
         samples: PerSession(|s, out| {
-            if let Some(clients) = s.counts.net.as_ref().and_then(Net::clients) {
+            if let Some(clients) = s.counts.net.as_ref().and_then(|net| net.clients) {
                 out.number(&[], clients as f64);
             }
         }),
     },
     Family {
         stem: "vdi_session_client_disconnects",
-        help: "Inbound connections that have ended: closed by either side, broken off with a reset, given up because nobody answered, or closed by the session after it had heard nothing for sessions.idle_after",
+        help: "Clients' connections that have ended: closed by either side, broken off with a reset, given up because nobody answered, or closed by the session after it had heard nothing for sessions.idle_after",
         kind: Counter,
         unit: Unit::None,
         labels: &[HOW.label()],
@@ -286,7 +286,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         stem: "vdi_session_tcp_rtt",
-        help: "Smoothed round-trip time of each live TCP connection, each time they are read; a side appears with its first connection",
+        help: "Smoothed round-trip time of each live TCP connection, each time they are read, but for those of the session with itself; a side appears with its first connection",
         kind: Histogram(ROUND_TRIP),
         unit: Unit::Seconds,
         labels: &[SIDE.label()],

@@ -1,4 +1,4 @@
-use agent_common::net::{OUTBOUND, gone};
+use agent_common::net::{INBOUND, OUTBOUND, gone};
 
 use super::*;
 
@@ -27,7 +27,7 @@ impl Scene {
 
     fn live(&self) -> Vec<ConnectionRecord> {
         let record = |came_ns: &u64| ConnectionRecord {
-            side: INBOUND as u32,
+            side: INBOUND as u16,
             state: ESTABLISHED,
             came_ns: *came_ns,
             ..ConnectionRecord::default()
@@ -184,13 +184,13 @@ fn a_connection_that_the_session_opened_or_has_closed_is_no_client() {
     scene.comes(10);
     scene.goes(10, 20, RESET);
     let client = ConnectionRecord {
-        side: INBOUND as u32,
+        side: INBOUND as u16,
         state: ESTABLISHED,
         came_ns: 5 * S,
         ..ConnectionRecord::default()
     };
     let opened = ConnectionRecord {
-        side: OUTBOUND as u32,
+        side: OUTBOUND as u16,
         ..client
     };
     // FIN_WAIT2.

@@ -238,6 +238,8 @@ fn net() -> Net {
                 segments: 1_309_257,
             },
         },
+        clients: Some(579),
+        client_bytes: 580,
         presence: Presence {
             ended: [1_301, 1_302, 1_303, 1_304],
             absences: Some(Absences {

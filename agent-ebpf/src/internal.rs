@@ -1,0 +1,117 @@
+//! Connections of a session with itself: its processes talk to each other over the node's own addresses, as a notebook
+//! server does to its kernels. Neither end is a client's.
+//!
+//! The end that connects is established first (net/ipv4/tcp_input.c, `tcp_rcv_synsent_state_process`: it answers only then),
+//! so whoever comes second finds the other one. Of those that are found open either may be the second.
+
+use agent_common::{
+    MAX_CONNECTIONS, Slot,
+    net::{Connection, EndKey, Ends, LocalEnd},
+};
+use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
+
+use crate::{
+    connections::CONNECTIONS,
+    kernel::{number, offset},
+    marks::AF_INET6,
+    socket::Socket,
+};
+
+/// The ends of established connections that both ends of may be a session's. None is here without its entry in
+/// [`CONNECTIONS`], which has the key.
+#[btf_map]
+static LOCAL_ENDS: HashMap<EndKey, LocalEnd, { MAX_CONNECTIONS as usize }> = HashMap::new();
+
+/// The first byte of `127.0.0.0/8`.
+const LOOPBACK: u8 = 127;
+
+/// Whether both ends of a socket have an address of this node: the same, as the kernel chooses it for whoever connects to
+/// one of its own, or both one of the loopback's.
+#[inline(always)]
+fn is_local(socket: Socket) -> bool {
+    if socket.family() == AF_INET6 {
+        let remote: [u64; 2] = [0, 8].map(|part| number(socket.0, offset!(sock_remote_v6) + part));
+        let own: [u64; 2] = [0, 8].map(|part| number(socket.0, offset!(sock_local_v6) + part));
+        // `::ffff:127.0.0.1` is in the second half, from its fifth byte on.
+        let is_loopback =
+            |half: u64| half.to_ne_bytes()[4] == LOOPBACK && half.to_ne_bytes()[2..4] == [0xff; 2];
+        return remote[1] != 0
+            && remote[0] == own[0]
+            && (remote[1] == own[1]
+                || (remote[0] == 0 && is_loopback(remote[1]) && is_loopback(own[1])));
+    }
+    let both: u64 = number(socket.0, offset!(sock_addresses));
+    let [remote, own] = [both as u32, (both >> 32) as u32].map(u32::to_ne_bytes);
+    both != 0 && (remote == own || (remote[0] == LOOPBACK && own[0] == LOOPBACK))
+}
+
+/// Takes note of an established connection's end, after its connection was entered, and says whether the other one is the
+/// same session's.
+#[inline(never)]
+pub(crate) fn meets_own(socket: Socket) -> bool {
+    let key = socket.0 as u64;
+    let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else {
+        return false;
+    };
+    if !is_local(socket) {
+        return false;
+    }
+    let remote: u16 = number(socket.0, offset!(sock_remote_port));
+    let (local_port, remote_port) = (socket.local_port() as u16, u16::from_be(remote));
+    // SAFETY: a map value, here and below, of which each member is read once.
+    let (slot, entered_ns) = unsafe { ((*connection).slot, (*connection).entered_ns) };
+    let mut ends = Ends::between(local_port, remote_port);
+    if let Some(other) = end(slot, remote_port, local_port) {
+        // SAFETY: as above. Only whether it is one is written; nobody takes it back.
+        unsafe { (*other).ends.internal = 1 };
+        ends.internal = 1;
+    }
+    // SAFETY: as above; one socket's changes of state come one after the other.
+    unsafe { (*connection).ends = ends };
+    let own = EndKey {
+        slot,
+        local_port,
+        remote_port,
+    };
+    let end = LocalEnd {
+        socket: key,
+        entered_ns,
+    };
+    let _full = LOCAL_ENDS.insert(&own, &end, 0);
+    ends.internal != 0
+}
+
+/// The connection with such an end, if it is there and nobody else's by now.
+#[inline(always)]
+fn end(slot: Slot, local_port: u16, remote_port: u16) -> Option<*mut Connection> {
+    let key = EndKey {
+        slot,
+        local_port,
+        remote_port,
+    };
+    // SAFETY: each member is read once.
+    let (socket, entered_ns) =
+        unsafe { LOCAL_ENDS.get(&key) }.map(|end| (end.socket, end.entered_ns))?;
+    let connection = CONNECTIONS.get_ptr_mut(&socket)?;
+    // SAFETY: a map value; each member is read once.
+    let is_it = unsafe { (*connection).entered_ns == entered_ns && (*connection).slot == slot };
+    is_it.then_some(connection)
+}
+
+/// Forgets the end of a connection whose entry goes.
+#[inline(always)]
+pub(crate) fn forget(socket: u64, slot: Slot, ends: Ends) {
+    if ends.remote_port == 0 {
+        return;
+    }
+    let key = EndKey {
+        slot,
+        local_port: ends.local_port,
+        remote_port: ends.remote_port,
+    };
+    // SAFETY: one member is read once.
+    let is_own = unsafe { LOCAL_ENDS.get(&key) }.is_some_and(|end| end.socket == socket);
+    if is_own {
+        let _gone = LOCAL_ENDS.remove(&key);
+    }
+}
