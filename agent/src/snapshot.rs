@@ -25,6 +25,7 @@ use crate::{
         audit::Account,
         ended::AllEnded,
         gpu::{Remainder, XidCount},
+        history::History,
         logon::Phases,
         model::{Counts, Logoff, Milestone, Session, Template},
         phase::Phase,
@@ -76,6 +77,8 @@ pub struct GpuView {
 pub struct SessionView {
     /// What it is called.
     pub identity: Identity,
+    /// Its id: that of its trace, where there are traces. Sessions of different boots have different ones.
+    pub id: TraceId,
     /// Its trace, where there are traces.
     pub trace: Option<TraceId>,
     /// Path of its first cgroup.
@@ -106,6 +109,8 @@ pub struct SessionView {
     pub counts: Counts,
     /// The last seconds, minute and hour; `None` when it has ended.
     pub recent: Option<RecentView>,
+    /// The last day, up to its end; `None` where no history is kept.
+    pub history: Option<Arc<History>>,
     /// Sessions that took the CPU from it, most often first.
     pub preempted_by: Vec<(String, u64)>,
     /// What its platform last said of it.
@@ -117,6 +122,7 @@ impl SessionView {
     pub fn of(session: &Session, preempted_by: Vec<(String, u64)>) -> Self {
         Self {
             identity: session.identity.clone(),
+            id: session.id,
             trace: session.trace,
             cgroup: session.cgroup.clone(),
             phase: session.is_live().then_some(session.phase),
@@ -137,6 +143,7 @@ impl SessionView {
             logoff: session.logoff.clone(),
             counts: session.counts.clone(),
             recent: session.is_live().then(|| session.recent.view()),
+            history: session.history.clone(),
             preempted_by,
             platform: session.platform.clone(),
         }

@@ -27,7 +27,7 @@ pub use self::{
     event::{Event, SUBJECT, Subject},
     reference::markdown,
     settings::{AuditTo, AuditedProcesses, LogFormat, Settings},
-    trace_id::{TraceId, begin_traces, trace_id},
+    trace_id::{TraceId, begin_traces, session_id, trace_id},
 };
 use self::{
     audit::{Queue, Writer},

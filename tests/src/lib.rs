@@ -22,6 +22,7 @@ pub mod documents;
 pub mod drawing;
 pub mod empty_panels;
 pub mod exporters;
+pub mod findings;
 pub mod gpu;
 pub mod gpu_node;
 pub mod helm;

@@ -13,13 +13,14 @@ use integration_tests::{
     capability,
     cgroup::{Cgroup, Tree},
     exposition::Exposition,
+    findings::{causes, first_is},
     gpu::{
         CaptureSession, Device, EncoderSession, Event, GIB, Gpus, Kind, Process, RemappedRows,
         Sample, Utilization, busy, compute, device, memory,
     },
     kernel_log::KernelLog,
     prometheus::{self, Prometheus},
-    wait,
+    wait::{self, patient},
     workload::{Workload, two_cpus},
 };
 
@@ -402,6 +403,49 @@ fn a_process_that_dies_is_charged_to_the_end(node: &mut Node) {
         let bytes = m.find("vdi_session_gpu_memory_bytes", &left)?;
         near(bytes, ((3 * 256 + 128) * MIB) as f64).then_some(())
     });
+}
+
+/// A GPU that both have and that has nothing left, and then an encoder that cannot keep up.
+#[test]
+fn a_full_gpu_and_a_slow_encoder_are_what_is_concluded() {
+    if !capability::kernel() {
+        return;
+    }
+    let mut node = Node::start();
+    let busy_by = |gpus: &mut Gpus, percent| {
+        gpus.change(|scenario| {
+            for device in &mut scenario.devices {
+                device.utilization = Some(Utilization {
+                    gpu: percent,
+                    memory: 0,
+                });
+            }
+        });
+    };
+    busy_by(&mut node.gpus, 99);
+    for session in ["desk", "lab"] {
+        first_is(&node.agent, session, "gpu_full");
+    }
+    busy_by(&mut node.gpus, 50);
+    node.gpus.change(|scenario| {
+        for encoder in &mut scenario.devices[0].encoder_sessions {
+            encoder.latency_us = 40_000;
+        }
+    });
+    // The last minute has both.
+    wait::until(
+        "the encoder is found",
+        patient(Duration::from_secs(40)),
+        || {
+            let causes = causes(&node.agent, "desk");
+            causes
+                .iter()
+                .any(|cause| cause == "encoder_slow")
+                .then_some(())
+        },
+    );
+    let other = causes(&node.agent, "lab");
+    assert!(other.iter().all(|cause| cause == "gpu_full"), "{other:?}");
 }
 
 #[test]

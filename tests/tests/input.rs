@@ -21,6 +21,7 @@ use integration_tests::{
     capability,
     cgroup::{Cgroup, Tree},
     exposition::Exposition,
+    findings::first_is,
     process,
     sockets::{connect, inside, listen},
     wait::{self, patient},

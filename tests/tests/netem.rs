@@ -18,6 +18,7 @@ use integration_tests::{
     capability,
     cgroup::{Cgroup, Tree},
     exposition::Exposition,
+    findings::{causes, first_is},
     netns::{Link, Namespace},
     rtnetlink::Impairment,
     sockets::{TcpInfo, inside},
@@ -262,6 +263,45 @@ fn the_retransmits_are_those_that_the_namespace_counts() {
         metrics.count("vdi_session_tcp_segments_total", &labels)
     });
     assert_eq!(segments, [sent; 2], "open and closed");
+}
+
+/// Twelve seconds of messages, and what is concluded from them.
+fn concludes(stage: &Stage, ends: [Impairment; 2], cause: &str) {
+    stage.link.impair(ends).expect("netem takes both");
+    let (mut client, server) = stage.connect();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut frames = server.try_clone().expect("a socket can be shared");
+            // Until the client has gone.
+            while frames.write_all(&[b'f'; 4096]).is_ok() && !stop.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(2));
+            }
+            frames.shutdown(Shutdown::Write).expect("it is open");
+        });
+        let reader = scope.spawn(|| std::io::copy(&mut client, &mut std::io::sink()));
+        first_is(&stage.agent, "server", cause);
+        stop.store(true, Ordering::Relaxed);
+        let read = reader.join().expect("the reader does not panic");
+        read.expect("all of it");
+    });
+    server.shutdown(Shutdown::Both).ok();
+}
+
+#[test]
+fn a_client_that_is_far_away_and_loses_is_what_is_concluded() {
+    let Some(stage) = Stage::new() else { return };
+    let far = Impairment {
+        delay: Duration::from_millis(100),
+        loss: 0.0,
+    };
+    let losing = Impairment { loss: 0.08, ..far };
+    concludes(&stage, [far, losing], "client_far");
+    let causes = causes(&stage.agent, "server");
+    assert!(
+        causes.iter().any(|cause| cause == "client_lossy"),
+        "{causes:?}"
+    );
 }
 
 /// The client's network is gone, and its user comes by another way while the server still waits: a quarter of an hour,

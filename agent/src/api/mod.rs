@@ -6,6 +6,7 @@
 
 mod figures;
 mod gpu;
+mod history;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ pub use figures::{
     UnresponsiveApplication, Window,
 };
 pub use gpu::{Device, Encoder, Engines, Gpus, OnGpu, Streams, XidErrors};
+pub use history::{Finding, History, Problem, Steps};
 
 /// The whole answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,6 +97,8 @@ pub struct Program {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Session {
+    /// Its id, by which it is asked for: 32 hexadecimal digits.
+    pub id: String,
     /// Its name.
     pub session: String,
     /// Its namespace; may be empty.
@@ -139,6 +143,8 @@ pub struct Session {
     pub logoff: Option<Logoff>,
     /// How long nobody has used it; null when it has ended.
     pub idle_seconds: Option<f64>,
+    /// What held it back over the last minute and the last hour, the heaviest first; null where no history is kept.
+    pub findings: Option<Vec<Finding>>,
     /// Processes alive.
     pub processes: Option<u64>,
     /// Threads alive.

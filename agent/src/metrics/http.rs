@@ -32,8 +32,12 @@ named! {
         Metrics = "/metrics",
         /// The sessions.
         Sessions = "/api/v1/sessions",
+        /// What one of them did.
+        History = "/api/v1/sessions/{id}/history",
         /// The page.
         Index = "/",
+        /// What it is made of.
+        Page = "/page/{file}",
         /// Whether the agent lives.
         Healthz = "/healthz",
         /// Whether it is ready.
@@ -137,7 +141,21 @@ impl Method {
 impl Path {
     /// The one of a request's path, without its query.
     pub fn of(path: &str) -> Self {
-        let mut all = Self::ALL.into_iter();
+        let id = path
+            .strip_prefix("/api/v1/sessions/")
+            .and_then(|rest| rest.strip_suffix("/history"));
+        if id.is_some_and(|id| !id.is_empty() && !id.contains('/')) {
+            return Self::History;
+        }
+        if path
+            .strip_prefix("/page/")
+            .is_some_and(|file| !file.is_empty() && !file.contains('/'))
+        {
+            return Self::Page;
+        }
+        let mut all = Self::ALL
+            .into_iter()
+            .filter(|one| !matches!(one, Self::History | Self::Page));
         all.find(|one| one.name() == path).unwrap_or(Self::Other)
     }
 }
@@ -223,7 +241,9 @@ pub struct Http {
 impl Default for Http {
     /// Nothing yet; what is expected to come is there with 0, so that its first time can be seen.
     fn default() -> Self {
-        let paths = Path::ALL.into_iter().filter(|path| *path != Path::Other);
+        // The others are asked for by people.
+        let paths = Path::ALL.into_iter();
+        let paths = paths.filter(|path| !matches!(path, Path::History | Path::Page | Path::Other));
         let requests = paths.map(|path| ((Method::Get, path, 200), 0));
         Self {
             requests: requests.collect(),
@@ -247,6 +267,17 @@ mod tests {
     #[test]
     fn what_a_client_sends_is_one_of_a_few() {
         assert_eq!(Path::of("/metrics"), Path::Metrics);
+        assert_eq!(Path::of("/api/v1/sessions/0f/history"), Path::History);
+        assert_eq!(Path::of("/page/page.js"), Path::Page);
+        for other in [
+            "/page/",
+            "/page/a/b",
+            "/api/v1/sessions//history",
+            "/api/v1/sessions/0/f/history",
+            "/api/v1/sessions/{id}/history/",
+        ] {
+            assert_eq!(Path::of(other), Path::Other, "{other}");
+        }
         for other in ["/metrics/", "other", "/METRICS", "/api/v1/sessions/x", ""] {
             assert_eq!(Path::of(other), Path::Other, "{other}");
         }

@@ -6,6 +6,7 @@
 //! | `GET /healthz` | 200 while the agent samples |
 //! | `GET /readyz` | 200 when the required programs run and a sample is there, else 503 with the reason |
 //! | `GET /api/v1/sessions` | the sessions as JSON, with quantiles |
+//! | `GET /api/v1/sessions/{id}/history` | what one of them did over the last day |
 //! | `GET /` | where to look |
 //!
 //! ```text
@@ -157,6 +158,10 @@ pub fn app(state: AppState) -> Router {
     // Each layer is around what is above it.
     let of_sessions = Router::new()
         .route("/api/v1/sessions", get(sessions::sessions))
+        .route(
+            "/api/v1/sessions/{id}/history",
+            get(sessions::history::history),
+        )
         .route_layer(from_fn(with_place))
         .route("/", get(health::index))
         .route_layer(from_fn_with_state(

@@ -4,6 +4,7 @@
 mod details;
 mod figures;
 mod gpus;
+pub(super) mod history;
 
 use std::{
     collections::BTreeMap,
@@ -108,6 +109,7 @@ fn session(view: &SessionView, users: UserPolicy) -> api::Session {
     let accounts = counts.accounts.as_ref();
     let net = counts.net.as_ref();
     api::Session {
+        id: view.id.to_string(),
         session: identity.session.clone(),
         namespace: identity.namespace.clone(),
         template: identity.template.clone(),
@@ -135,6 +137,7 @@ fn session(view: &SessionView, users: UserPolicy) -> api::Session {
         logon_seconds: logon(&view.logon),
         logoff: logoff(&view.logoff),
         idle_seconds: view.idle_for.map(|idle| idle.as_secs_f64()),
+        findings: history::findings(view),
         processes: counts.census.map(|c| c.processes),
         threads: counts.census.map(|c| c.threads),
         threads_by_state: counts

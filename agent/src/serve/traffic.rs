@@ -159,7 +159,10 @@ impl Traffic {
         if let Some(traces) = &self.traces
             && matches!(
                 path,
-                http::Path::Metrics | http::Path::Sessions | http::Path::Index
+                http::Path::Metrics
+                    | http::Path::Sessions
+                    | http::Path::History
+                    | http::Path::Index
             )
         {
             traces.answered(&trace::Asked {

@@ -18,6 +18,10 @@ use crate::{
 /// Number of a session, never used twice.
 pub type Serial = u64;
 
+/// A GPU of whose time more than this is used has nothing left, as `VdiGpuUtilizationHigh` has it.
+pub const FULL: f64 = 0.95;
+/// What lies between two rounds counts for so long at most: the sampler may have slept.
+const LONGEST_ROUND: Duration = Duration::from_secs(5);
 /// How long a process that the driver no longer speaks of is remembered.
 const REMEMBERED: Duration = Duration::from_secs(30);
 
@@ -39,6 +43,8 @@ pub struct Gpu {
 pub struct DeviceUse {
     /// Utilisation multiplied by time.
     pub busy_ns: PerEngine<u64>,
+    /// For how long the device had nothing left while other sessions were on it, too, nanoseconds.
+    pub full_ns: u64,
     /// Utilisation, one observation for each round of the sampler; a share of 1 is kept as a second.
     pub utilization: Box<PerEngine<Histogram>>,
     /// How things are; empty when that is not known.
@@ -139,6 +145,8 @@ pub struct Join {
     xids: BTreeMap<(String, u32), XidCount>,
     /// The label of the device at a PCI address.
     labels: HashMap<String, String>,
+    /// When each device was looked at last.
+    rounds: HashMap<u32, Instant>,
 }
 
 /// A session's processes on a device in one round.
@@ -208,10 +216,33 @@ impl Join {
                     .then(|| Some(used?.saturating_sub(explained?)))
                     .flatten();
             }
+            self.take_fullness(device, moments.now, sessions);
         }
         let now = moments.now;
         self.processes
             .retain(|_, (_, seen)| now.duration_since(*seen) < REMEMBERED);
+    }
+
+    /// Counts the time since the last round for all who share a device that has nothing left now.
+    fn take_fullness(&mut self, device: &Device, now: Instant, sessions: &mut impl Sessions) {
+        let index = device.identity.index;
+        let before = self.rounds.insert(index, now);
+        let passed = before.map_or(Duration::ZERO, |before| now.duration_since(before));
+        let passed = passed.min(LONGEST_ROUND).as_nanos() as u64;
+        let busy = device.readings.utilization[Engine::Sm as usize];
+        if busy.is_none_or(|busy| busy <= FULL) {
+            return;
+        }
+        let is_on = |gpu: &&mut Gpu| {
+            let on_device = gpu.devices.get(&index);
+            on_device.is_some_and(|on_device| on_device.now != Now::default())
+        };
+        let on_it: Vec<&mut Gpu> = sessions.all().map(|(_, gpu)| gpu).filter(is_on).collect();
+        if on_it.len() >= 2 {
+            for gpu in on_it {
+                gpu.devices.entry(index).or_default().full_ns += passed;
+            }
+        }
     }
 
     /// Counts an Xid error of a device. Whose it was is told apart from it: [`Self::blame`].

@@ -22,6 +22,7 @@ use super::{
     experience::Experience,
     gpu::Gpu,
     growth::Grown,
+    history::History,
     logon::Phases,
     net::Net,
     phase::{self, Activity, Phase, Signs, Work},
@@ -189,6 +190,8 @@ pub struct Session {
     pub identity: Identity,
     /// What makes it the one that it is.
     pub origin: Origin,
+    /// Its id: that of its trace, where there are traces.
+    pub id: TraceId,
     /// Its trace, where there are traces.
     pub trace: Option<TraceId>,
     /// Path of its first cgroup, printable.
@@ -250,6 +253,8 @@ pub struct Session {
     pub grown: Grown,
     /// The last seconds, minute and hour.
     pub recent: Recent,
+    /// The last day; `None` where no history is kept.
+    pub history: Option<Arc<History>>,
 }
 
 impl<'a> From<&'a Session> for Subject<'a> {
@@ -457,6 +462,9 @@ impl Session {
         let trips = counts.net.as_ref().map(|net| &net.tcp[INBOUND].rtt);
         self.recent
             .push(now, &counts.sched.runqueue_wait, trips, counts.cpu_ns);
+        if let Some(history) = &self.history {
+            history.push(now, counts);
+        }
     }
 
     /// The labels that make its series unique.

@@ -30,6 +30,7 @@ use super::{
     logon::LogonPhase,
     model::{Milestone, Origin, Session, Template, Templates},
     remembered::Entry,
+    settings,
     slots::{REST, Slots},
     templates::Bound,
 };
@@ -140,6 +141,8 @@ pub struct Registry {
     templates_overflowed_total: u64,
     /// Not used for this long, a session is idle.
     idle_after: Duration,
+    /// Whether sessions have a history.
+    history: settings::History,
     gpu: Join,
     audit: Audit,
 }
@@ -182,6 +185,7 @@ impl Registry {
             templates: Bound::new(max_templates),
             templates_overflowed_total: 0,
             idle_after: settings.idle_after,
+            history: settings.history,
             gpu: Join::default(),
             audit: Audit::default(),
         }

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::setting::{FOREVER, Field, Key, Table, form};
+use crate::{
+    named::named,
+    setting::{FOREVER, Field, Key, Table, form},
+};
 
 /// How many sessions there may be, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +16,20 @@ pub struct Settings {
     pub linger: Duration,
     /// Not used for this long, a session is idle.
     pub idle_after: Duration,
+    /// Whether the agent keeps what each living session did over the last day.
+    pub history: History,
     /// Where the living sessions are kept for a restart.
     pub state: PathBuf,
+}
+
+named! {
+    /// Whether there is a history.
+    pub enum History {
+        /// Of each living session.
+        On = "on",
+        /// Of none.
+        Off = "off",
+    }
 }
 
 impl Default for Settings {
@@ -23,6 +38,7 @@ impl Default for Settings {
             max_sessions: 256,
             linger: Duration::from_mins(5),
             idle_after: Duration::from_mins(15),
+            history: History::On,
             state: PathBuf::from("/run/sessionscope/sessions.json"),
         }
     }
@@ -61,6 +77,19 @@ pub const TABLE: Table<Settings> = Table {
                 range: Duration::from_secs(1)..=FOREVER,
                 get: |settings| settings.idle_after,
                 set: |settings, value| settings.idle_after = value,
+            },
+        },
+        Key {
+            name: "history",
+            flag: None,
+            doc: "Whether the agent keeps what each living session did: the last quarter of an hour in steps of five seconds, the last day in steps of five minutes; some 20 KiB a session. Without it `explain` cannot say what holds a session back.",
+            field: Field::Text {
+                form: "`on` or `off`",
+                get: |settings| Some(settings.history.name().to_owned()),
+                set: |settings, text| {
+                    settings.history = form::choose(text)?;
+                    Ok(())
+                },
             },
         },
         Key {

@@ -1,6 +1,6 @@
-//! The ids of sessions' traces: the same in the log and in the trace, and after a restart of the agent.
+//! The ids of sessions and of their traces: the same in the API, in the log and in the trace, and after a restart of the agent.
 
-use std::{fmt, sync::OnceLock};
+use std::{fmt, fs, sync::OnceLock};
 
 use sha2::{Digest, Sha256};
 
@@ -38,19 +38,33 @@ impl fmt::Display for TraceId {
     }
 }
 
-/// The boot, once there are traces.
-static BOOT: OnceLock<String> = OnceLock::new();
-
-/// From now on sessions have traces. Called once, before there is a session.
-pub fn begin_traces(boot: String) {
-    // A second call is of the same boot.
-    let _ = BOOT.set(boot);
+/// The id of this boot; empty where the kernel does not tell it.
+fn boot() -> &'static str {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    BOOT.get_or_init(|| {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        id.trim_end().to_owned()
+    })
 }
 
-/// The id of a session's trace; `None` where there are no traces. A platform may use a name again within a boot, never
-/// with the same cgroup.
+/// There, once there are traces.
+static TRACES: OnceLock<()> = OnceLock::new();
+
+/// From now on sessions have traces. Called once, before there is a session.
+pub fn begin_traces() {
+    // A second call says the same.
+    let _ = TRACES.set(());
+}
+
+/// The id of a session, by what made it and its first cgroup. A platform may use a name again within a boot, never with the
+/// same cgroup.
+pub fn session_id(origin: &str, cgroup: u64) -> TraceId {
+    TraceId::of(boot(), origin, cgroup)
+}
+
+/// The id of a session's trace, which is its own; `None` where there are no traces.
 pub fn trace_id(origin: &str, cgroup: u64) -> Option<TraceId> {
-    BOOT.get().map(|boot| TraceId::of(boot, origin, cgroup))
+    TRACES.get().map(|()| session_id(origin, cgroup))
 }
 
 #[cfg(test)]

@@ -76,8 +76,7 @@ impl Traces {
         })?;
         let resource = Resource::builder_empty().with_attributes(options.resource.clone());
         exporter.set_resource(&resource.build());
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-        telemetry::begin_traces(boot.unwrap_or_default());
+        telemetry::begin_traces();
         let (ratio, limit, now) = (options.ratio, options.spans_a_second, Instant::now());
         // All sessions of a node may begin or end at once.
         let sessions = Sampler::new(ratio, limit, SESSIONS_BURST, now);

@@ -42,6 +42,7 @@ fn an_application_that_does_not_read_is_found_named_and_forgotten_when_it_does()
     let lines = agent.logged(Event::ApplicationUnresponsive);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(lines[0]["pid"], std::process::id());
+    first_is(&agent, "desk", "application_hangs");
     hangs[0].read_exact(&mut [0; 3]).expect("it was written");
     let hung = began.elapsed().as_secs_f64();
     wait::until("it is forgotten", patient(Duration::from_secs(20)), || {

@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 62] = [
+const LANES: [(&str, Lane, &str); 64] = [
     (
         "runtimes",
         Beside,
@@ -109,6 +109,16 @@ const LANES: [(&str, Lane, &str); 62] = [
     ("ends", Beside, "counts sessions of its own"),
     ("cli", Beside, "reads what is printed"),
     ("terminal", Beside, "as cli"),
+    (
+        "limits",
+        Alone,
+        "a limit of CPU time is used up where nobody else takes the CPU",
+    ),
+    (
+        "findings",
+        Alone,
+        "a neighbour is one that takes the CPU, and nobody else may",
+    ),
     ("log", Beside, "reads what is logged"),
     (
         "errors",

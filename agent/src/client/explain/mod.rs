@@ -1,6 +1,7 @@
 //! One page on one session: who it is, how it started, and what the node did for it.
 
 mod cpu;
+mod findings;
 mod gpu;
 mod input;
 mod life;
@@ -20,6 +21,7 @@ use section::Section;
 pub(super) fn page(session: &Session, gpus: &Gpus, now: f64) -> String {
     let life = lived(session, now);
     let mut sections = vec![
+        findings::findings(session),
         life::identity(session),
         life::life(session, now),
         startup::startup(&session.startup_seconds),
@@ -41,7 +43,7 @@ pub(super) fn page(session: &Session, gpus: &Gpus, now: f64) -> String {
     format!("{title}\n{}\n{history}\n", sections.collect::<String>())
 }
 
-/// What the agent does not keep.
+/// Where there is more.
 fn history(session: &Session) -> String {
     let selector = format!(
         "vdi_session_runqueue_wait_seconds_bucket{{session={:?},namespace={:?}}}",
@@ -49,8 +51,9 @@ fn history(session: &Session) -> String {
     );
     let text = format!(
         "Counters and quantiles are since the agent adopted the session, unless the line names a time. The agent \
-         keeps no other history; Prometheus does:\n  histogram_quantile(0.99, sum by (le) \
-         (rate({selector}[1h])))"
+         has a day of them (GET /api/v1/sessions/{}/history), Prometheus as much as it keeps:\n  \
+         histogram_quantile(0.99, sum by (le) (rate({selector}[1h])))",
+        session.id
     );
     styled(&text, FAINT)
 }

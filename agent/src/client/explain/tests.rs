@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::{
-    CpuPeriods, Disconnects, Distribution, Input, Latency, MemoryEvents, Report,
+    CpuPeriods, Disconnects, Distribution, Finding, Input, Latency, MemoryEvents, Report,
     UnresponsiveApplication,
 };
 
@@ -29,6 +29,57 @@ Identity
   cgroup            /rec-test/desk
 ";
     assert!(page.contains(identity), "{page}");
+}
+
+#[test]
+fn what_holds_it_back_comes_first_with_figure_limit_and_advice() {
+    let mut report: Report = serde_json::from_str(RECORDED).unwrap();
+    let session = report.sessions.iter_mut().find(|s| s.session == "desk");
+    let session = session.unwrap();
+    let said = |session: &Session| {
+        let page = page(session, &Gpus::default(), NOW);
+        let page = anstream::adapter::strip_str(&page).to_string();
+        let (_, rest) = page.split_once("\nHeld back by\n").unwrap();
+        rest.split_once("\n\n").unwrap().0.to_owned()
+    };
+    session.findings = None;
+    assert!(said(session).contains("not known: the agent keeps no history of it"));
+    session.findings = Some(Vec::new());
+    assert!(said(session).contains("nothing: no figure of the last minute"));
+    let contention = Finding {
+        cause: "cpu_contention".to_owned(),
+        window: "minute".to_owned(),
+        said: "others have the CPUs".to_owned(),
+        figure: "of its time it waited".to_owned(),
+        value: 0.625,
+        unit: "share".to_owned(),
+        limit: 0.05,
+        share_of_time: 1.0,
+        advice: "Look who preempts it.".to_owned(),
+        ..Finding::default()
+    };
+    let late = Finding {
+        cause: "input_late".to_owned(),
+        window: "hour".to_owned(),
+        said: "input waits".to_owned(),
+        figure: "inputs a second waited".to_owned(),
+        value: 0.25,
+        unit: "rate".to_owned(),
+        limit: 1.0 / 60.0,
+        share_of_time: 0.5,
+        advice: "Look above.".to_owned(),
+        ..Finding::default()
+    };
+    session.findings = Some(vec![contention, late]);
+    let by = &session.preempted_by[0];
+    let by = format!("{} ({} times)", by.session, by.count);
+    let expected = format!(
+        "  the last minute   others have the CPUs: 62 % of its time it waited (much is 5 %), all the time; most often by {by}
+                    ! Look who preempts it.
+  the last hour     input waits: 0.25 inputs a second waited (much is 0.02), 50 % of the time
+                    ! Look above."
+    );
+    assert_eq!(said(session), expected);
 }
 
 #[test]

@@ -117,6 +117,33 @@ fn sessions_and_remainder_are_the_device() {
 }
 
 #[test]
+fn a_device_that_several_share_and_that_has_nothing_left_is_full_for_each_of_them() {
+    let (mut join, mut sessions) = (Join::default(), scripted());
+    let mut round = |processes: Vec<u32>, busy: f64| {
+        let contexts = processes
+            .iter()
+            .map(|pid| context(*pid, Some(10)))
+            .collect();
+        let used = processes.iter().map(|pid| used(*pid, 40)).collect();
+        let mut device = device(usage(used), contexts);
+        device.readings.utilization[0] = Some(busy);
+        join.take(&report(device), &mut sessions);
+        std::thread::sleep(Duration::from_millis(2));
+        [1, 2].map(|session| {
+            let gpu = &sessions.gpus[&session];
+            gpu.devices.get(&0).map_or(0, |device| device.full_ns)
+        })
+    };
+    // Nobody knows since when.
+    assert_eq!(round(vec![11, 21], 0.99), [0, 0]);
+    let [one, other] = round(vec![11, 21], 0.99);
+    assert!(one >= 1_000_000 && one == other, "{one} ns, {other} ns");
+    // It has time left, and then it is one session's alone.
+    assert_eq!(round(vec![11, 21], 0.94), [one, other]);
+    assert_eq!(round(vec![11, 12], 0.99), [one, other]);
+}
+
+#[test]
 fn a_process_is_remembered_past_its_death() {
     let (mut join, mut sessions) = (Join::default(), scripted());
     let alive = device(usage(vec![used(11, 20)]), vec![context(11, Some(100))]);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
@@ -18,12 +19,14 @@ use crate::{
     named::named,
     session::{
         growth::Grown,
+        history::History,
         model::{Counts, Logoff, Origin, Session},
         phase::{Activity, Phase},
         recent::Recent,
+        settings,
         settled::Calm,
     },
-    telemetry::{log_event, trace_id},
+    telemetry::{log_event, session_id, trace_id},
 };
 
 named! {
@@ -147,6 +150,7 @@ impl Registry {
             serial,
             Session {
                 identity,
+                id: session_id(&origin.text(), found.id),
                 trace: trace_id(&origin.text(), found.id),
                 origin: origin.clone(),
                 cgroup: printable(path),
@@ -177,6 +181,8 @@ impl Registry {
                 counts: Counts::default(),
                 grown: Grown::default(),
                 recent: Recent::new(now),
+                history: (self.history == settings::History::On)
+                    .then(|| Arc::new(History::new(now))),
             },
         );
         self.live.insert(origin, serial);

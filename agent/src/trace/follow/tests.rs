@@ -7,7 +7,7 @@ use crate::{
     discover::rules::Identity,
     kernel::accounts::{CgroupAccounts, Throttled},
     session::model::{Counts, Logoff, Milestone},
-    telemetry::{begin_traces, trace_id},
+    telemetry::{begin_traces, session_id, trace_id},
 };
 
 const WAIT: Duration = Duration::from_millis(100);
@@ -18,7 +18,7 @@ fn at(seconds: u64) -> SystemTime {
 
 /// A session that began at 0 and that the agent has seen being made.
 fn desk() -> SessionView {
-    begin_traces("a boot".to_owned());
+    begin_traces();
     let identity = Identity {
         session: "desk".to_owned(),
         namespace: "vdi".to_owned(),
@@ -27,6 +27,7 @@ fn desk() -> SessionView {
     };
     SessionView {
         identity,
+        id: session_id("3f9a", 7),
         trace: trace_id("3f9a", 7),
         cgroup: "/desk".to_owned(),
         phase: None,
@@ -42,6 +43,7 @@ fn desk() -> SessionView {
         logoff: Logoff::default(),
         counts: Counts::default(),
         recent: None,
+        history: None,
         preempted_by: Vec::new(),
         platform: None,
     }

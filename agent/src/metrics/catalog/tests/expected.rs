@@ -196,7 +196,7 @@ vdi_session_network_bytes_total{@desktop,direction="transmit",protocol="tcp"} 24
 vdi_session_network_bytes_total{@desktop,direction="receive",protocol="tcp"} 249463006
 vdi_session_network_bytes_total{@desktop,direction="transmit",protocol="udp"} 242005
 vdi_session_network_bytes_total{@desktop,direction="receive",protocol="udp"} 245006
-vdi_session_clients{@desktop} 579
+vdi_session_clients{@desktop} 583
 vdi_session_client_disconnects_total{@desktop,how="closed"} 1301
 vdi_session_client_disconnects_total{@desktop,how="reset"} 1302
 vdi_session_client_disconnects_total{@desktop,how="timed_out"} 1303

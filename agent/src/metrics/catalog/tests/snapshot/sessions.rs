@@ -36,6 +36,7 @@ use crate::{
         presence::{Absences, Presence},
     },
     snapshot::SessionView,
+    telemetry::session_id,
 };
 
 /// What a module closed to this one has a type for: the identity of a session.
@@ -45,6 +46,7 @@ fn empty<T: Default>() -> T {
 
 fn session(names: [&str; 3], cgroup: &str, phase: Option<Phase>, counts: Counts) -> SessionView {
     let mut session = SessionView {
+        id: session_id(cgroup, 0),
         trace: None,
         identity: empty(),
         cgroup: cgroup.to_owned(),
@@ -61,6 +63,7 @@ fn session(names: [&str; 3], cgroup: &str, phase: Option<Phase>, counts: Counts)
         logoff: Logoff::default(),
         counts,
         recent: None,
+        history: None,
         preempted_by: Vec::new(),
         platform: None,
     };
@@ -238,7 +241,7 @@ fn net() -> Net {
                 segments: 1_309_257,
             },
         },
-        clients: Some(579),
+        clients: Some(583),
         client_bytes: 580,
         presence: Presence {
             ended: [1_301, 1_302, 1_303, 1_304],
@@ -300,6 +303,7 @@ fn accounts() -> CgroupAccounts {
 fn gpu_use() -> Gpu {
     let cut = DeviceUse {
         busy_ns: [287_500 * MS, 288_500 * MS, 0, 0],
+        full_ns: 581,
         utilization: Box::new([
             observed([(59, S / 50), (60, S / 2)]),
             observed([(61, S / 100), (62, S * 2 / 5)]),
@@ -330,6 +334,7 @@ fn whole_gpu_use() -> DeviceUse {
     };
     DeviceUse {
         busy_ns: [263_500 * MS, 264_500 * MS, 265_500 * MS, 266_500 * MS],
+        full_ns: 582,
         utilization: Box::new([
             observed([(51, S * 3 / 100), (52, S * 6 / 10)]),
             observed([(53, S * 4 / 100), (54, S * 7 / 10)]),

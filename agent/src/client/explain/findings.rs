@@ -1,0 +1,63 @@
+//! What holds the session back, before all figures.
+
+use super::{
+    super::units::{count, percent, printable, time},
+    section::Section,
+};
+use crate::api::{Finding, Session};
+
+/// Sessions that are named as those that take the CPU.
+const PREEMPTORS: usize = 3;
+
+pub(super) fn findings(session: &Session) -> Section {
+    let mut section = Section::new("Held back by");
+    let Some(findings) = &session.findings else {
+        section.line("", "not known: the agent keeps no history of it");
+        return section;
+    };
+    if findings.is_empty() {
+        let text = "nothing: no figure of the last minute or of the last hour is over its limit";
+        section.line("", text);
+        return section;
+    }
+    for (window, title) in [("minute", "the last minute"), ("hour", "the last hour")] {
+        let of_window = findings.iter().filter(|finding| finding.window == window);
+        for (place, finding) in of_window.enumerate() {
+            let title = if place == 0 { title } else { "" };
+            let text = said(finding, session);
+            section.judged(title, text, Some(finding.advice.clone()));
+        }
+    }
+    section
+}
+
+/// One finding, with its figure, the limit, and how often it was over that.
+fn said(finding: &Finding, session: &Session) -> String {
+    let amount = |value: f64| match finding.unit.as_str() {
+        "share" => percent(value),
+        "seconds" => time(value),
+        _ if value < 10.0 => format!("{value:.2}"),
+        _ => format!("{value:.0}"),
+    };
+    let often = if finding.share_of_time > 0.99 {
+        "all the time".to_owned()
+    } else {
+        format!("{} of the time", percent(finding.share_of_time))
+    };
+    let by = session.preempted_by.iter().take(PREEMPTORS);
+    let by: Vec<String> = by
+        .map(|by| format!("{} ({} times)", printable(&by.session), count(by.count)))
+        .collect();
+    let by = if finding.cause == "cpu_contention" && !by.is_empty() {
+        format!("; most often by {}", by.join(", "))
+    } else {
+        String::new()
+    };
+    format!(
+        "{}: {} {} (much is {}), {often}{by}",
+        finding.said,
+        amount(finding.value),
+        finding.figure,
+        amount(finding.limit),
+    )
+}
