@@ -61,6 +61,7 @@ mod compare;
 pub mod fitness;
 mod processes;
 pub mod settings;
+pub mod standalone;
 mod start;
 mod view;
 

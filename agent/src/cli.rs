@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::{
-    client::{ExplainOptions, SessionsOptions},
+    client::{ExplainOptions, SessionsOptions, TopOptions},
     config::Inputs,
     version,
 };
@@ -80,6 +80,8 @@ pub enum Command {
     },
     /// List the sessions of a running agent.
     Sessions(SessionsOptions),
+    /// Watch the sessions of a running agent live: sort, search, and enter one.
+    Top(TopOptions),
     /// Explain one session of a running agent on one page.
     Explain(ExplainOptions),
     /// Print the metrics that the agent exposes.

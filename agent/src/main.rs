@@ -9,9 +9,9 @@ use std::{
 use clap::Parser;
 use sessionscope::{
     allocator,
-    app::{self, Start, fitness},
+    app::{self, Start, fitness, standalone::Standalone},
     cli::{self, CheckFormat, Cli, Command, MetricsFormat, RulesCommand},
-    client::{self, OwnAgent},
+    client::{self, OwnAgent, TopOptions},
     config::{self, Config, Inputs},
     discover::{
         rules::Rules,
@@ -86,6 +86,15 @@ fn try_rules(config: &Config, command: &RulesCommand) -> Result<(), Error> {
     Ok(())
 }
 
+/// Measures for as long as somebody looks.
+fn standalone(config: Config, inputs: Inputs, mut options: TopOptions) -> Result<(), Error> {
+    let own = own_agent(&config);
+    let mut agent = Standalone::start(config, inputs)?;
+    options.target.address = Some(agent.address());
+    agent.wait(|| client::answers(&options.target, &own))?;
+    client::top(&options, &own)
+}
+
 fn dispatch(cli: &Cli) -> Result<(), Error> {
     match cli.action() {
         Command::Metrics { format } => {
@@ -116,6 +125,7 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
         | Command::Check { .. }
         | Command::Rules { .. }
         | Command::Sessions(_)
+        | Command::Top(_)
         | Command::Explain(_) => {}
     }
     let inputs = inputs(cli);
@@ -126,6 +136,8 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
     }
     match cli.action() {
         Command::Sessions(options) => return client::sessions(&options, &own_agent(&config)),
+        Command::Top(options) if options.standalone => return standalone(config, inputs, options),
+        Command::Top(options) => return client::top(&options, &own_agent(&config)),
         Command::Explain(options) => return client::explain(&options, &own_agent(&config)),
         Command::Rules { command } => return try_rules(&config, &command),
         _ => {}

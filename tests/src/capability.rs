@@ -87,6 +87,12 @@ pub fn strace() -> bool {
     kernel() && (there || skip("no strace: `cargo xtask setup --for test` installs it"))
 }
 
+/// Whether there is a terminal that a test can look at; says why not.
+pub fn tmux() -> bool {
+    let there = find_program("tmux").is_some();
+    there || skip("no tmux: `cargo xtask setup --for test` installs it")
+}
+
 /// Whether display servers and their applications are there; says why not.
 pub fn displays() -> bool {
     let programs = ["Xtigervnc", "xterm", "weston", "weston-simple-shm"];

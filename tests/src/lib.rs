@@ -49,6 +49,7 @@ pub mod swap;
 pub mod systemd;
 pub mod tenant;
 pub mod tls_front;
+pub mod tmux;
 pub mod tools;
 pub mod victoria_metrics;
 pub mod wait;

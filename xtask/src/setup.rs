@@ -59,13 +59,15 @@ const fn need(program: &'static str, package: &'static str) -> Need {
 }
 
 const C_COMPILER: Need = need("cc", "gcc");
-const TEST: [Need; 9] = [
+const TEST: [Need; 10] = [
     need("prometheus", "prometheus"),
     // What draws the dashboards.
     need("chromium", "chromium"),
     need("npm", "npm"),
     // System calls of the agent that fail.
     need("strace", "strace"),
+    // A terminal that a test can look at.
+    need("tmux", "tmux"),
     // The bus on which tests run systemd's logind.
     need("dbus-daemon", "dbus-daemon"),
     // Display servers and applications, whose input is delayed.

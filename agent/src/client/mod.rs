@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  GET /api/v1/sessions ─► api::Report ─► table      sessionscope sessions
-//!                                     └─► one page   sessionscope explain <session>
+//!                                     ├─► one page   sessionscope explain <session>
+//!                                     └─► a screen   sessionscope top
 //! ```
 //!
 //! Text has colours, which are taken out again where stdout is not a terminal or `NO_COLOR` is set.
@@ -14,6 +15,7 @@ mod request;
 mod select;
 mod socket;
 mod table;
+mod top;
 mod units;
 mod watch;
 
@@ -22,13 +24,15 @@ use std::{
     path::PathBuf,
 };
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::{request::Place, table::Form};
 use crate::{api::Report, error::Error, serve::address::Address};
 
-pub use options::{ExplainOptions, Filter, Output, SessionsOptions, Target};
+pub use options::{ExplainOptions, Filter, Output, SessionsOptions, Target, TopOptions};
 pub use table::Sort;
+pub use top::top;
 
 /// The agent of this node, as the configuration has it.
 #[derive(Clone, Debug)]
@@ -39,6 +43,15 @@ pub struct OwnAgent {
     pub speaks_tls: bool,
     /// The file with the tokens of who may ask.
     pub session_tokens: Option<PathBuf>,
+}
+
+/// Whether an agent answers.
+///
+/// # Errors
+///
+/// Why it does not.
+pub fn answers(target: &Target, own: &OwnAgent) -> Result<(), Error> {
+    request::report(&Place::of(target, own)?).map(drop)
 }
 
 /// `sessionscope sessions`.
@@ -54,14 +67,14 @@ pub fn sessions(options: &SessionsOptions, own: &OwnAgent) -> Result<(), Error> 
 /// `sessionscope explain`.
 pub fn explain(options: &ExplainOptions, own: &OwnAgent) -> Result<(), Error> {
     let place = Place::of(&options.target, own)?;
-    let report = parse(request::report(&place)?, &place.address)?;
+    let report: Report = parse(request::report(&place)?, &place.address)?;
     let session = select::one(&report.sessions, &options.session, &options.filter)?;
     print(&explain::page(session, &report.gpus, units::now()))
 }
 
 fn list(options: &SessionsOptions, place: &Place) -> Result<String, Error> {
     let mut answer = request::report(place)?;
-    let report = parse(answer.clone(), &place.address)?;
+    let report: Report = parse(answer.clone(), &place.address)?;
     let now = units::now();
     let chosen = select::several(&report.sessions, &options.filter, options.sort, now);
     if options.output == Output::Json {
@@ -89,7 +102,7 @@ fn terminal_width() -> Option<usize> {
     size.map(|(width, _)| width.0.into())
 }
 
-fn parse(answer: Value, address: &str) -> Result<Report, Error> {
+fn parse<T: DeserializeOwned>(answer: Value, address: &str) -> Result<T, Error> {
     serde_json::from_value(answer).map_err(|error| Error::Unreachable {
         address: address.to_owned(),
         reason: format!("its answer is of another version: {error}"),

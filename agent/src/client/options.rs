@@ -80,6 +80,35 @@ pub enum Output {
     Json,
 }
 
+/// `sessionscope top`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct TopOptions {
+    /// Where the agent is.
+    #[command(flatten)]
+    pub target: Target,
+
+    /// Which sessions.
+    #[command(flatten)]
+    pub filter: Filter,
+
+    /// Column by which the list is ordered at first.
+    #[arg(long, value_enum, value_name = "COLUMN", default_value_t)]
+    pub sort: Sort,
+
+    /// Measure for as long as it runs, without an agent: whatever this node has is seen at once. It needs the rights that an
+    /// agent needs.
+    #[arg(long, conflicts_with = "address")]
+    pub standalone: bool,
+
+    /// Print the list once, without taking the terminal.
+    #[arg(long, conflicts_with = "json")]
+    pub once: bool,
+
+    /// Print the agent's answer (docs/api.md).
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `sessionscope explain`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct ExplainOptions {

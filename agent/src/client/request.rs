@@ -101,6 +101,14 @@ impl Place {
         })
     }
 
+    /// That it has not answered as it should.
+    fn fails(&self, reason: String) -> Error {
+        Error::Unreachable {
+            address: self.address.clone(),
+            reason,
+        }
+    }
+
     fn tls(&self) -> TlsConfig {
         let builder = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
@@ -191,10 +199,36 @@ fn private_key(path: &Path) -> Result<PrivateKey<'static>, Error> {
 
 /// The agent's answer to `GET /api/v1/sessions`, as it is.
 pub(super) fn report(place: &Place) -> Result<Value, Error> {
-    let fails = |reason: String| Error::Unreachable {
-        address: place.address.clone(),
-        reason,
+    let (status, value) = ask(place, "/api/v1/sessions")?;
+    let Some(value) = value.filter(|value| status == 200 && value["sessions"].is_array()) else {
+        return Err(place.fails(format!(
+            "what listens there is not an agent (HTTP status {status})"
+        )));
     };
+    if value["agent"].is_null() {
+        return Err(place.fails("it has not taken its first sample yet".to_owned()));
+    }
+    Ok(value)
+}
+
+/// The agent's answer to `GET /api/v1/sessions/{id}/history`, as it is.
+pub(super) fn history(place: &Place, id: &str) -> Result<Value, Error> {
+    let (status, value) = ask(place, &format!("/api/v1/sessions/{id}/history"))?;
+    let value = value.unwrap_or_default();
+    if status != 200 {
+        let why = value["error"].as_str();
+        let why = why.map_or_else(
+            || format!("it answers with the status {status}"),
+            ToOwned::to_owned,
+        );
+        return Err(place.fails(why));
+    }
+    Ok(value)
+}
+
+/// The status of an answer, and the answer if it is JSON.
+fn ask(place: &Place, path: &str) -> Result<(u16, Option<Value>), Error> {
+    let fails = |reason: String| place.fails(reason);
     let settings = ureq::Agent::config_builder()
         .timeout_global(Some(LIMIT))
         .http_status_as_error(false)
@@ -214,7 +248,7 @@ pub(super) fn report(place: &Place) -> Result<Value, Error> {
             (agent, "localhost")
         }
     };
-    let mut request = agent.get(format!("{scheme}://{host}/api/v1/sessions"));
+    let mut request = agent.get(format!("{scheme}://{host}{path}"));
     if let Some(token) = &place.token {
         request = request.header("Authorization", format!("Bearer {token}"));
     }
@@ -234,16 +268,7 @@ pub(super) fn report(place: &Place) -> Result<Value, Error> {
     {
         return Err(fails(why.to_owned()));
     }
-    let value: Option<Value> = serde_json::from_str(&text).ok();
-    let Some(value) = value.filter(|value| status == 200 && value["sessions"].is_array()) else {
-        return Err(fails(format!(
-            "what listens there is not an agent (HTTP status {status})"
-        )));
-    };
-    if value["agent"].is_null() {
-        return Err(fails("it has not taken its first sample yet".to_owned()));
-    }
-    Ok(value)
+    Ok((status.as_u16(), serde_json::from_str(&text).ok()))
 }
 
 fn reason(error: &ureq::Error) -> String {

@@ -256,6 +256,78 @@ pub(super) fn table<'s>(
     lines.collect()
 }
 
+/// A table for whoever draws it otherwise.
+pub(super) struct Grid {
+    /// Those that fit.
+    pub(super) columns: Vec<Heading>,
+    /// A cell for each of them, and how it looks.
+    pub(super) rows: Vec<Vec<(String, Style)>>,
+}
+
+/// A column of a [`Grid`].
+pub(super) struct Heading {
+    pub(super) text: &'static str,
+    /// What `--sort` calls it.
+    pub(super) key: &'static str,
+    /// Of its widest cell.
+    pub(super) width: usize,
+    pub(super) is_figure: bool,
+    /// The sessions are ordered by it.
+    pub(super) is_key: bool,
+}
+
+/// Sessions with the columns that fit, two columns of the terminal apart.
+pub(super) fn grid(sessions: &[&Session], form: Form, now: f64) -> Grid {
+    let of_form = |column: &&Column| form.wide || !column.wide || is_key(column, form.sort);
+    let mut columns: Vec<(Heading, Vec<(String, Style)>)> = COLUMNS
+        .iter()
+        .filter(of_form)
+        .map(|column| {
+            let cells: Vec<(String, Style)> = sessions
+                .iter()
+                .map(|session| column.cell(session, now))
+                .map(|Cell(text, style)| (text, style))
+                .collect();
+            let widest = cells.iter().map(|(text, _)| text.chars().count()).max();
+            let heading = Heading {
+                text: column.heading,
+                key: column.key,
+                width: widest.unwrap_or(0).max(column.heading.chars().count()),
+                is_figure: matches!(column.content, Content::Figure { .. }),
+                is_key: is_key(column, form.sort),
+            };
+            (heading, cells)
+        })
+        .collect();
+    let width = |columns: &[(Heading, Vec<(String, Style)>)]| -> usize {
+        columns.iter().map(|(heading, _)| heading.width + 2).sum()
+    };
+    if let Some(fits) = form.fits {
+        while width(&columns) > fits
+            && let Some(at) = columns
+                .iter()
+                .rposition(|(heading, _)| !heading.is_key && heading.key != COLUMNS[0].key)
+        {
+            columns.remove(at);
+        }
+        let too_many = width(&columns).saturating_sub(fits);
+        let (name, _) = &mut columns[0];
+        name.width = name.width.saturating_sub(too_many).max(LEAST_NAME);
+    }
+    let mut rows = vec![Vec::new(); sessions.len()];
+    let mut headings = Vec::new();
+    for (heading, cells) in columns {
+        for (row, cell) in rows.iter_mut().zip(cells) {
+            row.push(cell);
+        }
+        headings.push(heading);
+    }
+    Grid {
+        columns: headings,
+        rows,
+    }
+}
+
 fn is_key(column: &Column, sort: Sort) -> bool {
     column.key == sort.column().key
 }

@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 64] = [
+const LANES: [(&str, Lane, &str); 65] = [
     (
         "runtimes",
         Beside,
@@ -109,6 +109,7 @@ const LANES: [(&str, Lane, &str); 64] = [
     ("ends", Beside, "counts sessions of its own"),
     ("cli", Beside, "reads what is printed"),
     ("terminal", Beside, "as cli"),
+    ("top", Beside, "waits for what a terminal shows"),
     (
         "limits",
         Alone,
