@@ -66,8 +66,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     step(1, STEPS, "start of the agent");
     let cgroups = Tree::create(PARENT, &[HOG, LATENCY, CRASH_LOOP])?;
     let agent = agent::start(CONFIGURATION, &[], &interrupted)?;
-    let url = format!("http://{}/metrics", agent.address());
-    println!("metrics: {url}");
+    let url = format!("http://{}/", agent.address());
+    println!("status page: {url}, metrics: {url}metrics");
 
     step(2, STEPS, "workloads");
     let mut stage = Stage {
@@ -77,7 +77,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let ending = play(&mut stage, duration, &interrupted, &url);
     drop(stage);
-    println!("{}metrics were at {url}", ending?);
+    println!("{}the status page was at {url}", ending?);
     Ok(())
 }
 

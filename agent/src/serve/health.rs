@@ -2,26 +2,12 @@
 
 use std::time::Duration;
 
-use axum::{
-    extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
-};
+use axum::{extract::State, http::StatusCode};
 
 use super::AppState;
 
 /// A sample this many periods old means that the sampling loop is stuck.
 const STALE_PERIODS: u32 = 10;
-
-/// `GET /`
-pub(super) async fn index() -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "text/html; charset=utf-8")],
-        "<!doctype html><title>Sessionscope</title><h1>Sessionscope</h1>\
-         <p><a href=\"/metrics\">/metrics</a> · <a href=\"/api/v1/sessions\">/api/v1/sessions</a> · \
-         <a href=\"/readyz\">/readyz</a> · <a href=\"/healthz\">/healthz</a></p>",
-    )
-}
 
 /// `GET /healthz`
 pub(super) async fn healthz(State(state): State<AppState>) -> (StatusCode, String) {

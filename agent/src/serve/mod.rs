@@ -7,7 +7,7 @@
 //! | `GET /readyz` | 200 when the required programs run and a sample is there, else 503 with the reason |
 //! | `GET /api/v1/sessions` | the sessions as JSON, with quantiles |
 //! | `GET /api/v1/sessions/{id}/history` | what one of them did over the last day |
-//! | `GET /` | where to look |
+//! | `GET /` | the status page, whose files are below `/page/` |
 //!
 //! ```text
 //!  inlet ─► listener ─► connections ─► door ─► hosts ─► places ─► renderings ─► wire
@@ -28,6 +28,7 @@ pub mod inlet;
 pub mod listener;
 mod metrics;
 pub(crate) mod negotiate;
+mod page;
 mod peer;
 mod places;
 mod refused;
@@ -163,7 +164,8 @@ pub fn app(state: AppState) -> Router {
             get(sessions::history::history),
         )
         .route_layer(from_fn(with_place))
-        .route("/", get(health::index))
+        .route("/", get(page::index))
+        .route("/page/{file}", get(page::file))
         .route_layer(from_fn_with_state(
             (state.door(), Area::Sessions),
             door::check,

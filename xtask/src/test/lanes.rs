@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 65] = [
+const LANES: [(&str, Lane, &str); 66] = [
     (
         "runtimes",
         Beside,
@@ -110,6 +110,7 @@ const LANES: [(&str, Lane, &str); 65] = [
     ("cli", Beside, "reads what is printed"),
     ("terminal", Beside, "as cli"),
     ("top", Beside, "waits for what a terminal shows"),
+    ("page", Beside, "waits for what a browser shows"),
     (
         "limits",
         Alone,
