@@ -104,6 +104,7 @@ layout! {
     sock_local_port: "sock_common"."skc_num", Optional, "Local port, host byte order.";
     sock_remote_port: "sock_common"."skc_dport", Optional, "Port of the other end, network byte order.";
     sock_addresses: "sock_common"."skc_addrpair", Optional, "IPv4 addresses, the other end's before the own, network byte order.";
+    sock_net: "sock_common"."skc_net.net", Optional, "Network namespace.";
     sock_remote_v6: "sock_common"."skc_v6_daddr", Optional, "IPv6 address of the other end; of IPv4 the mapped one.";
     sock_local_v6: "sock_common"."skc_v6_rcv_saddr", Optional, "IPv6 address of the own end; of IPv4 the mapped one.";
     sock_flags: "sock_common"."skc_flags", Optional, "Bit 1 is `SOCK_DONE`: a FIN has been received (`tcp_fin`).";

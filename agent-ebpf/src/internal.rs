@@ -12,7 +12,7 @@ use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
 
 use crate::{
     connections::CONNECTIONS,
-    kernel::{number, offset},
+    kernel::{KernelPtr, number, offset},
     marks::AF_INET6,
     socket::Socket,
 };
@@ -25,24 +25,45 @@ static LOCAL_ENDS: HashMap<EndKey, LocalEnd, { MAX_CONNECTIONS as usize }> = Has
 /// The first byte of `127.0.0.0/8`.
 const LOOPBACK: u8 = 127;
 
+/// An address of either family: of IPv4 the mapped one of IPv6, `::ffff:127.0.0.1`.
+type Address = [u64; 2];
+
+const fn mapped(v4: u32) -> Address {
+    let [a, b, c, d] = v4.to_ne_bytes();
+    [0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])]
+}
+
+/// The addresses of a socket: its own end's, and the other one's.
+#[inline(always)]
+fn addresses(socket: Socket) -> [Address; 2] {
+    if socket.family() == AF_INET6 {
+        return [offset!(sock_local_v6), offset!(sock_remote_v6)]
+            .map(|at| [0, 8].map(|part| number(socket.0, at + part)));
+    }
+    let both: u64 = number(socket.0, offset!(sock_addresses));
+    [mapped((both >> 32) as u32), mapped(both as u32)]
+}
+
+#[inline(always)]
+fn is_loopback_v4(address: Address) -> bool {
+    let half = address[1].to_ne_bytes();
+    address[0] == 0 && half[2] == 0xff && half[3] == 0xff && half[4] == LOOPBACK
+}
+
 /// Whether both ends of a socket have an address of this node: the same, as the kernel chooses it for whoever connects to
 /// one of its own, or both one of the loopback's.
 #[inline(always)]
-fn is_local(socket: Socket) -> bool {
-    if socket.family() == AF_INET6 {
-        let remote: [u64; 2] = [0, 8].map(|part| number(socket.0, offset!(sock_remote_v6) + part));
-        let own: [u64; 2] = [0, 8].map(|part| number(socket.0, offset!(sock_local_v6) + part));
-        // `::ffff:127.0.0.1` is in the second half, from its fifth byte on.
-        let is_loopback =
-            |half: u64| half.to_ne_bytes()[4] == LOOPBACK && half.to_ne_bytes()[2..4] == [0xff; 2];
-        return remote[1] != 0
-            && remote[0] == own[0]
-            && (remote[1] == own[1]
-                || (remote[0] == 0 && is_loopback(remote[1]) && is_loopback(own[1])));
-    }
-    let both: u64 = number(socket.0, offset!(sock_addresses));
-    let [remote, own] = [both as u32, (both >> 32) as u32].map(u32::to_ne_bytes);
-    both != 0 && (remote == own || (remote[0] == LOOPBACK && own[0] == LOOPBACK))
+fn is_local([own, remote]: [Address; 2]) -> bool {
+    own[1] != 0 && (own == remote || (is_loopback_v4(own) && is_loopback_v4(remote)))
+}
+
+/// Whether two sockets, whose ports are known to be each other's, are the ends of one connection. Another network namespace,
+/// or another address of the loopback's, may have the same ports.
+#[inline(always)]
+fn are_ends_of_one(one: Socket, [own, remote]: [Address; 2], other: Socket) -> bool {
+    let namespaces = [one, other].map(|socket| number::<u64>(socket.0, offset!(sock_net)));
+    let [others_own, others_remote] = addresses(other);
+    namespaces[0] == namespaces[1] && own == others_remote && remote == others_own
 }
 
 /// Takes note of an established connection's end, after its connection was entered, and says whether the other one is the
@@ -53,7 +74,8 @@ pub(crate) fn meets_own(socket: Socket) -> bool {
     let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else {
         return false;
     };
-    if !is_local(socket) {
+    let addresses = addresses(socket);
+    if !is_local(addresses) {
         return false;
     }
     let remote: u16 = number(socket.0, offset!(sock_remote_port));
@@ -61,7 +83,9 @@ pub(crate) fn meets_own(socket: Socket) -> bool {
     // SAFETY: a map value, here and below, of which each member is read once.
     let (slot, entered_ns) = unsafe { ((*connection).slot, (*connection).entered_ns) };
     let mut ends = Ends::between(local_port, remote_port);
-    if let Some(other) = end(slot, remote_port, local_port) {
+    if let Some((there, other)) = end(slot, remote_port, local_port)
+        && are_ends_of_one(socket, addresses, there)
+    {
         // SAFETY: as above. Only whether it is one is written; nobody takes it back.
         unsafe { (*other).ends.internal = 1 };
         ends.internal = 1;
@@ -81,9 +105,9 @@ pub(crate) fn meets_own(socket: Socket) -> bool {
     ends.internal != 0
 }
 
-/// The connection with such an end, if it is there and nobody else's by now.
+/// The connection with such ports, if it is there and nobody else's by now.
 #[inline(always)]
-fn end(slot: Slot, local_port: u16, remote_port: u16) -> Option<*mut Connection> {
+fn end(slot: Slot, local_port: u16, remote_port: u16) -> Option<(Socket, *mut Connection)> {
     let key = EndKey {
         slot,
         local_port,
@@ -95,7 +119,7 @@ fn end(slot: Slot, local_port: u16, remote_port: u16) -> Option<*mut Connection>
     let connection = CONNECTIONS.get_ptr_mut(&socket)?;
     // SAFETY: a map value; each member is read once.
     let is_it = unsafe { (*connection).entered_ns == entered_ns && (*connection).slot == slot };
-    is_it.then_some(connection)
+    is_it.then_some((Socket(socket as KernelPtr), connection))
 }
 
 /// Forgets the end of a connection whose entry goes.

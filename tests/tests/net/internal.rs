@@ -2,7 +2,8 @@
 
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
+    os::fd::AsRawFd as _,
     thread,
     time::Duration,
 };
@@ -12,8 +13,12 @@ use integration_tests::{
     capability,
     cgroup::{Cgroup, Tree},
     exposition::Exposition,
+    netns::Namespace,
     sockets::{connect, inside, listen},
-    wait::patient,
+    wait::{self, patient},
+};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
 };
 
 use super::{break_off, bytes, of_side, stage};
@@ -138,7 +143,7 @@ fn a_connection_with_itself_is_known_by_each_address_and_when_it_is_found_open()
     drop(agent);
     let agent = Agent::start(&Configuration::of(&tree));
     agent.wait_for(&["server", "client"]);
-    let metrics = integration_tests::wait::until(
+    let metrics = wait::until(
         "open ones are found",
         patient(Duration::from_secs(20)),
         || {
@@ -148,6 +153,61 @@ fn a_connection_with_itself_is_known_by_each_address_and_when_it_is_found_open()
     );
     assert_eq!(clients(&metrics), 5);
     drop((own, others));
+}
+
+/// A connection to a port of the loopback's from another of its addresses and a port.
+fn connect_from(from: (Ipv4Addr, u16), to: u16) -> TcpStream {
+    let (stream, none) = (SockType::Stream, SockFlag::empty());
+    let socket = socket(AddressFamily::Inet, stream, none, None).expect("a socket");
+    setsockopt(&socket, sockopt::ReuseAddr, &true).expect("an option of sockets");
+    let address =
+        |(address, port): (Ipv4Addr, u16)| SockaddrIn::from(SocketAddrV4::new(address, port));
+    bind(socket.as_raw_fd(), &address(from)).expect("a port");
+    nix::sys::socket::connect(socket.as_raw_fd(), &address((Ipv4Addr::LOCALHOST, to)))
+        .expect("it listens");
+    TcpStream::from(socket)
+}
+
+/// The same ports between other addresses, or in a network namespace of the session's own, are another connection.
+#[test]
+fn a_session_hides_no_client_behind_a_connection_of_the_same_ports() {
+    let Some((_tree, agent, server, client)) = stage() else {
+        return;
+    };
+    let listener = listen(&server);
+    let port = listener.local_addr().expect("an address").port();
+    let first = inside(&client, || {
+        TcpStream::connect(("127.0.0.1", port)).expect("a connection")
+    });
+    let own_port = first.local_addr().expect("an address").port();
+    let mut far = vec![listener.accept().expect("a client").0];
+    assert_eq!(clients(&agent.fresh_metrics()), 1);
+    let twin = inside(&server, || {
+        connect_from((Ipv4Addr::new(127, 0, 0, 2), own_port), port)
+    });
+    far.push(listener.accept().expect("the session itself").0);
+    assert_eq!(clients(&agent.fresh_metrics()), 1);
+    let namespace = Namespace::new().expect("root may make network namespaces");
+    let apart = inside(&server, || {
+        namespace.inside(|| {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("its own port");
+            let near = connect_from((Ipv4Addr::LOCALHOST, own_port), port);
+            (near, listener.accept().expect("the session itself").0)
+        })
+    });
+    assert_eq!(clients(&agent.fresh_metrics()), 1);
+    // The other way round: the twins are there first.
+    drop(first);
+    let second = inside(&client, || {
+        TcpStream::connect(("127.0.0.1", port)).expect("a connection")
+    });
+    far.push(listener.accept().expect("a client").0);
+    wait::until(
+        "the first is gone",
+        patient(Duration::from_secs(10)),
+        || (clients(&agent.fresh_metrics()) == 1).then_some(()),
+    );
+    drop((twin, apart, second, far));
 }
 
 /// A session that talks to itself all the time is idle when nobody else does.
