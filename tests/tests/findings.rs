@@ -78,7 +78,7 @@ fn a_noisy_neighbour_is_found_and_named_and_a_quiet_session_has_nothing() {
     for part in [
         "the last minute   others have the CPUs: ",
         "of the CPU time that it wanted it waited for others (much is 5 %)",
-        "most often by neighbour (",
+        "since the agent found it most often by neighbour (",
     ] {
         assert!(said.contains(part), "{page}");
     }
@@ -144,11 +144,17 @@ fn each_step_of_a_history_says_what_was_done_in_it() {
     assert!(possible.contains(&ago), "{ago} s ago");
     // Nothing of what nobody knows.
     assert_eq!(history["minutes"]["figures"].get("gpus"), None);
-    let missing = agent.get("/api/v1/sessions/0123/history", &[]);
-    assert_eq!(missing.status, 404);
-    let missing: Value = serde_json::from_slice(&missing.body).expect("JSON");
-    let said = missing["error"].as_str().expect("a sentence");
-    assert!(said.contains("no session has the id \"0123\""), "{said}");
+    for path in ["/api/v1/sessions/0123", "/api/v1/sessions/0123/history"] {
+        let missing = agent.get(path, &[]);
+        assert_eq!(missing.status, 404, "{path}");
+        let missing: Value = serde_json::from_slice(&missing.body).expect("JSON");
+        let said = missing["error"].as_str().expect("a sentence");
+        assert!(said.contains("no session has the id \"0123\""), "{said}");
+    }
+    let id = history["id"].as_str().expect("an id");
+    let one = agent.get(&format!("/api/v1/sessions/{id}"), &[]).text();
+    let one: Value = serde_json::from_str(&one).expect("JSON");
+    assert_eq!((&one["session"], &one["id"]), (&"desk".into(), &id.into()));
 }
 
 #[test]

@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Standalone {
     socket: PathBuf,
-    folder: Folder,
+    _folder: Folder,
     /// Ends when it fails.
     agent: Option<JoinHandle<Result<(), Error>>>,
 }
@@ -58,7 +58,7 @@ impl Standalone {
         let agent = thread::spawn(move || runtime.block_on(run(config, inputs, start)));
         Ok(Self {
             socket,
-            folder,
+            _folder: folder,
             agent: Some(agent),
         })
     }
@@ -97,10 +97,10 @@ impl Standalone {
     }
 }
 
-impl Drop for Standalone {
+impl Drop for Folder {
     fn drop(&mut self) {
-        // Who looks at it has left: it ends with the process, and its programs with it.
-        let _left = fs::remove_dir_all(&self.folder.0);
+        // Who looks has left: the agent ends with the process, and its programs with it.
+        let _left = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -18,6 +18,8 @@ use crate::api::Session;
 
 /// Columns of a session's name that stay on the narrowest terminal.
 const LEAST_NAME: usize = 8;
+/// As many as it has at most beside others.
+const MOST_NAME: usize = 32;
 
 /// A column: what it says of a session.
 struct Column {
@@ -303,6 +305,8 @@ pub(super) fn grid(sessions: &[&Session], form: Form, now: f64) -> Grid {
         columns.iter().map(|(heading, _)| heading.width + 2).sum()
     };
     if let Some(fits) = form.fits {
+        // One that is long must not take everybody's figures away.
+        columns[0].0.width = columns[0].0.width.min(MOST_NAME);
         while width(&columns) > fits
             && let Some(at) = columns
                 .iter()

@@ -32,7 +32,9 @@ named! {
         Metrics = "/metrics",
         /// The sessions.
         Sessions = "/api/v1/sessions",
-        /// What one of them did.
+        /// One of them.
+        Session = "/api/v1/sessions/{id}",
+        /// What it did.
         History = "/api/v1/sessions/{id}/history",
         /// The page.
         Index = "/",
@@ -141,21 +143,21 @@ impl Method {
 impl Path {
     /// The one of a request's path, without its query.
     pub fn of(path: &str) -> Self {
-        let id = path
-            .strip_prefix("/api/v1/sessions/")
-            .and_then(|rest| rest.strip_suffix("/history"));
-        if id.is_some_and(|id| !id.is_empty() && !id.contains('/')) {
-            return Self::History;
+        // Those with a part that may be anything.
+        let one_segment = |part: &str| !part.is_empty() && !part.contains('/');
+        if let Some(rest) = path.strip_prefix("/api/v1/sessions/") {
+            return match rest.strip_suffix("/history") {
+                Some(id) if one_segment(id) => Self::History,
+                None if one_segment(rest) => Self::Session,
+                _ => Self::Other,
+            };
         }
-        if path
-            .strip_prefix("/page/")
-            .is_some_and(|file| !file.is_empty() && !file.contains('/'))
-        {
+        if path.strip_prefix("/page/").is_some_and(one_segment) {
             return Self::Page;
         }
         let mut all = Self::ALL
             .into_iter()
-            .filter(|one| !matches!(one, Self::History | Self::Page));
+            .filter(|one| !one.name().contains('{'));
         all.find(|one| one.name() == path).unwrap_or(Self::Other)
     }
 }
@@ -243,7 +245,7 @@ impl Default for Http {
     fn default() -> Self {
         // The others are asked for by people.
         let paths = Path::ALL.into_iter();
-        let paths = paths.filter(|path| !matches!(path, Path::History | Path::Page | Path::Other));
+        let paths = paths.filter(|path| *path != Path::Other && !path.name().contains('{'));
         let requests = paths.map(|path| ((Method::Get, path, 200), 0));
         Self {
             requests: requests.collect(),
@@ -278,7 +280,8 @@ mod tests {
         ] {
             assert_eq!(Path::of(other), Path::Other, "{other}");
         }
-        for other in ["/metrics/", "other", "/METRICS", "/api/v1/sessions/x", ""] {
+        assert_eq!(Path::of("/api/v1/sessions/x"), Path::Session);
+        for other in ["/metrics/", "other", "/METRICS", "/api/v1/sessions/", ""] {
             assert_eq!(Path::of(other), Path::Other, "{other}");
         }
         assert_eq!(Method::of("GET"), Method::Get);

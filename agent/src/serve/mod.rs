@@ -6,7 +6,8 @@
 //! | `GET /healthz` | 200 while the agent samples |
 //! | `GET /readyz` | 200 when the required programs run and a sample is there, else 503 with the reason |
 //! | `GET /api/v1/sessions` | the sessions as JSON, with quantiles |
-//! | `GET /api/v1/sessions/{id}/history` | what one of them did over the last day |
+//! | `GET /api/v1/sessions/{id}` | one of them |
+//! | `GET /api/v1/sessions/{id}/history` | what it did over the last day |
 //! | `GET /` | the status page, whose files are below `/page/` |
 //!
 //! ```text
@@ -69,6 +70,8 @@ pub struct AppState {
     snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     /// Sampling period, to tell whether the agent still samples.
     period: Duration,
+    /// How much is told of users.
+    users: UserPolicy,
     expositions: Arc<Expositions>,
     renderings: Arc<Renderings<Snapshot>>,
     hosts: Arc<Hosts>,
@@ -118,6 +121,7 @@ impl AppState {
             )),
             snapshots,
             period: service.period,
+            users,
             expositions,
             hosts: Arc::new(Hosts::new(service.node, &service.settings.hosts)),
             door: Arc::new(Door::open(service.settings, Arc::clone(&traffic))?),
@@ -159,6 +163,7 @@ pub fn app(state: AppState) -> Router {
     // Each layer is around what is above it.
     let of_sessions = Router::new()
         .route("/api/v1/sessions", get(sessions::sessions))
+        .route("/api/v1/sessions/{id}", get(sessions::one))
         .route(
             "/api/v1/sessions/{id}/history",
             get(sessions::history::history),

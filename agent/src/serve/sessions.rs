@@ -13,8 +13,8 @@ use std::{
 
 use axum::{
     Json,
-    extract::State,
-    http::{HeaderMap, header},
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
@@ -48,6 +48,33 @@ pub(super) async fn sessions(State(state): State<AppState>, headers: HeaderMap) 
         encoding,
     };
     state.renderings.get(wanted).await.into_response()
+}
+
+/// Answers with one session of the last sample.
+pub(super) async fn one(State(state): State<AppState>, Path(id): Path<String>) -> Response {
+    let snapshot = state.snapshot();
+    let view = snapshot
+        .as_deref()
+        .and_then(|snapshot| by_id(snapshot, &id));
+    view.map_or_else(
+        || unknown(&id),
+        |view| Json(session(view, state.users)).into_response(),
+    )
+}
+
+/// The session with an id.
+fn by_id<'s>(snapshot: &'s Snapshot, id: &str) -> Option<&'s SessionView> {
+    let mut sessions = snapshot.sessions.iter();
+    sessions.find(|view| view.id.to_string() == id)
+}
+
+/// There is none.
+fn unknown(id: &str) -> Response {
+    // As much of it as one has.
+    let id: String = id.chars().take(32).collect();
+    let error =
+        format!("no session has the id {id:?}; GET /api/v1/sessions has those that there are");
+    (StatusCode::NOT_FOUND, Json(api::Problem { error })).into_response()
 }
 
 /// Writes the sessions of a sample.

@@ -161,6 +161,7 @@ impl Traffic {
                 path,
                 http::Path::Metrics
                     | http::Path::Sessions
+                    | http::Path::Session
                     | http::Path::History
                     | http::Path::Index
             )

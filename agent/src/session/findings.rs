@@ -134,7 +134,7 @@ pub const RULES: [Rule; 14] = [
         worst: 0.5,
         said: "others have the CPUs",
         figure: "of the CPU time that it wanted it waited for others",
-        advice: "Look who preempts it. Move one of them to another node, give this one a CPU weight, or limit the other.",
+        advice: "Look who preempts it, below under CPU. Move one of them to another node, give this one a CPU weight, or limit the other.",
     },
     Rule {
         cause: Cause::CpuLimit,
@@ -240,6 +240,22 @@ pub const RULES: [Rule; 14] = [
         advice: "Look how many encode on that GPU; lower the resolution or the frame rate, or move a session.",
     },
     Rule {
+        cause: Cause::ThreadsBlocked,
+        is_symptom: false,
+        // One that waits for its disk is one of a moment; one that hangs is there in each step.
+        measure: |step| step.get(Figure::Uninterruptible),
+        unit: Unit::Count,
+        limit: Limit {
+            value: 1.0,
+            is_inclusive: true,
+            alert: None,
+        },
+        worst: 2.0,
+        said: "threads are blocked in the kernel (state D)",
+        figure: "of them in each step",
+        advice: "Find them and what they wait for: ps -eo pid,stat,wchan:32,args. Most often a network file system, a disk or a driver does not answer.",
+    },
+    Rule {
         cause: Cause::ApplicationHangs,
         is_symptom: true,
         measure: |step| step.get(Figure::Unresponsive),
@@ -283,22 +299,6 @@ pub const RULES: [Rule; 14] = [
         figure: "inputs a second waited for more than half a second",
         advice: "Look at what comes before this: its reader had no CPU, no memory, or was busy.",
     },
-    Rule {
-        cause: Cause::ThreadsBlocked,
-        is_symptom: true,
-        // One that waits for its disk is one of a moment; one that hangs is there in each step.
-        measure: |step| step.get(Figure::Uninterruptible),
-        unit: Unit::Count,
-        limit: Limit {
-            value: 1.0,
-            is_inclusive: true,
-            alert: None,
-        },
-        worst: 2.0,
-        said: "threads wait for what no signal ends",
-        figure: "threads did so",
-        advice: "A network file system or a driver does not answer: look at their wait channel (/proc/PID/stack).",
-    },
 ];
 
 /// The share of the CPU time that a session wanted and did not get because others had it, as
@@ -306,6 +306,10 @@ pub const RULES: [Rule; 14] = [
 fn contention(step: &Step) -> Option<f64> {
     const LONG_WAITS: f64 = 0.01;
     const THROTTLED: f64 = 0.5;
+    // Who loses that much is slow however short each wait is, as `VdiNodeCpuContention` has it of a node.
+    const LOST: f64 = 0.3;
+    // Of who wants next to nothing a large part is next to nothing.
+    const LEAST: f64 = 0.05;
     let get = |figure| step.get(figure);
     let short = [Figure::WaitsTo1Ms, Figure::WaitsTo4Ms, Figure::WaitsTo16Ms];
     let long = get(Figure::WaitsTo62Ms)? + get(Figure::WaitsLonger)?;
@@ -313,8 +317,9 @@ fn contention(step: &Step) -> Option<f64> {
     let (ran, waited) = (get(Figure::Cpus)?, get(Figure::Contention)?);
     let limits = [Figure::ThrottledOwn, Figure::ThrottledAbove];
     let throttled: f64 = limits.into_iter().filter_map(get).sum();
-    let matters = long > LONG_WAITS * (short + long) && throttled < THROTTLED * waited;
-    matters.then(|| waited / (ran + waited))
+    let lost = waited / (ran + waited);
+    let is_felt = long > LONG_WAITS * (short + long) || lost > LOST;
+    (is_felt && waited >= LEAST && throttled < THROTTLED * waited).then_some(lost)
 }
 
 /// Who uses less is not held back by a limit.
@@ -351,6 +356,8 @@ impl Finding {
 /// What held a session back in these steps, the heaviest first, and what follows from others last.
 pub fn conclude(steps: &[Step]) -> Vec<Finding> {
     const PART: f64 = 1.0 / 3.0;
+    /// So many steps a thread is blocked that hangs.
+    const LASTS: usize = 3;
     let mut found: Vec<Finding> = Vec::new();
     for rule in &RULES {
         let values = steps.iter().filter_map(rule.measure);
@@ -358,13 +365,11 @@ pub fn conclude(steps: &[Step]) -> Vec<Finding> {
             .filter(|value| rule.limit.is_passed(*value))
             .collect();
         let share = over.len() as f64 / steps.len().max(1) as f64;
-        // What hangs does so all the time.
-        let least = if rule.cause == Cause::ThreadsBlocked {
-            1.0
-        } else {
-            PART
-        };
-        if over.len() >= 2 && share >= least {
+        // What hangs does so still.
+        let mut last = steps.iter().rev().map(rule.measure).take(LASTS);
+        let lasts = steps.len() >= LASTS
+            && last.all(|value| value.is_some_and(|value| rule.limit.is_passed(value)));
+        if over.len() >= 2 && share >= PART && (lasts || rule.cause != Cause::ThreadsBlocked) {
             let value = over.iter().sum::<f64>() / over.len() as f64;
             found.push(Finding { rule, value, share });
         }

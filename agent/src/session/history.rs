@@ -30,7 +30,8 @@ named! {
     pub enum Figure {
         /// CPUs in use; 1 is one CPU all the time.
         Cpus = "cpus",
-        /// Threads that waited for a CPU, on average, because others had it.
+        /// Threads that waited for a CPU, on average, because others had it: of all that waited, the part of those that others
+        /// and not threads of its own preempted.
         Contention = "contention",
         /// Share of the time in which a limit of the session's own kept it from running.
         ThrottledOwn = "throttled_own",
@@ -300,6 +301,8 @@ impl Ring {
 struct Totals {
     cpu_ns: u64,
     contention_ns: u64,
+    /// Preemptions by others, of all.
+    preemptions: Parts,
     throttled_us: Option<u64>,
     throttled_above_us: Option<u64>,
     waits: Counted,
@@ -314,21 +317,28 @@ struct Totals {
     full_ns: u64,
 }
 
-/// How many there were, and how many of them are counted apart.
+/// How many there were, and how many of them are counted apart; modulo 2³².
 #[derive(Clone, Copy, Debug)]
 struct Parts {
-    all: u64,
-    apart: u64,
+    all: u32,
+    apart: u32,
 }
 
 impl Parts {
     const NONE: Self = Self { all: 0, apart: 0 };
 
+    const fn of(all: u64, apart: u64) -> Self {
+        Self {
+            all: all as u32,
+            apart: apart as u32,
+        }
+    }
+
     /// The share that came since then; `None` where nothing came.
     fn share_since(self, before: Self) -> Option<f64> {
-        let all = self.all.saturating_sub(before.all);
-        let apart = self.apart.saturating_sub(before.apart);
-        (all > 0).then(|| apart as f64 / all as f64)
+        let all = self.all.wrapping_sub(before.all);
+        let apart = self.apart.wrapping_sub(before.apart);
+        (all > 0).then(|| f64::from(apart) / f64::from(all))
     }
 }
 
@@ -385,6 +395,10 @@ impl Totals {
         Self {
             cpu_ns: counts.cpu_ns,
             contention_ns: sched.waited_ns(After::Wakeup) + sched.waited_ns(After::Preemption),
+            preemptions: Parts::of(
+                sched.preemptions(),
+                sched.preempted_by_session + sched.preempted_by_system,
+            ),
             throttled_us: accounts.and_then(|a| a.throttled.own_us),
             throttled_above_us: accounts.and_then(|a| a.throttled.by_those_above()),
             waits: Counted::of(&sched.runqueue_wait),
@@ -399,17 +413,16 @@ impl Totals {
             stall_ns: counts.memory.as_ref().map_or(0, |m| m.reclaim_stall.sum_ns),
             block_io: counts.block.as_ref().map_or(Parts::NONE, |block| {
                 let both = [READ, WRITE].map(|kind| &block.operations[kind].latency);
-                Parts {
-                    all: both.iter().map(|latency| latency.count()).sum(),
-                    apart: both.iter().map(|latency| over(latency, -4)).sum(),
-                }
+                Parts::of(
+                    both.iter().map(|latency| latency.count()).sum(),
+                    both.iter().map(|latency| over(latency, -4)).sum(),
+                )
             }),
             late_inputs: experience.map_or(0, |e| {
                 over(&e.application_delay, -1) + over(&e.server_delay, -1)
             }),
-            inputs: experience.map_or(Parts::NONE, |e| Parts {
-                all: e.response.count() + e.unanswered,
-                apart: e.unanswered,
+            inputs: experience.map_or(Parts::NONE, |e| {
+                Parts::of(e.response.count() + e.unanswered, e.unanswered)
             }),
             busy_ns: [Engine::Sm, Engine::Encoder, Engine::Decoder].map(busy),
             full_ns: counts
@@ -444,7 +457,12 @@ impl Totals {
         for figure in Figure::ALL {
             let value = match figure {
                 Figure::Cpus => Some(rate(self.cpu_ns, before.cpu_ns) / 1e9),
-                Figure::Contention => Some(rate(self.contention_ns, before.contention_ns) / 1e9),
+                Figure::Contention => {
+                    // Its own threads are no others.
+                    let by_others = self.preemptions.share_since(before.preemptions);
+                    let waited = rate(self.contention_ns, before.contention_ns) / 1e9;
+                    Some(waited * by_others.unwrap_or(1.0))
+                }
                 Figure::ThrottledOwn => {
                     known(self.throttled_us, before.throttled_us).map(|us| us / 1e6)
                 }
@@ -460,17 +478,12 @@ impl Totals {
                 Figure::WaitP99 => quantile(&waits, 0.99),
                 Figure::RttP50 => quantile(&trips, 0.5),
                 Figure::RttP95 => quantile(&trips, 0.95),
-                Figure::LateRoundTrips => Parts {
-                    all: trips.count(),
-                    apart: over(&trips, -3),
+                Figure::LateRoundTrips => {
+                    Parts::of(trips.count(), over(&trips, -3)).share_since(Parts::NONE)
                 }
-                .share_since(Parts::NONE),
-                Figure::Retransmits => Parts {
-                    all: to_clients.segments,
-                    apart: to_clients.retransmits,
-                }
-                .share_since(Parts::NONE)
-                .filter(|_| counts.net.as_ref().is_some_and(|net| net.counts_segments)),
+                Figure::Retransmits => Parts::of(to_clients.segments, to_clients.retransmits)
+                    .share_since(Parts::NONE)
+                    .filter(|_| counts.net.as_ref().is_some_and(|net| net.counts_segments)),
                 Figure::Received => counts
                     .net
                     .as_ref()

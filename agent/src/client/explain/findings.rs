@@ -36,6 +36,7 @@ fn said(finding: &Finding, session: &Session) -> String {
     let amount = |value: f64| match finding.unit.as_str() {
         "share" => percent(value),
         "seconds" => time(value),
+        "count" if value.fract() < 0.05 => format!("{value:.0}"),
         _ if value < 10.0 => format!("{value:.2}"),
         _ => format!("{value:.0}"),
     };
@@ -49,7 +50,7 @@ fn said(finding: &Finding, session: &Session) -> String {
         .map(|by| format!("{} ({} times)", printable(&by.session), count(by.count)))
         .collect();
     let by = if finding.cause == "cpu_contention" && !by.is_empty() {
-        format!("; most often by {}", by.join(", "))
+        format!("; since the agent found it most often by {}", by.join(", "))
     } else {
         String::new()
     };

@@ -74,7 +74,7 @@ fn what_holds_it_back_comes_first_with_figure_limit_and_advice() {
     let by = &session.preempted_by[0];
     let by = format!("{} ({} times)", by.session, by.count);
     let expected = format!(
-        "  the last minute   others have the CPUs: 62 % of its time it waited (much is 5 %), all the time; most often by {by}
+        "  the last minute   others have the CPUs: 62 % of its time it waited (much is 5 %), all the time; since the agent found it most often by {by}
                     ! Look who preempts it.
   the last hour     input waits: 0.25 inputs a second waited (much is 0.02), 50 % of the time
                     ! Look above."

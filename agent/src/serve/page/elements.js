@@ -1,7 +1,11 @@
 // Elements of the page. What comes from the agent is only ever text.
 const SVG = 'http://www.w3.org/2000/svg';
 
-export const text = (said) => document.createTextNode(said);
+/** Names may have what turns a line round or is not seen at all. */
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const printable = (said) => String(said).replace(HIDDEN, '\ufffd');
+
+export const text = (said) => document.createTextNode(printable(said));
 
 /** An element (`svg:` before its name is one of a drawing), with attributes and what is in it. */
 export function el(name, attributes = {}, content = []) {
@@ -10,7 +14,7 @@ export function el(name, attributes = {}, content = []) {
   for (const [key, value] of Object.entries(attributes)) {
     if (value !== undefined) element.setAttribute(key, value);
   }
-  element.append(...[content].flat());
+  element.append(...[content].flat().map((one) => (one instanceof Node ? one : text(one))));
   return element;
 }
 
@@ -22,5 +26,6 @@ export function replace(parent, children) {
 }
 
 export function setText(element, said) {
-  if (element.textContent !== said) element.textContent = said;
+  const shown = printable(said);
+  if (element.textContent !== shown) element.textContent = shown;
 }

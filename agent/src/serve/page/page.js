@@ -39,8 +39,9 @@ async function ask(path) {
 
 /** What the address asks for: `#`, `#session/ID`, `#agent`. */
 function route() {
-  const [name, id] = location.hash.slice(1).split('/');
-  return { name: name || 'list', id };
+  const [, name, id] = /^#(session)\/([0-9a-f]{32})$/.exec(location.hash) ?? [];
+  if (name) return { name, id };
+  return { name: location.hash === '#agent' ? 'agent' : 'list' };
 }
 
 let asked = 0;
@@ -49,7 +50,7 @@ async function refresh() {
   const { name, id } = route();
   try {
     const report = await ask('api/v1/sessions');
-    const history = name === 'session' ? await ask(`api/v1/sessions/${encodeURIComponent(id)}/history`).catch(() => null) : null;
+    const history = name === 'session' ? await ask(`api/v1/sessions/${id}/history`).catch(() => null) : null;
     if (mine !== asked) return;
     [view.report, view.history] = [report, history];
     remember(report.sessions);
@@ -81,6 +82,8 @@ function draw() {
     const own = link.getAttribute('href') === (name === 'agent' ? '#agent' : '#');
     if (own) link.setAttribute('aria-current', 'page'); else link.removeAttribute('aria-current');
   }
+  const title = view.report.sessions.find((session) => session.id === id)?.session;
+  document.title = title ? `${title} · Sessionscope` : 'Sessionscope';
   drawNode();
   const drawn = main.dataset.view;
   const wanted = name === 'session' ? `session/${id}` : name;

@@ -75,13 +75,15 @@ const place = (steps, length, at) => WIDTH * (1 - (length - 1 - at) / (span(step
 
 function drawPlot(figure, plot, steps) {
   const group = figure.querySelector('g');
-  replace(group, plot.heat ? heat(plot, steps) : lines(plot, steps));
+  replace(group, plot.heat ? heat(plot, steps) : lines(plot, steps, figure));
   say(figure, plot, steps, figure.parentElement?.share ?? null);
 }
 
-function lines(plot, steps) {
+function lines(plot, steps, figure) {
   const known = plot.lines.filter(([name]) => steps.figures[name]);
-  const most = Math.max(...known.flatMap(([name]) => steps.figures[name]).filter((value) => value !== null), 1e-9) * 1.08;
+  const largest = Math.max(...known.flatMap(([name]) => steps.figures[name]).filter((value) => value !== null), 0);
+  figure.most = largest;
+  const most = Math.max(largest, 1e-9) * 1.08;
   return known.map(([name, , look]) => {
     const values = steps.figures[name];
     let path = '';
@@ -132,7 +134,9 @@ function say(figure, plot, steps, share) {
   }
   const ago = stepsBack(steps, share) * steps.step_seconds;
   const when = new Date((steps.end_time - ago) * 1000).toLocaleTimeString();
-  const said = `${parts.join(', ') || '-'} at ${when}`;
+  const minutes = Math.round((span(steps) * steps.step_seconds) / 60);
+  const range = `of ${minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`}${figure.most ? `, up to ${plot.form(figure.most)}` : ''}`;
+  const said = `${parts.join(', ') || '-'} at ${when} (${range})`;
   setText(figure.querySelector('span'), said);
   figure.querySelector('svg').setAttribute('aria-label', `${plot.title}: ${said}`);
 }

@@ -1,6 +1,6 @@
 // Figures as a person reads them.
 export const count = (value) => Math.round(value).toLocaleString('en');
-export const percent = (share) => `${(share * 100).toFixed(share < 0.1 && share > 0 ? 1 : 0)} %`;
+export const percent = (share) => `${Number((share * 100).toFixed(share < 0.1 ? 1 : 0))} %`;
 export const cpus = (value) => value.toFixed(2);
 
 export function time(seconds) {
@@ -24,7 +24,7 @@ export function bytes(value) {
 /** A figure that may not be known: then it is a dash, and never 0. */
 export const known = (value, form) => (value === null || value === undefined ? '-' : form(value));
 
-const FORMS = { share: percent, seconds: time, count: (value) => value.toFixed(1), rate: (value) => `${value.toPrecision(2)}` };
+const FORMS = { share: percent, seconds: time, count: (value) => `${Number(value.toFixed(1))}`, rate: (value) => `${value.toPrecision(2)}` };
 
 /** How much of what, from where on that is much, and how often. */
 export function finding({ value, unit, figure, limit, share_of_time: often }) {

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{super::AppState, seconds_since_epoch};
+use super::{super::AppState, by_id, seconds_since_epoch, unknown};
 use crate::{
     api,
     session::{
@@ -31,11 +31,11 @@ pub(in crate::serve) async fn history(
     Path(id): Path<String>,
 ) -> Response {
     let snapshot = state.snapshot();
-    let sessions = snapshot.iter().flat_map(|snapshot| &snapshot.sessions);
-    let Some(view) = { sessions }.find(|view| view.id.to_string() == id) else {
-        let error =
-            format!("no session has the id {id:?}; GET /api/v1/sessions has those that there are");
-        return (StatusCode::NOT_FOUND, Json(api::Problem { error })).into_response();
+    let view = snapshot
+        .as_deref()
+        .and_then(|snapshot| by_id(snapshot, &id));
+    let Some(view) = view else {
+        return unknown(&id);
     };
     let Some(history) = &view.history else {
         let error = "the agent keeps no history: sessions.history is off".to_owned();

@@ -179,12 +179,32 @@ fn each_trouble_is_found_and_is_the_first() {
         // Half of the time is enough, a moment is not.
         let mut half = [busy(); 12];
         half[..6].fill(step);
+        half.reverse();
+        let is_found = causes(&half).contains(&cause);
+        assert!(is_found, "{}", cause.name());
+        // What hung half a minute ago does so no more.
+        half.reverse();
         let is_found = causes(&half).contains(&cause);
         assert_eq!(is_found, cause != Cause::ThreadsBlocked, "{}", cause.name());
         let mut moment = [busy(); 12];
         moment[11] = step;
         assert_eq!(causes(&moment), [], "{}", cause.name());
     }
+}
+
+#[test]
+fn half_of_the_cpu_is_missed_however_short_each_wait_is_and_a_part_of_nothing_is_not() {
+    let half = busy()
+        .with(Figure::Cpus, 0.5)
+        .with(Figure::Contention, 0.5)
+        .with(Figure::WaitsTo16Ms, 60.0);
+    assert_eq!(causes(&[half; 12]), [Cause::CpuContention]);
+    let little = busy()
+        .with(Figure::Cpus, 0.001)
+        .with(Figure::Contention, 0.02)
+        .with(Figure::WaitsTo1Ms, 9.0)
+        .with(Figure::WaitsTo62Ms, 0.2);
+    assert_eq!(causes(&[little; 12]), []);
 }
 
 #[test]
