@@ -134,7 +134,7 @@ pub const RULES: [Rule; 14] = [
         worst: 0.5,
         said: "others have the CPUs",
         figure: "of the CPU time that it wanted it waited for others",
-        advice: "Look who preempts it, below under CPU. Move one of them to another node, give this one a CPU weight, or limit the other.",
+        advice: "Look who preempts it. Move one of them to another node, give this one a CPU weight, or limit the other.",
     },
     Rule {
         cause: Cause::CpuLimit,
