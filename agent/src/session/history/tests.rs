@@ -1,6 +1,6 @@
 use std::{fs, path::Path};
 
-use agent_common::histogram::bucket_of;
+use agent_common::{histogram::bucket_of, net::INBOUND, sched::After};
 
 use super::*;
 use crate::{
