@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{self, Command},
     thread,
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use integration_tests::{
     capability,
     cgroup::{Cgroup, Tree},
     tmux::Tmux,
-    wait::patient,
+    wait::{self, patient},
     workload::{Workload, two_cpus},
 };
 use nix::{
@@ -175,6 +175,24 @@ fn the_terminal_is_as_it_was_however_it_ends() {
     let top = children.trim().parse().expect("one child of the shell");
     kill(Pid::from_raw(top), Signal::SIGTERM).expect("it is ours");
     is_left(terminal, "0");
+}
+
+/// As when a window is closed, or a connection breaks.
+#[test]
+fn it_ends_with_its_terminal() {
+    let Some(Stage { terminal, .. }) = stage(80, 24) else {
+        return;
+    };
+    terminal.until("the list", |screen| line_with(screen, "busy").is_some());
+    let shell = terminal.pid();
+    let children = format!("/proc/{shell}/task/{shell}/children");
+    let children = fs::read_to_string(children).expect("the kernel tells them");
+    let top: u32 = children.trim().parse().expect("one child of the shell");
+    drop(terminal);
+    let process = PathBuf::from(format!("/proc/{top}"));
+    wait::until("it has ended", patient(Duration::from_secs(5)), || {
+        (!process.exists()).then_some(())
+    });
 }
 
 #[test]

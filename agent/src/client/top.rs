@@ -18,12 +18,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
 use ratatui::crossterm::{
     event::{self, DisableMouseCapture, EnableMouseCapture},
     execute,
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -35,7 +40,12 @@ use super::{Output, OwnAgent, Place, SessionsOptions, TopOptions, list, print, u
 use crate::error::Error;
 
 /// How long a key waits to be seen at most, and a signal.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+/// Who has not ended so long after a signal does not by itself.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// `sessionscope top`.
 ///
@@ -70,6 +80,7 @@ pub fn top(options: &TopOptions, own: &OwnAgent) -> Result<(), Error> {
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .map_err(Error::io("signal handler"))?;
     }
+    end_after(Arc::clone(&stop));
     // Puts the terminal back also after a panic.
     let mut terminal = ratatui::try_init().map_err(Error::io("terminal"))?;
     let restore = Restore;
@@ -112,14 +123,42 @@ fn live(
                 .map_err(broken())?;
             changed = false;
         }
-        if !event::poll(TICK).map_err(broken())? {
-            continue;
+        // A terminal that is gone is left: crossterm would read from it without end.
+        if !wait_for_key().map_err(broken())? {
+            return Ok(());
         }
-        changed = true;
-        match state.on(&event::read().map_err(broken())?) {
-            Next::Go => fetcher.wants(state.wanted()),
-            Next::Leave => return Ok(()),
+        while event::poll(Duration::ZERO).map_err(broken())? {
+            changed = true;
+            match state.on(&event::read().map_err(broken())?) {
+                Next::Go => fetcher.wants(state.wanted()),
+                Next::Leave => return Ok(()),
+            }
         }
     }
     Ok(())
+}
+
+/// Waits for a tick, or until something is typed; `false` once the terminal is gone.
+fn wait_for_key() -> io::Result<bool> {
+    let terminal = io::stdin();
+    let mut typed = [PollFd::new(&terminal, PollFlags::IN)];
+    match poll(&mut typed, Some(&TICK)) {
+        // The size of the terminal has changed, or it is time to stop.
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(!typed[0]
+        .revents()
+        .intersects(PollFlags::HUP | PollFlags::ERR))
+}
+
+/// Ends the process a while after a signal, should it be stuck in reading from a terminal that is gone.
+fn end_after(stop: Arc<AtomicBool>) {
+    thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            thread::sleep(GRACE / 4);
+        }
+        thread::sleep(GRACE);
+        let _ended = signal_hook::low_level::emulate_default_handler(SIGTERM);
+    });
 }
