@@ -377,7 +377,11 @@ fn neither_a_session_nor_a_scraper_notices_what_a_tenant_and_a_crowd_do() {
         metrics.count("vdi_session_process_exits_total", &exits),
         worked.forks
     );
-    assert_eq!(metrics.count("vdi_session_clients", &session), CONNECTIONS);
+    // With itself, so they are nobody's clients.
+    let inbound = [("session", "honest"), ("side", "inbound")];
+    let connections = metrics.count("vdi_session_tcp_connections", &inbound);
+    assert_eq!(connections, CONNECTIONS);
+    assert_eq!(metrics.count("vdi_session_clients", &session), 0);
     let difference = (ours - kernels).abs();
     assert!(
         difference <= CPU_TOLERANCE * kernels + TICKS,

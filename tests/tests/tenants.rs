@@ -29,6 +29,7 @@ use nix::sys::{
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const FORKS: &str = "vdi_session_process_forks_total";
+const CONNECTIONS: &str = "vdi_session_tcp_connections";
 /// A container of somebody else.
 const VICTIM: &str = "6d1f0a7c25b3e8946d1f0a7c25b3e8946d1f0a7c25b3e8946d1f0a7c25b3e894";
 
@@ -281,7 +282,7 @@ fn a_connection_that_is_left_out_is_counted_once_however_often_it_is_found() {
     let agent = Agent::start(&builtin());
     let left_out = wait::until("they are found open", SHOW_LIMIT, || {
         let metrics = agent.fresh_metrics();
-        (metrics.count_if_any("vdi_session_clients", &[("session", &user.name)]) != 0)
+        (metrics.count_if_any(CONNECTIONS, &[("session", &user.name), ("side", "inbound")]) != 0)
             .then(|| exceeded(&metrics, &user.name))
     });
     let kept = (2 * PAIRS * crowd.len()) as u64 - left_out;
@@ -313,13 +314,13 @@ fn a_user_with_connections_without_number_leaves_the_others_theirs() {
     let victim = places.make(&format!("system.slice/docker-{VICTIM}.scope"));
     agent.wait_for(&["6d1f0a7c25b3"]);
     let honest = connections(&program, 0, &victim);
-    let clients = |metrics: &Exposition, name: &str| {
-        metrics.count_if_any("vdi_session_clients", &[("session", name)])
+    let inbound = |metrics: &Exposition, name: &str| {
+        metrics.count_if_any(CONNECTIONS, &[("session", name), ("side", "inbound")])
     };
     let read = |name: &str| {
         wait::until(&format!("all of {name} are read"), SHOW_LIMIT, || {
             let metrics = agent.fresh_metrics();
-            (clients(&metrics, name) == PAIRS as u64).then_some(metrics)
+            (inbound(&metrics, name) == PAIRS as u64).then_some(metrics)
         })
     };
     let both = read("6d1f0a7c25b3");
