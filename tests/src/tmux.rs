@@ -1,7 +1,7 @@
 //! A terminal that a test can look at: a session of tmux, with a server of its own.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output},
     time::{Duration, Instant},
 };
@@ -99,6 +99,13 @@ impl Tmux {
         assert!(output.status.success(), "{output:?}");
     }
 
+    /// Copies all that is written to it from now on into a file.
+    pub fn record(&self, file: &Path) {
+        let words = format!("cat > {}", file.display());
+        let output = self.run(&["pipe-pane", &words]);
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// The process that runs in it.
     pub fn pid(&self) -> u32 {
         self.asked("#{pane_pid}").parse().expect("a number")
@@ -107,6 +114,11 @@ impl Tmux {
     /// Whether an alternate screen is shown, as of a program that takes the whole terminal.
     pub fn is_alternate(&self) -> bool {
         self.asked("#{alternate_on}") == "1"
+    }
+
+    /// Whether the cursor is shown.
+    pub fn has_cursor(&self) -> bool {
+        self.asked("#{cursor_flag}") == "1"
     }
 
     fn asked(&self, format: &str) -> String {

@@ -63,12 +63,19 @@ fn line_with(screen: &[String], name: &str) -> Option<usize> {
 }
 
 /// The screen as it was before: the shell's words go on, and what is typed is seen again.
+fn last_is_of_keys(screen: &[String]) -> bool {
+    screen
+        .last()
+        .is_some_and(|line| line.starts_with("Enter page"))
+}
+
 fn is_left(terminal: &Tmux, status: &str) {
     let said = format!("left with {status}");
     let screen = terminal.until("the shell goes on", |screen| {
         line_with(screen, &said).is_some() && screen.iter().any(|line| line.trim() == "echo")
     });
     assert!(!terminal.is_alternate(), "{screen:?}");
+    assert!(terminal.has_cursor(), "{screen:?}");
     assert!(line_with(&screen, "SESSION").is_none(), "{screen:?}");
 }
 
@@ -147,6 +154,7 @@ fn it_fits_terminals_that_change_and_shows_no_half_of_a_screen() {
             screen.len() == usize::from(rows)
                 && line_with(screen, "busy") == Some(2)
                 && screen[1].contains("CPU▼")
+                && last_is_of_keys(screen)
         });
         assert!(
             screen
@@ -160,6 +168,37 @@ fn it_fits_terminals_that_change_and_shows_no_half_of_a_screen() {
         assert!(line_with(&screen, "busy").is_some(), "{screen:?}");
         assert!(screen[1].starts_with("SESSION"), "{screen:?}");
         thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A look from outside sees a cleared screen once in some hundred times, so what is written is read.
+#[test]
+fn a_frame_is_written_as_one_update_also_where_the_screen_is_cleared() {
+    let Some(Stage { terminal, .. }) = &stage(100, 30) else {
+        return;
+    };
+    terminal.until("the list", |screen| line_with(screen, "busy").is_some());
+    let folder = tempfile::tempdir().expect("a folder");
+    let written = folder.path().join("written");
+    terminal.record(&written);
+    terminal.resize(120, 30);
+    let clear = "\u{1b}[2J";
+    let bytes = wait::until("it is drawn anew", patient(Duration::from_secs(10)), || {
+        let bytes = fs::read(&written).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (_, after) = text.split_once(clear)?;
+        after.contains("\u{1b}[?2026l").then_some(text)
+    });
+    for (at, _) in bytes.match_indices(clear) {
+        let begin = bytes[..at]
+            .rfind("\u{1b}[?2026")
+            .map(|begin| &bytes[begin..at]);
+        assert!(
+            begin.is_some_and(|begin| begin.starts_with("\u{1b}[?2026h")),
+            "cleared outside an update: {bytes:?}"
+        );
+        let (update, _) = bytes[at..].split_once("\u{1b}[?2026l").expect("an end");
+        assert!(update.contains("SESSION"), "{update:?}");
     }
 }
 

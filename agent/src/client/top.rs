@@ -10,6 +10,7 @@
 
 mod draw;
 mod fetch;
+mod frame;
 mod state;
 
 use std::{
@@ -23,6 +24,7 @@ use std::{
 };
 
 use ratatui::crossterm::{
+    cursor::Show,
     event::{self, DisableMouseCapture, EnableMouseCapture},
     execute,
 };
@@ -34,6 +36,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use self::{
     fetch::{Answer, Fetcher},
+    frame::Screen,
     state::{Next, State},
 };
 use super::{Output, OwnAgent, Place, SessionsOptions, TopOptions, list, print, units};
@@ -82,13 +85,14 @@ pub fn top(options: &TopOptions, own: &OwnAgent) -> Result<(), Error> {
     }
     end_after(Arc::clone(&stop));
     // Puts the terminal back also after a panic.
-    let mut terminal = ratatui::try_init().map_err(Error::io("terminal"))?;
+    drop(ratatui::try_init().map_err(Error::io("terminal"))?);
     let restore = Restore;
+    let mut screen = Screen::new().map_err(Error::io("terminal"))?;
     execute!(stdout(), EnableMouseCapture).map_err(Error::io("terminal"))?;
     let mut state = State::new(options.sort, options.filter.clone());
     state.take(Answer::Report(Ok(Box::new(first))), units::now());
     let fetcher = Fetcher::start(place);
-    let result = live(&mut terminal, &mut state, &fetcher, &stop);
+    let result = live(&mut screen, &mut state, &fetcher, &stop);
     drop(restore);
     result
 }
@@ -99,13 +103,13 @@ struct Restore;
 impl Drop for Restore {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing.
-        let _gone = execute!(stdout(), DisableMouseCapture);
+        let _gone = execute!(stdout(), DisableMouseCapture, Show);
         ratatui::restore();
     }
 }
 
 fn live(
-    terminal: &mut ratatui::DefaultTerminal,
+    screen: &mut Screen,
     state: &mut State,
     fetcher: &Fetcher,
     stop: &AtomicBool,
@@ -118,7 +122,7 @@ fn live(
             changed = true;
         }
         if changed {
-            terminal
+            screen
                 .draw(|frame| draw::draw(frame, state))
                 .map_err(broken())?;
             changed = false;
