@@ -219,9 +219,15 @@ fn the_terminal_is_as_it_was_however_it_ends() {
 /// As when a window is closed, or a connection breaks.
 #[test]
 fn it_ends_with_its_terminal() {
-    let Some(Stage { terminal, .. }) = stage(80, 24) else {
+    let Some(stage) = stage(80, 24) else {
         return;
     };
+    // The agent stays until the end.
+    let Stage {
+        terminal,
+        agent: _agent,
+        ..
+    } = stage;
     terminal.until("the list", |screen| line_with(screen, "busy").is_some());
     let shell = terminal.pid();
     let children = format!("/proc/{shell}/task/{shell}/children");
