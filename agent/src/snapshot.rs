@@ -28,6 +28,7 @@ use crate::{
         history::History,
         logon::Phases,
         model::{Counts, Logoff, Milestone, Session, Template},
+        past::Pasts,
         phase::Phase,
         recent::RecentView,
         registry::{Admission, LogonKey, StartupKey},
@@ -45,6 +46,8 @@ pub struct Snapshot {
     /// Sessions whose end has just been decided and that are not among them: they do not linger, or another one has
     /// their labels.
     pub ended_unseen: Vec<SessionView>,
+    /// The last sessions that have ended.
+    pub pasts: Pasts,
     /// The kernel programs.
     pub programs: Vec<ProgramStatus>,
     /// The GPUs.

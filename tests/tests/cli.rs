@@ -11,11 +11,12 @@ use std::{
 };
 
 use integration_tests::{
-    agent::{self, Agent, Configuration},
+    agent::{self, Agent, Configuration, SHOW_LIMIT},
     capability,
     cgroup::Tree,
     process,
     sockets::inside,
+    wait::{self, patient},
     workload::{Workload, two_cpus},
 };
 use nix::sys::signal::Signal;
@@ -139,6 +140,56 @@ fn two_sessions_are_listed_and_explained() {
 
     let said = fails(command(&agent, &["explain", "dsk"]), NO_SESSION);
     assert!(said.contains("near it: \"desk\""), "{said}");
+}
+
+#[test]
+fn one_that_has_ended_is_explained_after_its_series_are_gone() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree).set("sessions.linger", "\"1s\""));
+    for words in ["exit 3", "kill -9 $$"] {
+        let desk = tree.child("desk");
+        agent.wait_for(&["desk"]);
+        let mut shell = inside(&desk, || {
+            Command::new("sh").args(["-c", words]).spawn().expect("sh")
+        });
+        shell.wait().expect("it ends");
+        // So that the agent has seen it before its cgroup goes.
+        agent.session_that("desk", "has had a process", |session| {
+            session["process"]["exits"]["error"] == 1 || session["process"]["exits"]["signal"] == 1
+        });
+        drop(desk);
+        wait::until("it has left the list", patient(SHOW_LIMIT), || {
+            agent.session("desk").is_none().then_some(())
+        });
+    }
+    let page = prints(&agent, &["explain", "desk"]);
+    for said in [
+        "SESSION desk, which has ended",
+        "a signal killed its main process\n",
+        "signal 9 killed the last of its processes to end\n",
+        "ended before",
+        "its main process ended with an error\n",
+        &format!("{}/desk", tree.path()),
+        "0 well, 0 with an error, 1 by a signal",
+    ] {
+        assert!(page.contains(said), "{said} is not on the page");
+    }
+    let answer = agent.get("/api/v1/ended", &[]).text();
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    let ended = answer["sessions"].as_array().expect("a list");
+    let reasons: Vec<&Value> = ended.iter().map(|one| &one["end_reason"]).collect();
+    assert_eq!(reasons, ["signal", "error"]);
+    assert_eq!(
+        ended[1]["why"],
+        "the last of its processes to end returned 3"
+    );
+    // Another name is as unknown as before, and so is this one in another namespace.
+    fails(command(&agent, &["explain", "deskx"]), NO_SESSION);
+    let elsewhere = ["explain", "desk", "--namespace", "elsewhere"];
+    fails(command(&agent, &elsewhere), NO_SESSION);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod figures;
 mod gpu;
 mod history;
+mod past;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ pub use figures::{
 };
 pub use gpu::{Device, Encoder, Engines, Gpus, OnGpu, Streams, XidErrors};
 pub use history::{Finding, History, Problem, Steps};
+pub use past::{Ended, PastSession};
 
 /// The whole answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

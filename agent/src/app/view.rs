@@ -32,6 +32,7 @@ impl Agent {
             taken,
             sessions,
             ended_unseen,
+            pasts: self.registry.pasts().clone(),
             programs: self.kernel.statuses(),
             gpu,
             agent: self.agent_view(pairs),

@@ -4,6 +4,7 @@
 //!  GET /api/v1/sessions ─► api::Report ─► table      sessionscope sessions
 //!                                     ├─► one page   sessionscope explain <session>
 //!                                     └─► a screen   sessionscope top
+//!  GET /api/v1/ended ────► api::Ended ──► one page   sessionscope explain <session>, of one that is not there any more
 //! ```
 //!
 //! Text has colours, which are taken out again where stdout is not a terminal or `NO_COLOR` is set.
@@ -28,7 +29,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::{request::Place, table::Form};
-use crate::{api::Report, error::Error, serve::address::Address};
+use crate::{
+    api::{Ended, Report, Session},
+    error::Error,
+    serve::address::Address,
+};
 
 pub use options::{ExplainOptions, Filter, Output, SessionsOptions, Target, TopOptions};
 pub use table::Sort;
@@ -68,8 +73,26 @@ pub fn sessions(options: &SessionsOptions, own: &OwnAgent) -> Result<(), Error> 
 pub fn explain(options: &ExplainOptions, own: &OwnAgent) -> Result<(), Error> {
     let place = Place::of(&options.target, own)?;
     let report: Report = parse(request::report(&place)?, &place.address)?;
-    let session = select::one(&report.sessions, &options.session, &options.filter)?;
-    print(&explain::page(session, &report.gpus, units::now()))
+    let now = units::now();
+    match select::one(&report.sessions, &options.session, &options.filter) {
+        Ok(session) => print(&explain::page(session, &report.gpus, now)),
+        Err(error) => {
+            let filter = &options.filter;
+            let is_meant = |s: &Session| {
+                s.session == options.session && filter.takes(&s.namespace, &s.template)
+            };
+            if report.sessions.iter().any(is_meant) {
+                return Err(error);
+            }
+            // One that has left the list is known for a while.
+            let ended = request::ended(&place)
+                .and_then(|ended| parse::<Ended>(ended, &place.address))
+                .unwrap_or_default();
+            let past = select::past(&ended.sessions, &options.session, &options.filter);
+            let (latest, earlier) = past.split_first().ok_or(error)?;
+            print(&explain::page_of_past(latest, earlier, now))
+        }
+    }
 }
 
 fn list(options: &SessionsOptions, place: &Place) -> Result<String, Error> {

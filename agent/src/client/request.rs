@@ -213,7 +213,16 @@ pub(super) fn report(place: &Place) -> Result<Value, Error> {
 
 /// The agent's answer to `GET /api/v1/sessions/{id}/history`, as it is.
 pub(super) fn history(place: &Place, id: &str) -> Result<Value, Error> {
-    let (status, value) = ask(place, &format!("/api/v1/sessions/{id}/history"))?;
+    answer(place, &format!("/api/v1/sessions/{id}/history"))
+}
+
+/// What has ended.
+pub(super) fn ended(place: &Place) -> Result<Value, Error> {
+    answer(place, "/api/v1/ended")
+}
+
+fn answer(place: &Place, path: &str) -> Result<Value, Error> {
+    let (status, value) = ask(place, path)?;
     let value = value.unwrap_or_default();
     if status != 200 {
         let why = value["error"].as_str();

@@ -1,7 +1,10 @@
 //! Which of the sessions are meant, and in which order.
 
 use super::{Filter, table::Sort};
-use crate::{api::Session, error::Error};
+use crate::{
+    api::{PastSession, Session},
+    error::Error,
+};
 
 /// Most names that an error lists.
 const LISTED: usize = 5;
@@ -45,6 +48,17 @@ pub(super) fn one<'s>(
             })
         }
     }
+}
+
+/// Those of this name that have ended, in their order.
+pub(super) fn past<'s>(
+    all: &'s [PastSession],
+    name: &str,
+    filter: &Filter,
+) -> Vec<&'s PastSession> {
+    all.iter()
+        .filter(|s| s.session == name && filter.takes(&s.namespace, &s.template))
+        .collect()
 }
 
 fn unknown<'s>(name: &str, sessions: impl Iterator<Item = &'s Session>) -> String {

@@ -36,6 +36,8 @@ named! {
         Session = "/api/v1/sessions/{id}",
         /// What it did.
         History = "/api/v1/sessions/{id}/history",
+        /// Those of before.
+        Ended = "/api/v1/ended",
         /// The page.
         Index = "/",
         /// What it is made of.

@@ -8,6 +8,7 @@
 //! | `GET /api/v1/sessions` | the sessions as JSON, with quantiles |
 //! | `GET /api/v1/sessions/{id}` | one of them |
 //! | `GET /api/v1/sessions/{id}/history` | what it did over the last day |
+//! | `GET /api/v1/ended` | the last sessions that have ended, and why |
 //! | `GET /` | the status page, whose files are below `/page/` |
 //!
 //! ```text
@@ -168,6 +169,7 @@ pub fn app(state: AppState) -> Router {
             "/api/v1/sessions/{id}/history",
             get(sessions::history::history),
         )
+        .route("/api/v1/ended", get(sessions::past::ended))
         .route_layer(from_fn(with_place))
         .route("/", get(page::index))
         .route("/page/{file}", get(page::file))

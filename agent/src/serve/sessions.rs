@@ -5,6 +5,7 @@ mod details;
 mod figures;
 mod gpus;
 pub(super) mod history;
+pub(super) mod past;
 
 use std::{
     collections::BTreeMap,

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::named::named;
 
+/// How many steps of each ring are looked at: a minute of the short ones, an hour of the long ones.
+pub const LOOKED_AT: usize = 12;
+
 named! {
     /// What may hold a session back.
     pub enum Cause {

@@ -1,11 +1,14 @@
-//! Sessions: what they are ([`model`]), which of them there are ([`registry`]), and which slot of the
-//! kernel's maps each has ([`slots`]); [`net`] adds up what its connections
-//! carried, and [`presence`] is how those of its clients came and went; [`utilization`] how much of its CPUs it used; [`growth`] keeps what its cgroups counted; [`recent`] what it waited of late; [`history`] what it did over the last day, and [`findings`] what held it back; [`gpu`] joins what its processes do on the GPUs;
-//! [`logon`] is how its start went, [`phase`] is where it is in its life, [`end`] how it ended, [`ended`] how many did,
-//! [`experience`] what its user feels,
-//! [`remembered`] what a restart must not forget; [`failures`] bounds what is logged of processes that fail,
-//! [`templates`] what names from outside can do, [`budget`] what one session may take from the others; [`audit`]
-//! compares the figures with the kernel's own.
+//! Sessions: what they are ([`model`]), which of them there are ([`registry`]), and which slot of the kernel's maps each
+//! has ([`slots`]).
+//!
+//! | of a session | |
+//! |---|---|
+//! | its life | [`logon`] how its start went, [`settled`] when it waits for its user, [`phase`] where it is, [`end`] how it ended, [`ended`] how many did, [`past`] what the last of them came to |
+//! | its figures | [`net`] what its connections carried, [`presence`] how its clients came and went, [`experience`] what its user feels, [`utilization`] how much of its CPUs it used, [`gpu`] what its processes do on the GPUs, [`growth`] what its cgroups counted |
+//! | over time | [`recent`] what it waited of late, [`history`] what it did over the last day, [`findings`] what held it back |
+//! | bounds | [`budget`] what one may take from the others, [`failures`] what is logged of processes that fail, [`templates`] what names from outside can do |
+//!
+//! [`remembered`] is what a restart must not forget; [`audit`] compares the figures with the kernel's own.
 
 pub mod audit;
 pub mod budget;
@@ -20,6 +23,7 @@ pub mod history;
 pub mod logon;
 pub mod model;
 pub mod net;
+pub mod past;
 pub mod phase;
 pub mod presence;
 pub mod recent;

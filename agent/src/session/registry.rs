@@ -29,6 +29,7 @@ use super::{
     gpu::{Join, Serial},
     logon::LogonPhase,
     model::{Milestone, Origin, Session, Template, Templates},
+    past::Pasts,
     remembered::Entry,
     settings,
     slots::{REST, Slots},
@@ -129,6 +130,8 @@ pub struct Registry {
     adoption: Histogram,
     /// Sessions that have ended.
     ended: AllEnded,
+    /// The last of them.
+    pasts: Pasts,
     /// Sessions of before a restart, by the ids of their cgroups.
     recalled: HashMap<u64, Entry>,
     /// Sessions without a cgroup yet.
@@ -179,6 +182,7 @@ impl Registry {
             logoffs: BTreeMap::new(),
             adoption: Histogram::default(),
             ended: AllEnded::new(),
+            pasts: Pasts::default(),
             recalled: HashMap::new(),
             awaited: Vec::new(),
             listens: Templates::new(),
@@ -269,6 +273,11 @@ impl Registry {
     /// Sessions that have ended.
     pub fn ended(&self) -> &AllEnded {
         &self.ended
+    }
+
+    /// The last sessions that have ended.
+    pub fn pasts(&self) -> &Pasts {
+        &self.pasts
     }
 
     /// Templates that labels tell apart.

@@ -4,7 +4,7 @@ use super::{
     super::units::{count, percent, printable, time},
     section::Section,
 };
-use crate::api::{Finding, Session};
+use crate::api::{Finding, Preemptor, Session};
 
 /// Sessions that are named as those that take the CPU.
 const PREEMPTORS: usize = 3;
@@ -15,24 +15,28 @@ pub(super) fn findings(session: &Session) -> Section {
         section.line("", "not known: the agent keeps no history of it");
         return section;
     };
+    lines(&mut section, findings, &session.preempted_by);
+    section
+}
+
+/// A line for each finding; `by` are those that take the CPU.
+pub(super) fn lines(section: &mut Section, findings: &[Finding], by: &[Preemptor]) {
     if findings.is_empty() {
         let text = "nothing: no figure of the last minute or of the last hour is over its limit";
         section.line("", text);
-        return section;
+        return;
     }
     for (window, title) in [("minute", "the last minute"), ("hour", "the last hour")] {
         let of_window = findings.iter().filter(|finding| finding.window == window);
         for (place, finding) in of_window.enumerate() {
             let title = if place == 0 { title } else { "" };
-            let text = said(finding, session);
-            section.judged(title, text, Some(finding.advice.clone()));
+            section.judged(title, said(finding, by), Some(finding.advice.clone()));
         }
     }
-    section
 }
 
 /// One finding, with its figure, the limit, and how often it was over that.
-fn said(finding: &Finding, session: &Session) -> String {
+fn said(finding: &Finding, by: &[Preemptor]) -> String {
     let amount = |value: f64| match finding.unit.as_str() {
         "share" => percent(value),
         "seconds" => time(value),
@@ -45,8 +49,9 @@ fn said(finding: &Finding, session: &Session) -> String {
     } else {
         format!("{} of the time", percent(finding.share_of_time))
     };
-    let by = session.preempted_by.iter().take(PREEMPTORS);
     let by: Vec<String> = by
+        .iter()
+        .take(PREEMPTORS)
         .map(|by| format!("{} ({} times)", printable(&by.session), count(by.count)))
         .collect();
     let by = if finding.cause == "cpu_contention" && !by.is_empty() {

@@ -6,6 +6,7 @@ mod gpu;
 mod input;
 mod life;
 mod network;
+mod past;
 mod section;
 mod startup;
 
@@ -16,6 +17,8 @@ use super::{
 };
 use crate::api::{Gpus, Session};
 use section::Section;
+
+pub(super) use past::page as page_of_past;
 
 /// The page, with colours; `now` in seconds since the epoch.
 pub(super) fn page(session: &Session, gpus: &Gpus, now: f64) -> String {

@@ -16,14 +16,14 @@ use super::{super::AppState, by_id, seconds_since_epoch, unknown};
 use crate::{
     api,
     session::{
-        findings,
+        findings::{self, LOOKED_AT},
         history::{Figure, Steps},
     },
     snapshot::SessionView,
 };
 
-/// How many steps are looked at: a minute of the short ones, an hour of the long ones.
-const LOOKED_AT: usize = 12;
+/// What the API calls them.
+pub(super) const WINDOWS: [&str; 2] = ["minute", "hour"];
 
 /// Answers with the history of a session that the last sample has.
 pub(in crate::serve) async fn history(
@@ -82,9 +82,8 @@ fn rounded(value: f64) -> f64 {
 
 /// What held a session back over the last minute and the last hour; `None` where there is no history.
 pub(super) fn findings(view: &SessionView) -> Option<Vec<api::Finding>> {
-    let [minute, hour] = view.history.as_ref()?.last(LOOKED_AT);
-    let windows = [("minute", minute), ("hour", hour)];
-    let found = windows.into_iter().flat_map(|(window, steps)| {
+    let both = view.history.as_ref()?.last(LOOKED_AT);
+    let found = WINDOWS.into_iter().zip(both).flat_map(|(window, steps)| {
         findings::conclude(&steps)
             .into_iter()
             .map(move |finding| finding_of(window, &finding))
@@ -92,7 +91,7 @@ pub(super) fn findings(view: &SessionView) -> Option<Vec<api::Finding>> {
     Some(found.collect())
 }
 
-fn finding_of(window: &str, finding: &findings::Finding) -> api::Finding {
+pub(super) fn finding_of(window: &str, finding: &findings::Finding) -> api::Finding {
     let rule = finding.rule;
     api::Finding {
         cause: rule.cause.name().to_owned(),

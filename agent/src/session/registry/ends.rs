@@ -13,6 +13,7 @@ use crate::{
         end,
         gpu::Serial,
         model::Session,
+        past::Past,
         remembered::{Entry, Remembered},
     },
 };
@@ -51,6 +52,7 @@ impl Registry {
             let lasted = session.lasted(ended_ns);
             let ended = self.ended.entry((namespace, template, reason));
             ended.or_default().add(lasted);
+            self.pasts.push(Past::of(session, reason, ago, lasted));
             logoff::count(session, ended_ns, &mut self.logoffs);
         }
     }

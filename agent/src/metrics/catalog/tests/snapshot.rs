@@ -29,7 +29,8 @@ use crate::{
         http::{Answers, AuthMethod, AuthReason, Cache, Http, Lookups, Method, Path, Sizes},
     },
     session::{
-        audit::Account, ended::Ended, logon::LogonPhase, model::Milestone, registry::Admission,
+        audit::Account, ended::Ended, logon::LogonPhase, model::Milestone, past::Pasts,
+        registry::Admission,
     },
     snapshot::{AgentView, Reloads, Snapshot, SpanCounts, TraceView},
     telemetry::AuditLines,
@@ -69,6 +70,7 @@ pub(super) fn snapshot() -> Snapshot {
     let now = Instant::now();
     Snapshot {
         ended_unseen: Vec::new(),
+        pasts: Pasts::default(),
         taken: now.checked_sub(Duration::from_secs(SAMPLE_AGE)).unwrap(),
         sessions: vec![
             sessions::desktop(),

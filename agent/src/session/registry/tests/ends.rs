@@ -164,6 +164,35 @@ fn an_ended_session_lingers_and_then_vanishes() {
 }
 
 #[test]
+fn the_last_two_hundred_that_have_ended_are_known_also_when_they_do_not_linger() {
+    let (mut r, mut t) = (registry(4), FakeTable::default());
+    r.linger = Duration::ZERO;
+    let start = Instant::now();
+    for n in 0..203_u64 {
+        let now = start + Duration::from_secs(10 * n);
+        let id = 100 + n;
+        come(&mut r, &mut t, &found(id, 0, &format!("/s-{n}")), now);
+        t.switches(id, 5);
+        r.sample(&mut t, now);
+        r.vanish(id, now);
+        r.sample(&mut t, now + REST);
+    }
+    assert_eq!(r.sessions().count(), 0);
+    let pasts = r.pasts().latest_first();
+    let names: Vec<&str> = pasts.map(|past| &*past.identity.session).collect();
+    assert_eq!((names.len(), names[0], names[199]), (200, "202", "3"));
+    let latest = r.pasts().latest_first().next().unwrap();
+    assert_eq!(latest.reason, EndReason::Unknown);
+    assert!(latest.runqueue_wait[0].is_some());
+    assert!(
+        latest
+            .findings
+            .as_ref()
+            .is_some_and(|[minute, _]| minute.is_empty())
+    );
+}
+
+#[test]
 fn of_one_that_has_ended_what_was_counted_stays_and_what_it_might_have_does_not() {
     let (mut r, mut t) = (registry(4), FakeTable::default());
     let start = Instant::now();
