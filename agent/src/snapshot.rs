@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -86,6 +87,8 @@ pub struct SessionView {
     pub trace: Option<TraceId>,
     /// Path of its first cgroup.
     pub cgroup: String,
+    /// Directories of the cgroups that a rule named; empty when it has ended.
+    pub roots: Vec<PathBuf>,
     /// The phase; `None` when it has ended and its series linger.
     pub phase: Option<Phase>,
     /// Since when it is in that phase; `None` where the agent has not seen it begin.
@@ -122,12 +125,13 @@ pub struct SessionView {
 
 impl SessionView {
     /// A session as it is now.
-    pub fn of(session: &Session, preempted_by: Vec<(String, u64)>) -> Self {
+    pub fn of(session: &Session, roots: Vec<PathBuf>, preempted_by: Vec<(String, u64)>) -> Self {
         Self {
             identity: session.identity.clone(),
             id: session.id,
             trace: session.trace,
             cgroup: session.cgroup.clone(),
+            roots,
             phase: session.is_live().then_some(session.phase),
             phase_since: session
                 .phase_since_ns

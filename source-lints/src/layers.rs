@@ -77,6 +77,8 @@ const LAYERS: [(&str, &[&str]); 21] = [
             "discover::users",
             "gpu",
             "kernel::accounts",
+            // What it reads when somebody asks, and nobody keeps.
+            "kernel::processes",
             "kernel::programs",
             "session",
             "snapshot",

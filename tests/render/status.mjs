@@ -81,6 +81,15 @@ try {
   seen.wider.narrowSession = await photograph('session-narrow', { width: 390, height: 844 });
   await page.setViewport({ width: 1280, height: 900 });
 
+  await page.click('.processes summary');
+  await page.waitForSelector('.processes tbody tr', { timeout: 20_000 });
+  seen.processes = await page.$$eval('.processes tbody tr', (rows) => rows.map((row) => row.cells[0].textContent));
+
+  await page.click('nav a[href="#ended"]');
+  await page.waitForSelector('main[data-view="ended"] tbody tr', { timeout: 20_000 });
+  seen.ended = await page.$$eval('tbody tr', (rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent).join(' | ')));
+  seen.wider.ended = await photograph('ended');
+
   await page.click('nav a[href="#agent"]');
   await page.waitForFunction(() => document.querySelector('h2')?.textContent === 'The agent');
   seen.programs = await page.$$eval('tbody tr', (rows) => rows.map((row) => row.cells[0].textContent));

@@ -7,6 +7,7 @@ use integration_tests::{
     capability,
     cgroup::Tree,
     drawing::{prepared, run},
+    sockets::inside,
     target_directory,
     workload::{Workload, two_cpus},
 };
@@ -23,8 +24,16 @@ fn sessions_are_seen_sorted_found_entered_and_left_and_nothing_leaves_the_host()
     }
     let tree = Tree::new();
     let sessions = [HOSTILE, BUSY, "quiet"].map(|name| tree.child(name));
-    let agent = Agent::start(&Configuration::of(&tree));
+    let agent = Agent::start(&Configuration::of(&tree).set("sessions.linger", "\"1s\""));
     agent.wait_for(&[HOSTILE, BUSY, "quiet"]);
+    let left = tree.child("left");
+    agent.wait_for(&["left"]);
+    let ends = inside(&left, || Command::new("sh").args(["-c", "exit 3"]).status());
+    assert_eq!(ends.expect("sh").code(), Some(3));
+    agent.session_that("left", "has had a process", |session| {
+        session["process"]["exits"]["error"] == 1
+    });
+    drop(left);
     let [cpu, _] = two_cpus();
     let arguments = ["spin", "--cpu", &cpu, "--threads", "3", "--seconds", "85"];
     let mut work = Workload::start(env!("CARGO_BIN_EXE_workload"), &sessions[1], &arguments);
@@ -82,6 +91,16 @@ fn sessions_are_seen_sorted_found_entered_and_left_and_nothing_leaves_the_host()
         "{label}"
     );
     assert!(!names("findings").is_empty());
+    assert_eq!(names("processes"), ["workload"]);
+    let ended = names("ended");
+    assert!(
+        ended.len() == 1 && ended[0].starts_with("left | tests / child | "),
+        "{ended:?}"
+    );
+    assert!(
+        ended[0].contains("error: the last of its processes to end returned 3"),
+        "{ended:?}"
+    );
     let crosses = names("crosses");
     assert!(
         crosses

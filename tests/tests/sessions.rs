@@ -17,6 +17,7 @@ use integration_tests::{
     workload::{Workload, scaled, two_cpus},
 };
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use sessionscope::telemetry::Event;
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
@@ -243,6 +244,57 @@ fn a_nested_cgroup_belongs_to_its_nearest_session() {
         }
     }
     assert_eq!(agent.metrics().count("vdi_agent_sessions_tracked", &[]), 4);
+}
+
+#[test]
+fn the_processes_of_a_session_are_told_with_who_has_the_cpu() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let nested = format!("^{}/[^/]+/(?<session>inner)$", tree.path());
+    let configuration = Configuration::of(&tree).rule("nested", &nested, "trust = true");
+    let [desk, inner] = ["desk/app", "desk/inner"].map(|path| tree.child(path));
+    let agent = Agent::start(&configuration);
+    agent.wait_for(&["desk", "inner"]);
+    let [cpu, _] = two_cpus();
+    let spin = ["burn", "--cpu", &cpu, "--seconds", "60"];
+    let mut spinning = Workload::start(WORKLOAD, &desk, &spin);
+    let _sleeping = Workload::start(WORKLOAD, &desk, &["sleepers", "--count", "2"]);
+    let _another = Workload::start(WORKLOAD, &inner, &["sleepers", "--count", "5"]);
+    spinning.go();
+    let told = |name: &str| {
+        let session = agent.session(name).expect("it lives");
+        let id = session["id"].as_str().expect("an id");
+        let answer = agent.get(&format!("/api/v1/sessions/{id}/processes"), &[]);
+        let answer: Value = serde_json::from_str(&answer.text()).expect("JSON");
+        assert_eq!((&answer["id"], &answer["cut"]), (&id.into(), &false.into()));
+        answer["processes"].as_array().expect("a list").clone()
+    };
+    let of_desk = told("desk");
+    assert_eq!(of_desk.len(), 4, "{of_desk:#?}");
+    // It has a CPU, or waits for it beside other tests.
+    let first = &of_desk[0];
+    assert_eq!(
+        (&first["command"], &first["state"], &first["pid"]),
+        (
+            &"workload".into(),
+            &"runnable".into(),
+            &spinning.pid().into()
+        )
+    );
+    let [ran, waited] = ["cpu_ratio", "waiting"].map(|key| first[key].as_f64().expect("known"));
+    assert!((0.7..1.1).contains(&(ran + waited)), "{ran} {waited}");
+    for other in &of_desk[1..] {
+        assert!(other["cpu_ratio"].as_f64() < Some(0.05), "{other:#}");
+        assert!(other["memory_bytes"].as_u64() > Some(0), "{other:#}");
+    }
+    assert_eq!(told("inner").len(), 6);
+    let unknown = agent.get(
+        &format!("/api/v1/sessions/{}/processes", "0".repeat(32)),
+        &[],
+    );
+    assert_eq!(unknown.status, 404);
 }
 
 #[test]

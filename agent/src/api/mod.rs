@@ -8,6 +8,7 @@ mod figures;
 mod gpu;
 mod history;
 mod past;
+mod processes;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ pub use figures::{
 pub use gpu::{Device, Encoder, Engines, Gpus, OnGpu, Streams, XidErrors};
 pub use history::{Finding, History, Problem, Steps};
 pub use past::{Ended, PastSession};
+pub use processes::{Process, Processes};
 
 /// The whole answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -20,13 +20,15 @@ impl Agent {
         let (mut preemptors, pairs) = self.preemptors();
         let sessions = self.registry.sessions().map(|session| {
             let by = session.slot.and_then(|slot| preemptors.remove(&slot));
-            SessionView::of(session, by.unwrap_or_default())
+            let roots = session.roots.iter();
+            let roots = roots.filter_map(|&root| self.hierarchy.directory(root));
+            SessionView::of(session, roots.collect(), by.unwrap_or_default())
         });
         let sessions = sessions.collect();
         let ended_unseen = self.registry.ended_unseen();
         let ended_unseen = ended_unseen
             .filter(|_| self.traces.is_some())
-            .map(|session| SessionView::of(session, Vec::new()))
+            .map(|session| SessionView::of(session, Vec::new(), Vec::new()))
             .collect();
         Snapshot {
             taken,

@@ -25,6 +25,7 @@ mod maps;
 pub mod object;
 pub mod pace;
 pub mod preflight;
+pub mod processes;
 pub mod programs;
 pub mod readiness;
 pub mod ring;

@@ -28,6 +28,20 @@ named! {
     }
 }
 
+impl ThreadState {
+    /// By the letter of `/proc/PID/stat` (fs/proc/array.c, `task_state_array`).
+    pub(super) fn of(letter: char) -> Self {
+        match letter {
+            'R' => Self::Runnable,
+            'D' => Self::Uninterruptible,
+            'T' | 't' => Self::Stopped,
+            'Z' | 'X' => Self::Dead,
+            // `I` is of kernel threads.
+            _ => Self::Sleeping,
+        }
+    }
+}
+
 named! {
     /// Why a process does not do what it should.
     pub enum Why {
@@ -138,21 +152,14 @@ fn parsed(stat: &str) -> Option<(String, ThreadState, u64)> {
     let (_, rest) = stat.split_once(" (")?;
     let (command, rest) = rest.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
-    let state = match fields.next()?.chars().next()? {
-        'R' => ThreadState::Runnable,
-        'D' => ThreadState::Uninterruptible,
-        'T' | 't' => ThreadState::Stopped,
-        'Z' | 'X' => ThreadState::Dead,
-        // `I` is of kernel threads.
-        _ => ThreadState::Sleeping,
-    };
+    let state = ThreadState::of(fields.next()?.chars().next()?);
     // ppid, pgrp, session, tty_nr, tpgid, flags, min_flt, cmin_flt, maj_flt.
     let major_faults = fields.nth(8)?.parse().ok()?;
     Some((command.to_owned(), state, major_faults))
 }
 
 /// `/proc/PID/schedstat`: on a CPU, on a run queue, slices (fs/proc/base.c, `proc_pid_schedstat`).
-fn ran_and_waited(schedstat: &str) -> Option<[u64; 2]> {
+pub(super) fn ran_and_waited(schedstat: &str) -> Option<[u64; 2]> {
     let mut fields = schedstat.split(' ').map(str::parse);
     Some([fields.next()?.ok()?, fields.next()?.ok()?])
 }

@@ -36,6 +36,8 @@ named! {
         Session = "/api/v1/sessions/{id}",
         /// What it did.
         History = "/api/v1/sessions/{id}/history",
+        /// Its processes.
+        Processes = "/api/v1/sessions/{id}/processes",
         /// Those of before.
         Ended = "/api/v1/ended",
         /// The page.
@@ -148,8 +150,9 @@ impl Path {
         // Those with a part that may be anything.
         let one_segment = |part: &str| !part.is_empty() && !part.contains('/');
         if let Some(rest) = path.strip_prefix("/api/v1/sessions/") {
-            return match rest.strip_suffix("/history") {
-                Some(id) if one_segment(id) => Self::History,
+            return match rest.split_once('/') {
+                Some((id, "history")) if one_segment(id) => Self::History,
+                Some((id, "processes")) if one_segment(id) => Self::Processes,
                 None if one_segment(rest) => Self::Session,
                 _ => Self::Other,
             };
@@ -272,6 +275,7 @@ mod tests {
     fn what_a_client_sends_is_one_of_a_few() {
         assert_eq!(Path::of("/metrics"), Path::Metrics);
         assert_eq!(Path::of("/api/v1/sessions/0f/history"), Path::History);
+        assert_eq!(Path::of("/api/v1/sessions/0f/processes"), Path::Processes);
         assert_eq!(Path::of("/page/page.js"), Path::Page);
         for other in [
             "/page/",

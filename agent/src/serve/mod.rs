@@ -8,6 +8,7 @@
 //! | `GET /api/v1/sessions` | the sessions as JSON, with quantiles |
 //! | `GET /api/v1/sessions/{id}` | one of them |
 //! | `GET /api/v1/sessions/{id}/history` | what it did over the last day |
+//! | `GET /api/v1/sessions/{id}/processes` | its processes now |
 //! | `GET /api/v1/ended` | the last sessions that have ended, and why |
 //! | `GET /` | the status page, whose files are below `/page/` |
 //!
@@ -168,6 +169,10 @@ pub fn app(state: AppState) -> Router {
         .route(
             "/api/v1/sessions/{id}/history",
             get(sessions::history::history),
+        )
+        .route(
+            "/api/v1/sessions/{id}/processes",
+            get(sessions::processes::processes),
         )
         .route("/api/v1/ended", get(sessions::past::ended))
         .route_layer(from_fn(with_place))

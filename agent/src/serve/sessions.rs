@@ -6,6 +6,7 @@ mod figures;
 mod gpus;
 pub(super) mod history;
 pub(super) mod past;
+pub(super) mod processes;
 
 use std::{
     collections::BTreeMap,

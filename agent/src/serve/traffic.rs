@@ -163,6 +163,7 @@ impl Traffic {
                     | http::Path::Sessions
                     | http::Path::Session
                     | http::Path::History
+                    | http::Path::Processes
                     | http::Path::Ended
                     | http::Path::Index
             )

@@ -17,6 +17,8 @@ const node = document.getElementById('node');
 const view = {
   report: null,
   history: null,
+  ended: null,
+  processes: null,
   sort: 'wait-p99',
   reversed: false,
   search: '',
@@ -37,11 +39,11 @@ async function ask(path) {
   return answer.json();
 }
 
-/** What the address asks for: `#`, `#session/ID`, `#agent`. */
+/** What the address asks for: `#`, `#session/ID`, `#ended`, `#agent`. */
 function route() {
   const [, name, id] = /^#(session)\/([0-9a-f]{32})$/.exec(location.hash) ?? [];
   if (name) return { name, id };
-  return { name: location.hash === '#agent' ? 'agent' : 'list' };
+  return { name: /^#(ended|agent)$/.exec(location.hash)?.[1] ?? 'list' };
 }
 
 let asked = 0;
@@ -51,8 +53,12 @@ async function refresh() {
   try {
     const report = await ask('api/v1/sessions');
     const history = name === 'session' ? await ask(`api/v1/sessions/${id}/history`).catch(() => null) : null;
+    const ended = name === 'ended' ? await ask('api/v1/ended') : null;
+    // A look at all threads: only while somebody reads it.
+    const looks = name === 'session' && main.querySelector('.processes')?.open;
+    const processes = looks ? await ask(`api/v1/sessions/${id}/processes`).catch((error) => ({ error: error.message })) : null;
     if (mine !== asked) return;
-    [view.report, view.history] = [report, history];
+    Object.assign(view, { report, history, ended, processes });
     remember(report.sessions);
     setText(state, '');
   } catch (error) {
@@ -79,7 +85,7 @@ function draw() {
   if (!view.report) return;
   const { name, id } = route();
   for (const link of document.querySelectorAll('nav a')) {
-    const own = link.getAttribute('href') === (name === 'agent' ? '#agent' : '#');
+    const own = link.getAttribute('href') === (name === 'agent' || name === 'ended' ? `#${name}` : '#');
     if (own) link.setAttribute('aria-current', 'page'); else link.removeAttribute('aria-current');
   }
   const title = view.report.sessions.find((session) => session.id === id)?.session;
@@ -93,6 +99,7 @@ function draw() {
   }
   if (name === 'session') drawSession(id);
   else if (name === 'agent') drawAgent();
+  else if (name === 'ended') drawEnded();
   else drawList();
   if (drawn !== undefined && drawn !== wanted) main.focus();
 }
@@ -225,6 +232,7 @@ function drawSession(id) {
   ];
   replace(main.querySelector('dl'), facts.flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)]));
   drawStart(session);
+  drawProcesses();
   drawPlots(main.querySelector('.plots'), view.history?.[view.ring]);
 }
 
@@ -252,6 +260,8 @@ function buildSession() {
   const ring = el('select', { id: 'ring' }, [el('option', { value: 'minutes' }, '15 minutes'), el('option', { value: 'day' }, '24 hours')]);
   ring.value = view.ring;
   ring.addEventListener('change', () => { view.ring = ring.value; draw(); });
+  const processes = el('details', { class: 'processes' }, [el('summary', {}, 'Processes'), el('div')]);
+  processes.addEventListener('toggle', () => { if (processes.open) refresh(); });
   replace(main, [
     el('p', {}, [el('a', { href: '#' }, 'All sessions')]), el('h2'), el('p', { id: 'who', class: 'faint' }),
     el('h3', {}, 'Held back by'), el('ul', { class: 'findings' }),
@@ -259,16 +269,54 @@ function buildSession() {
     el('div', { class: 'plots' }),
     el('div', { id: 'start' }, [el('h3', {}, 'Start'), el('div', { class: 'start' })]),
     el('h3', {}, 'Now'), el('dl'),
+    processes,
   ]);
+}
+
+function drawProcesses() {
+  if (!view.processes) return;
+  const { error, processes, cut, window_seconds: seconds } = view.processes;
+  const place = main.querySelector('.processes div');
+  if (error) {
+    replace(place, [el('p', {}, `Not known: ${error}`)]);
+    return;
+  }
+  const rows = processes.map((process) => [
+    process.command, `${process.pid}`, process.state, units.count(process.threads), units.known(process.cpu_ratio, units.cpus),
+    units.known(process.waiting, units.cpus), units.time(process.cpu_seconds), units.bytes(process.memory_bytes),
+  ]);
+  const note = `Over ${units.time(seconds)}.${cut ? ' There are more than are looked at.' : ''}`;
+  replace(place, [table(['Process', 'PID', 'State', 'Threads', 'CPUs', 'Waiting', 'CPU time', 'Memory'], rows), el('p', { class: 'faint' }, note)]);
+}
+
+function drawEnded() {
+  if (!view.ended) return;
+  const rows = view.ended.sessions.map((session) => {
+    const held = session.findings?.[0];
+    const why = [session.end_reason.replaceAll('_', ' '), session.why].filter(Boolean).join(': ');
+    return [
+      session.session, [session.namespace, session.template].filter(Boolean).join(' / '),
+      units.known(session.end_time, (at) => new Date(at * 1000).toLocaleString()), units.known(session.duration_seconds, units.time),
+      why, held ? held.said : '-', units.time(session.cpu_seconds), units.known(session.runqueue_wait_p99, units.time),
+    ];
+  });
+  const none = el('p', {}, 'No session has ended since the agent began.');
+  replace(main, [
+    el('h2', {}, 'Ended'),
+    rows.length === 0 ? none : table(['Session', 'Namespace / template', 'Ended', 'Lasted', 'Why', 'Held back by', 'CPU', 'Wait p99'], rows),
+  ]);
+}
+
+function table(headings, rows) {
+  return el('div', { class: 'wide', tabindex: '0', role: 'region', 'aria-label': headings[0] }, [el('table', { class: 'words' }, [
+    el('thead', {}, [el('tr', {}, headings.map((heading) => el('th', { scope: 'col' }, heading)))]),
+    el('tbody', {}, rows.map((row) => el('tr', {}, row.map((cell) => el('td', {}, cell))))),
+  ])]);
 }
 
 function drawAgent() {
   const { agent } = view.report;
   if (!agent) return;
-  const table = (headings, rows) => el('div', { class: 'wide', tabindex: '0', role: 'region', 'aria-label': headings[0] }, [el('table', { class: 'words' }, [
-    el('thead', {}, [el('tr', {}, headings.map((heading) => el('th', { scope: 'col' }, heading)))]),
-    el('tbody', {}, rows.map((row) => el('tr', {}, row.map((cell) => el('td', {}, cell))))),
-  ])]);
   const why = ({ up, reason }) => (up ? 'on' : `off: ${reason ?? 'not known'}`);
   const programs = agent.programs.map((program) => [
     program.name, why(program), program.required ? 'required' : 'optional', units.known(program.missed, units.count),
@@ -286,7 +334,7 @@ function drawAgent() {
   ]);
 }
 
-window.addEventListener('hashchange', () => { view.history = null; draw(); refresh(); });
+window.addEventListener('hashchange', () => { Object.assign(view, { history: null, ended: null, processes: null }); draw(); refresh(); });
 /** Nobody looks at a page that is hidden. */
 async function live() {
   if (!document.hidden) await refresh();

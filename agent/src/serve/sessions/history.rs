@@ -71,7 +71,7 @@ fn told(steps: &Steps) -> api::Steps {
 }
 
 /// To four digits, which is what is known.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     if value == 0.0 {
         return 0.0;
     }

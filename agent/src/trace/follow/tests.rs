@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, slice::from_ref};
 
 use agent_common::histogram::bucket_of;
 
@@ -30,6 +30,7 @@ fn desk() -> SessionView {
         id: session_id("3f9a", 7),
         trace: trace_id("3f9a", 7),
         cgroup: "/desk".to_owned(),
+        roots: Vec::new(),
         phase: None,
         phase_since: None,
         started: Some(at(0)),
@@ -67,8 +68,8 @@ impl Told {
 
     fn look(&mut self, session: &SessionView, seconds: u64) -> Vec<Span> {
         self.second += seconds;
-        let session = session.clone();
-        self.follower.look(&[session], &[], |_| true, self.now())
+        let sessions = from_ref(session);
+        self.follower.look(sessions, &[], |_| true, self.now())
     }
 
     fn now(&self) -> Moment {
@@ -185,7 +186,9 @@ fn one_that_nobody_sees_any_more_is_told_of_when_its_end_is_decided() {
     assert_eq!(told.follower.look(&[], &[], |_| false, told.now()), []);
     (session.ended, session.end_reason) = (Some(at(2)), Some(EndReason::Completed));
     told.second += 10;
-    let spans = told.follower.look(&[], &[session], |_| false, told.now());
+    let spans = told
+        .follower
+        .look(&[], from_ref(&session), |_| false, told.now());
     assert_eq!(names(&spans), ["session"]);
 }
 
@@ -283,15 +286,15 @@ fn each_full_hour_is_a_span_so_that_a_long_life_can_be_read() {
 fn a_trace_is_kept_or_not_from_its_first_sight_on() {
     let (mut follower, began) = (Follower::new(WAIT), Instant::now());
     let mut session = desk();
-    let spans = follower.look(&[session.clone()], &[], |_| false, moment(began, 1));
+    let spans = follower.look(from_ref(&session), &[], |_| false, moment(began, 1));
     assert_eq!(spans, []);
     session
         .startup
         .insert(Milestone::FirstProcess, Duration::from_secs(1));
-    let spans = follower.look(&[session.clone()], &[], |_| true, moment(began, 2));
+    let spans = follower.look(from_ref(&session), &[], |_| true, moment(began, 2));
     assert_eq!(spans, []);
     // One that is gone for long is forgotten.
     assert_eq!(follower.look(&[], &[], |_| true, moment(began, 90)), []);
-    let spans = follower.look(&[session], &[], |_| true, moment(began, 91));
+    let spans = follower.look(from_ref(&session), &[], |_| true, moment(began, 91));
     assert_eq!(names(&spans), ["first_process"]);
 }

@@ -50,6 +50,7 @@ fn session(names: [&str; 3], cgroup: &str, phase: Option<Phase>, counts: Counts)
         trace: None,
         identity: empty(),
         cgroup: cgroup.to_owned(),
+        roots: Vec::new(),
         phase,
         phase_since: None,
         started: None,
