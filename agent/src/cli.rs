@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::{
-    client::{ExplainOptions, SessionsOptions, TopOptions},
+    client::{ExplainOptions, ReportOptions, SessionsOptions, TopOptions},
     config::Inputs,
     version,
 };
@@ -84,6 +84,8 @@ pub enum Command {
     Top(TopOptions),
     /// Explain one session of a running agent on one page.
     Explain(ExplainOptions),
+    /// Report on a day of all sessions, from what Prometheus has.
+    Report(ReportOptions),
     /// Print the metrics that the agent exposes.
     Metrics {
         /// Form of the list.

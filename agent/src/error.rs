@@ -47,7 +47,7 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     ),
     (
         UNREACHABLE,
-        "`sessions`, `explain`: no agent answers at the address",
+        "`sessions`, `top`, `explain`: no agent answers at the address; `report`: Prometheus or the webhook does not",
     ),
     (
         NO_SESSION,
@@ -129,6 +129,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// Another server than the agent's does not answer as it should.
+    #[error("{whom}: {reason}")]
+    NoAnswer {
+        /// Which.
+        whom: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+
     /// There is nobody to ask for the sessions.
     #[error(
         "no agent answers at {address}: {reason}; start it, or say with --address where it listens"
@@ -174,7 +183,7 @@ impl Error {
             Self::Listen { .. } => CANNOT_LISTEN,
             Self::Program { .. } => PROGRAM,
             Self::Layout { .. } => LAYOUT,
-            Self::Unreachable { .. } => UNREACHABLE,
+            Self::Unreachable { .. } | Self::NoAnswer { .. } => UNREACHABLE,
             Self::NoSession { .. } => NO_SESSION,
             Self::Io { .. } | Self::Other(_) => OTHER,
         }

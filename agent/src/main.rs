@@ -117,6 +117,7 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
             print!("{}", cli::completions(shell));
             return Ok(());
         }
+        Command::Report(options) => return client::report(&options),
         Command::Manual => {
             print!("{}", cli::manual());
             return Ok(());

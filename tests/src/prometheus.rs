@@ -56,18 +56,32 @@ impl Prometheus {
 
     /// Starts `binary` with flags and a whole configuration, and waits until it is ready.
     pub fn start_configured(binary: &Path, flags: &[&str], text: &str) -> Self {
-        Self::start_storing(binary, "--storage.tsdb.path", flags, text)
+        Self::start_storing(binary, "--storage.tsdb.path", flags, text, None)
+    }
+
+    /// Starts `binary` with the blocks of a folder, which are its own from then on.
+    pub fn start_with_blocks(binary: &Path, blocks: &Path, text: &str) -> Self {
+        Self::start_storing(binary, "--storage.tsdb.path", &[], text, Some(blocks))
     }
 
     /// The same in agent mode, which has a store of another name. The flag for it is among the flags: it changed its name.
     pub fn start_agent(binary: &Path, flags: &[&str], text: &str) -> Self {
-        Self::start_storing(binary, "--storage.agent.path", flags, text)
+        Self::start_storing(binary, "--storage.agent.path", flags, text, None)
     }
 
-    fn start_storing(binary: &Path, store: &str, flags: &[&str], text: &str) -> Self {
+    fn start_storing(
+        binary: &Path,
+        store: &str,
+        flags: &[&str],
+        text: &str,
+        blocks: Option<&Path>,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("prometheus.yml");
         fs::write(&file, text).expect("the configuration can be written");
+        if let Some(blocks) = blocks {
+            fs::rename(blocks, folder.path().join("data")).expect("both are temporary");
+        }
         let log = File::create(folder.path().join("log")).expect("the log can be made");
         let address = free_address();
         let child = Command::new(binary)

@@ -4,6 +4,7 @@
 //!  GET /api/v1/sessions ─► api::Report ─► table      sessionscope sessions
 //!                                     ├─► one page   sessionscope explain <session>
 //!                                     └─► a screen   sessionscope top
+//!  Prometheus ──────────────────────────► a document  sessionscope report
 //!  GET /api/v1/ended ────► api::Ended ──► one page   sessionscope explain <session>, of one that is not there any more
 //! ```
 //!
@@ -12,6 +13,7 @@
 mod explain;
 mod judge;
 mod options;
+mod report;
 mod request;
 mod select;
 mod socket;
@@ -36,6 +38,7 @@ use crate::{
 };
 
 pub use options::{ExplainOptions, Filter, Output, SessionsOptions, Target, TopOptions};
+pub use report::{ReportOptions, report};
 pub use table::Sort;
 pub use top::top;
 

@@ -157,7 +157,7 @@ fn listener(address: SocketAddr) -> Option<u32> {
 }
 
 /// The first token of a file.
-fn token(path: &Path) -> Result<String, Error> {
+pub(super) fn token(path: &Path) -> Result<String, Error> {
     let fails = Error::io(path.display().to_string());
     let text = fs::read_to_string(path).map_err(fails)?;
     let mut lines = text.lines().map(str::trim);
@@ -167,7 +167,7 @@ fn token(path: &Path) -> Result<String, Error> {
         .ok_or_else(|| Error::Other(format!("{}: there is no token in it", path.display())))
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
     let text = fs::read(path).map_err(Error::io(path.display().to_string()))?;
     let items = parse_pem(&text).filter_map(Result::ok);
     let found: Vec<_> = items
@@ -185,7 +185,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
     Ok(found)
 }
 
-fn private_key(path: &Path) -> Result<PrivateKey<'static>, Error> {
+pub(super) fn private_key(path: &Path) -> Result<PrivateKey<'static>, Error> {
     let text = fs::read(path).map_err(Error::io(path.display().to_string()))?;
     let found = parse_pem(&text).find_map(|item| match item {
         Ok(PemItem::PrivateKey(key)) => Some(key),
@@ -280,7 +280,7 @@ fn ask(place: &Place, path: &str) -> Result<(u16, Option<Value>), Error> {
     Ok((status.as_u16(), serde_json::from_str(&text).ok()))
 }
 
-fn reason(error: &ureq::Error) -> String {
+pub(super) fn reason(error: &ureq::Error) -> String {
     match error {
         // Without the library's prefix.
         ureq::Error::Io(error) => error.to_string(),

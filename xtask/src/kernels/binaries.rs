@@ -25,7 +25,7 @@ const TEST_PACKAGE: &str = "integration-tests";
 /// Test programs that do not run in a guest: they need Prometheus or another program, or
 /// test what is the same on every kernel, as what platforms say of sessions. Every other one of the
 /// package `integration-tests` runs there, but for those of the GPUs, whose agent loads a library.
-const NOT_IN_GUEST: [&str; 37] = [
+const NOT_IN_GUEST: [&str; 38] = [
     "alertmanager",
     "alerts",
     "budget",
@@ -33,6 +33,7 @@ const NOT_IN_GUEST: [&str; 37] = [
     "clients",
     "compose",
     "crowd",
+    "day",
     "display",
     "door",
     "door_peer",

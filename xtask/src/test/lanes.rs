@@ -31,7 +31,7 @@ use Lane::{Alone, Beside};
 /// Each has cgroups, ports, folders and an agent of its own, whose rules know no other cgroups; so all that
 /// an agent says of its sessions is as exact beside others. Nothing but the reasons here speaks against it.
 /// One that is not named runs alone.
-const LANES: [(&str, Lane, &str); 66] = [
+const LANES: [(&str, Lane, &str); 67] = [
     (
         "runtimes",
         Beside,
@@ -70,6 +70,7 @@ const LANES: [(&str, Lane, &str); 66] = [
     ("gpu_hangs", Beside, "as gpu_faults"),
     ("gpu_sleep", Beside, "waits for GPUs to sleep"),
     ("logind", Beside, "a bus and a logind of its own"),
+    ("day", Beside, "asks a Prometheus of what it was given"),
     ("prometheus", Beside, "two accounts of the same waits"),
     ("gpu_churn", Beside, "exact by the driver's clock"),
     ("gpu_layout", Beside, "as gpu_faults"),
