@@ -2,7 +2,7 @@
 //
 // It judges nothing: it prints what it saw as JSON, and whoever reads that decides.
 
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
@@ -36,6 +36,47 @@ const photograph = async (name, { width = 1280, height = 900, dark = false } = {
   return page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 };
 
+/** What a screen reader or a weak eye stumbles over, by axe-core, in both colour schemes. */
+const axe = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+const faults = async (view) => {
+  const found = [];
+  for (const scheme of ['light', 'dark']) {
+    await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+    found.push(...violations.map(({ id, impact, nodes }) => `${impact} ${view} (${scheme}) ${id}: ${nodes.slice(0, 3).map((node) => node.target.join(' ')).join(', ')}`));
+  }
+  return found;
+};
+
+/** The page with so many sessions, which are copies of a real one: how long its frames take while it is scrolled through. */
+async function crowd(rows) {
+  const report = await page.evaluate(() => fetch('api/v1/sessions').then((answer) => answer.json()));
+  const [one] = report.sessions;
+  report.sessions = Array.from({ length: rows }, (_, number) => ({ ...one, id: number.toString(16).padStart(32, '0'), session: `desk-${number}` }));
+  const crowded = await browser.newPage();
+  await crowded.setViewport({ width: 1280, height: 900 });
+  await crowded.setRequestInterception(true);
+  crowded.on('request', (request) => (request.url().endsWith('api/v1/sessions')
+    ? request.respond({ contentType: 'application/json', body: JSON.stringify(report) }) : request.continue()));
+  await crowded.goto(options.url);
+  await crowded.waitForFunction((wanted) => document.querySelectorAll('tbody tr').length === wanted, { timeout: 30_000 }, rows);
+  const frames = await crowded.evaluate(() => new Promise((done) => {
+    const times = [];
+    const step = (time) => {
+      times.push(time);
+      scrollBy(0, 120);
+      if (times.length < 240) requestAnimationFrame(step); else done(times.slice(1).map((later, at) => later - times[at]));
+    };
+    requestAnimationFrame(step);
+  }));
+  await crowded.type('#search', 'desk-77');
+  const found = await crowded.$$eval('tbody tr', (all) => all.length);
+  await crowded.close();
+  frames.sort((a, b) => a - b);
+  return { rows, found, median_ms: frames[frames.length >> 1], p95_ms: frames[Math.floor(frames.length * 0.95)] };
+}
+
 try {
   await page.setViewport({ width: 1280, height: 900 });
   const answer = await page.goto(options.url);
@@ -46,6 +87,8 @@ try {
   seen.images = await page.evaluate(() => document.images.length + document.querySelectorAll('main script').length);
   seen.wider = { list: await photograph('list'), narrow: await photograph('list-narrow', { width: 390, height: 844, dark: true }) };
   await page.setViewport({ width: 1280, height: 900 });
+
+  seen.faults = await faults('list');
 
   // By a column, and the other way round.
   await page.click('th[data-key="session"] button');
@@ -78,6 +121,7 @@ try {
   seen.crosses = await page.$$eval('.cross', (all) => all.map((line) => `${line.getAttribute('visibility')} ${line.getAttribute('x1')}`));
   seen.wider.session = await photograph('session');
   await photograph('session-dark', { dark: true });
+  seen.faults.push(...await faults('session'));
   seen.wider.narrowSession = await photograph('session-narrow', { width: 390, height: 844 });
   await page.setViewport({ width: 1280, height: 900 });
 
@@ -89,11 +133,13 @@ try {
   await page.waitForSelector('main[data-view="ended"] tbody tr', { timeout: 20_000 });
   seen.ended = await page.$$eval('tbody tr', (rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent).join(' | ')));
   seen.wider.ended = await photograph('ended');
+  seen.faults.push(...await faults('ended'));
 
   await page.click('nav a[href="#agent"]');
   await page.waitForFunction(() => document.querySelector('h2')?.textContent === 'The agent');
   seen.programs = await page.$$eval('tbody tr', (rows) => rows.map((row) => row.cells[0].textContent));
   await photograph('agent');
+  seen.faults.push(...await faults('agent'));
 
   // An agent that is away, and back: without loading anything anew.
   await page.click('nav a[href="#"]');
@@ -110,6 +156,7 @@ try {
   }
   await page.waitForFunction(() => document.querySelector('#state').textContent === '', { timeout: 20_000 });
   seen.loads = await page.evaluate(() => performance.getEntriesByType('navigation').length);
+  seen.crowd = await crowd(1000);
   console.log(JSON.stringify({ ...seen, hosts: [...seen.hosts] }));
 } finally {
   await browser.close();

@@ -127,6 +127,17 @@ fn sessions_are_seen_sorted_found_entered_and_left_and_nothing_leaves_the_host()
         .collect();
     assert_eq!(unexpected, [&""; 0]);
     assert_eq!(names("hosts"), [agent.address().to_string()]);
+    // What axe-core finds serious; how long frames take is for a person to read, above.
+    let faults = names("faults");
+    let serious: Vec<_> = faults
+        .iter()
+        .filter(|fault| fault.starts_with("serious") || fault.starts_with("critical"))
+        .collect();
+    assert_eq!(serious, [&""; 0]);
+    assert_eq!(
+        (&seen["crowd"]["rows"], &seen["crowd"]["found"]),
+        (&1000.into(), &11.into())
+    );
     let policy = seen["policy"].as_str().expect("a policy");
     assert!(
         policy.starts_with("default-src 'none'; script-src 'self'"),
