@@ -8,7 +8,12 @@ use std::{
     sync::LazyLock,
 };
 
-use integration_tests::{documents::document, helm, operations::files, repository};
+use integration_tests::{
+    documents::{document, has_test},
+    helm,
+    operations::files,
+    repository,
+};
 use serde_json::{Value, json};
 
 #[path = "stack/access.rs"]
@@ -19,6 +24,8 @@ mod configuration;
 mod containers;
 #[path = "stack/counterparts.rs"]
 mod counterparts;
+#[path = "stack/coverage.rs"]
+mod coverage;
 #[path = "stack/network.rs"]
 mod network;
 #[path = "stack/overlays.rs"]
