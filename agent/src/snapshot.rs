@@ -164,6 +164,8 @@ pub struct AgentView {
     pub started: SystemTime,
     /// Release of the running kernel.
     pub kernel_release: String,
+    /// CPUs that were online when it started.
+    pub cpus: u32,
     /// Where the per-thread state is kept.
     pub task_store: TaskStore,
     /// A hash of the configuration in effect.

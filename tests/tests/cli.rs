@@ -20,7 +20,7 @@ use integration_tests::{
     workload::{Workload, two_cpus},
 };
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const WORKLOAD: &str = env!("CARGO_BIN_EXE_workload");
 const UNREACHABLE: i32 = 10;
@@ -190,6 +190,103 @@ fn one_that_has_ended_is_explained_after_its_series_are_gone() {
     fails(command(&agent, &["explain", "deskx"]), NO_SESSION);
     let elsewhere = ["explain", "desk", "--namespace", "elsewhere"];
     fails(command(&agent, &elsewhere), NO_SESSION);
+}
+
+/// What is wrong with an answer, by the schema of its type in the API's description.
+fn faults(document: &Value, name: &str, answer: &Value) -> Vec<String> {
+    let schema = json!({
+        "$ref": format!("#/components/schemas/{name}"),
+        "components": document["components"],
+    });
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let errors = validator.iter_errors(answer);
+    let mut faults: Vec<String> = errors.map(|error| format!("{name}: {error}")).collect();
+    let described = &document["components"]["schemas"][name]["properties"];
+    let keys = answer.as_object().expect("an object").keys();
+    faults.extend(
+        keys.filter(|key| described.get(key.as_str()).is_none())
+            .map(|key| format!("{name}: {key} is not described")),
+    );
+    faults
+}
+
+#[test]
+fn what_the_api_answers_is_as_it_is_described() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree).set("sessions.linger", "\"1s\""));
+    let [desk, left] = ["desk", "left"].map(|name| tree.child(name));
+    agent.wait_for(&["desk", "left"]);
+    drop(left);
+    let listener = inside(&desk, || TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let id = agent.session_that("desk", "has a client", |session| session["clients"] == 1)["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let ask =
+        |path: &str| -> Value { serde_json::from_str(&agent.get(path, &[]).text()).expect("JSON") };
+    wait::until("one has ended", patient(SHOW_LIMIT), || {
+        let ended = ask("/api/v1/ended");
+        (!ended["sessions"].as_array()?.is_empty()).then_some(())
+    });
+    let document = ask("/api/v1/openapi.json");
+    assert!(
+        document["openapi"]
+            .as_str()
+            .expect("a version")
+            .starts_with("3.1")
+    );
+    let of_desk = format!("/api/v1/sessions/{id}");
+    for (path, name) in [
+        ("/api/v1/sessions", "Report"),
+        (&of_desk, "Session"),
+        (&format!("{of_desk}/history"), "History"),
+        (&format!("{of_desk}/processes"), "Processes"),
+        ("/api/v1/ended", "Ended"),
+        ("/api/v1/node", "Node"),
+        ("/api/v1/agent", "Agent"),
+        ("/api/v1/sessions/0", "Problem"),
+    ] {
+        assert_eq!(faults(&document, name, &ask(path)), [""; 0], "{path}");
+    }
+    // An answer that is not.
+    let mut session = ask(&of_desk);
+    session["cpu_seconds"] = "much".into();
+    session["colour"] = "green".into();
+    let found = faults(&document, "Session", &session);
+    assert!(found.len() == 2 && found[1].contains("colour"), "{found:?}");
+}
+
+#[test]
+fn the_node_is_explained_with_who_has_what_there_is() {
+    if !capability::kernel() {
+        return;
+    }
+    let tree = Tree::new();
+    let agent = Agent::start(&Configuration::of(&tree));
+    let [hog, _desk] = ["cpu-hog", "desk"].map(|name| tree.child(name));
+    agent.wait_for(&["cpu-hog", "desk"]);
+    let [cpu, _] = two_cpus();
+    let mut spin = Workload::start(WORKLOAD, &hog, &["spin", "--seconds", "60", "--cpu", &cpu]);
+    spin.go();
+    agent.session_that("cpu-hog", "has a CPU", |session| {
+        session["cpu_ratio"].as_f64() > Some(0.2)
+    });
+    let page = prints(&agent, &["explain", "--node"]);
+    for said in [
+        "NODE\n",
+        "Held back, in the last minute\n",
+        " by sessions\n",
+        "most by           cpu-hog ",
+        "available         ",
+        "Sessions and agent\n",
+        "programs off",
+    ] {
+        assert!(page.contains(said), "{said} is not on the page");
+    }
 }
 
 #[test]

@@ -305,6 +305,10 @@ fn what_is_asked_is_counted_by_route_and_status_and_not_as_a_client_calls_it() {
     let paths: BTreeSet<_> = all.map(|one| one.labels["path"].clone()).collect();
     let known = [
         "/",
+        "/api/v1/agent",
+        "/api/v1/ended",
+        "/api/v1/node",
+        "/api/v1/openapi.json",
         "/api/v1/sessions",
         "/healthz",
         "/metrics",

@@ -1,9 +1,10 @@
 //! Figures of a session.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Threads by what they did at the last walk over all threads of the node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ThreadStates {
     /// They had a CPU or waited for one.
@@ -13,7 +14,7 @@ pub struct ThreadStates {
 }
 
 /// Observations of a time; quantiles in seconds, null without an observation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Distribution {
     /// How many.
@@ -29,7 +30,7 @@ pub struct Distribution {
 }
 
 /// Time runnable threads waited for a CPU, since the session's adoption.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct RunqueueWait {
     /// All of them.
@@ -44,7 +45,7 @@ pub struct RunqueueWait {
 }
 
 /// Observations in a window that ends now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Window {
     /// Those in the window.
@@ -55,7 +56,7 @@ pub struct Window {
 }
 
 /// Switches away from the session's threads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ContextSwitches {
     /// The thread blocked.
@@ -69,7 +70,7 @@ pub struct ContextSwitches {
 }
 
 /// Time its threads waited for a CPU, by why.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CpuWaitSeconds {
     /// Others had it when the thread was woken.
@@ -83,7 +84,7 @@ pub struct CpuWaitSeconds {
 }
 
 /// Switches in favour of somebody else who wanted the CPU, by who that was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Preemptions {
     /// Another thread of the session.
@@ -96,7 +97,7 @@ pub struct Preemptions {
 }
 
 /// Time lost for want of a resource (PSI).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct PressureSeconds {
     /// A CPU.
@@ -108,7 +109,7 @@ pub struct PressureSeconds {
 }
 
 /// Time lost, seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Pressure {
     /// A thread waited.
@@ -118,7 +119,7 @@ pub struct Pressure {
 }
 
 /// Memory, bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct MemoryBytes {
     /// All that is charged to the session.
@@ -134,7 +135,7 @@ pub struct MemoryBytes {
 }
 
 /// How often a session was at a limit of memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct MemoryEvents {
     /// Its threads were throttled and made to reclaim, because it had more than `memory.high`.
@@ -144,7 +145,7 @@ pub struct MemoryEvents {
 }
 
 /// Periods of the CPU limits of a session and of its containers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CpuPeriods {
     /// All of them.
@@ -154,7 +155,7 @@ pub struct CpuPeriods {
 }
 
 /// Block I/O by operation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct BlockIo {
     /// Reads.
@@ -164,7 +165,7 @@ pub struct BlockIo {
 }
 
 /// Requests of one operation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Operation {
     /// From the making of a request to its completion.
@@ -175,7 +176,7 @@ pub struct Operation {
 }
 
 /// How long input waits to be read, and until something is sent back.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Input {
     /// From when bytes could be read at a connection to a display until the application took them.
@@ -195,7 +196,7 @@ pub struct Input {
 }
 
 /// From an input to the first bytes of its answer, in stages that add up: means, seconds. One that is not known is null.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Latency {
     /// To the client and back.
@@ -211,7 +212,7 @@ pub struct Latency {
 }
 
 /// An application that has not read what waits at its display for 5 s.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct UnresponsiveApplication {
     /// Process id on the node.
@@ -231,7 +232,7 @@ pub struct UnresponsiveApplication {
 }
 
 /// Data bytes by direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct NetworkBytes {
     /// Sent.
@@ -241,7 +242,7 @@ pub struct NetworkBytes {
 }
 
 /// Data bytes of one direction by protocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Protocols {
     /// TCP.
@@ -251,7 +252,7 @@ pub struct Protocols {
 }
 
 /// How clients came and went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Disconnects {
     /// Clients that closed their connection, or the session did.
@@ -272,7 +273,7 @@ pub struct Disconnects {
 }
 
 /// TCP by side.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Tcp {
     /// Connections accepted on the session's listeners: its clients.
@@ -282,7 +283,7 @@ pub struct Tcp {
 }
 
 /// TCP of one side.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TcpSide {
     /// Established now.
@@ -310,7 +311,7 @@ pub struct TcpSide {
 }
 
 /// UDP datagrams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Udp {
     /// Sent.
@@ -322,7 +323,7 @@ pub struct Udp {
 }
 
 /// Life cycle of processes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ProcessCounts {
     /// Processes started.
@@ -334,7 +335,7 @@ pub struct ProcessCounts {
 }
 
 /// Processes that ended, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Exits {
     /// With status 0.

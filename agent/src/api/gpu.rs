@@ -1,9 +1,10 @@
 //! GPUs, and what a session does on them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The node's GPUs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Gpus {
     /// Whether the driver answers.
@@ -19,7 +20,7 @@ pub struct Gpus {
 }
 
 /// A value for each engine of a GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Engines {
     /// Streaming multiprocessors.
@@ -33,7 +34,7 @@ pub struct Engines {
 }
 
 /// A device; of one that does not answer, only that.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Device {
     /// Its index: the label `gpu`.
@@ -57,7 +58,7 @@ pub struct Device {
 }
 
 /// A session on a device.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct OnGpu {
     /// Index of the device.
@@ -75,7 +76,7 @@ pub struct OnGpu {
 }
 
 /// Encoder sessions of one codec.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Encoder {
     /// h264, hevc, av1 or unknown.
@@ -86,7 +87,7 @@ pub struct Encoder {
 }
 
 /// Encoder or capture sessions of one kind, together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Streams {
     /// How many.
@@ -102,7 +103,7 @@ pub struct Streams {
 }
 
 /// Xid errors of a device with one number.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct XidErrors {
     /// Index or PCI address of the device.

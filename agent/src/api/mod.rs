@@ -7,12 +7,14 @@
 mod figures;
 mod gpu;
 mod history;
+mod node;
 mod past;
 mod processes;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use figures::{
     BlockIo, ContextSwitches, CpuPeriods, CpuWaitSeconds, Disconnects, Distribution, Exits, Input,
@@ -22,15 +24,18 @@ pub use figures::{
 };
 pub use gpu::{Device, Encoder, Engines, Gpus, OnGpu, Streams, XidErrors};
 pub use history::{Finding, History, Problem, Steps};
+pub use node::{Node, NodePressure};
 pub use past::{Ended, PastSession};
 pub use processes::{Process, Processes};
 
 /// The whole answer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Report {
     /// The agent; null before its first sample.
     pub agent: Option<Agent>,
+    /// The node; null before that.
+    pub node: Option<Node>,
     /// The node's GPUs.
     pub gpus: Gpus,
     /// Sessions, live and lately ended, oldest first.
@@ -38,7 +43,7 @@ pub struct Report {
 }
 
 /// The agent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Agent {
     /// Its version.
@@ -53,6 +58,18 @@ pub struct Agent {
     pub sessions_tracked: usize,
     /// Sessions that did not fit.
     pub sessions_overflowed: u64,
+    /// When it began.
+    pub start_time: Option<f64>,
+    /// CPU time of its process; null where that cannot be read.
+    pub cpu_seconds: Option<f64>,
+    /// Memory of its process that is resident, bytes.
+    pub resident_bytes: Option<u64>,
+    /// Kernel memory of its maps, bytes.
+    pub map_bytes: u64,
+    /// Events that were lost because the ring was full; a scan makes up for them.
+    pub events_lost: u64,
+    /// Switches of sessions' threads of which nothing was measured.
+    pub switches_unmeasured: u64,
     /// The kernel programs.
     pub programs: Vec<Program>,
     /// The platforms' sources.
@@ -60,7 +77,7 @@ pub struct Agent {
 }
 
 /// A platform that knows what sessions are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Source {
     /// kubernetes, logind, libvirt or containers.
@@ -72,7 +89,7 @@ pub struct Source {
 }
 
 /// A kernel program.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Program {
     /// Its name.
@@ -98,7 +115,7 @@ pub struct Program {
 }
 
 /// A session. Counters are since its adoption; times are seconds since the epoch.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Session {
     /// Its id, by which it is asked for: 32 hexadecimal digits.
@@ -216,7 +233,7 @@ pub struct Session {
 }
 
 /// What in the platform each name is from; null for those that the rule gave.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Origins {
     /// The session's name.
@@ -231,7 +248,7 @@ pub struct Origins {
 
 /// Seconds from a session's beginning to each milestone; null before it, and for a session that is older than
 /// the agent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Startup {
     /// Its platform found a place for it.
@@ -264,7 +281,7 @@ pub struct Startup {
 
 /// Seconds of each phase of a logon, which together are the whole; null until nothing more can come of it, and of a phase
 /// that is not known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Logon {
     /// From the connection until the session was opened.
@@ -292,7 +309,7 @@ pub struct Logon {
 }
 
 /// The end of a session that somebody has logged out of.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Logoff {
     /// From the logout until its last cgroup was gone; null before, and where the logout was not seen.
@@ -302,7 +319,7 @@ pub struct Logoff {
 }
 
 /// A process that keeps a session there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Holder {
     /// Process id on the node.
@@ -312,7 +329,7 @@ pub struct Holder {
 }
 
 /// A session that took the CPU from another.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Preemptor {
     /// Its name.
@@ -322,7 +339,7 @@ pub struct Preemptor {
 }
 
 /// A process that the out-of-memory killer killed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct OomKill {
     /// Process id on the node.

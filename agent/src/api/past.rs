@@ -1,11 +1,12 @@
 //! Sessions of before.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Exits, Finding, OomKill};
 
 /// What `GET /api/v1/ended` answers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Ended {
     /// The last 200 that have ended while the agent ran, the latest first.
@@ -13,7 +14,7 @@ pub struct Ended {
 }
 
 /// A session that has ended. Times are seconds since the epoch, counters since its adoption.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct PastSession {
     /// The id that it had.

@@ -1,9 +1,10 @@
 //! The processes of a session, now.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What `GET /api/v1/sessions/{id}/processes` answers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Processes {
     /// Id of the session.
@@ -19,7 +20,7 @@ pub struct Processes {
 }
 
 /// A process.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Process {
     /// Process id on the node.

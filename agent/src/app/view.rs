@@ -92,6 +92,7 @@ impl Agent {
         AgentView {
             started: self.kernel.loaded(),
             kernel_release: self.kernel_release.clone(),
+            cpus: self.kernel.online_cpus(),
             task_store: self.kernel.store(),
             config_hash: self.config_hash.clone(),
             reloads: self.reloads.clone(),

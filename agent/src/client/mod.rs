@@ -77,13 +77,15 @@ pub fn explain(options: &ExplainOptions, own: &OwnAgent) -> Result<(), Error> {
     let place = Place::of(&options.target, own)?;
     let report: Report = parse(request::report(&place)?, &place.address)?;
     let now = units::now();
-    match select::one(&report.sessions, &options.session, &options.filter) {
+    let Some(name) = &options.session else {
+        return print(&explain::page_of_node(&report));
+    };
+    match select::one(&report.sessions, name, &options.filter) {
         Ok(session) => print(&explain::page(session, &report.gpus, now)),
         Err(error) => {
             let filter = &options.filter;
-            let is_meant = |s: &Session| {
-                s.session == options.session && filter.takes(&s.namespace, &s.template)
-            };
+            let is_meant =
+                |s: &Session| s.session == *name && filter.takes(&s.namespace, &s.template);
             if report.sessions.iter().any(is_meant) {
                 return Err(error);
             }
@@ -91,7 +93,7 @@ pub fn explain(options: &ExplainOptions, own: &OwnAgent) -> Result<(), Error> {
             let ended = request::ended(&place)
                 .and_then(|ended| parse::<Ended>(ended, &place.address))
                 .unwrap_or_default();
-            let past = select::past(&ended.sessions, &options.session, &options.filter);
+            let past = select::past(&ended.sessions, name, filter);
             let (latest, earlier) = past.split_first().ok_or(error)?;
             print(&explain::page_of_past(latest, earlier, now))
         }

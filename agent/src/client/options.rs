@@ -113,7 +113,12 @@ pub struct TopOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct ExplainOptions {
     /// Name of the session.
-    pub session: String,
+    #[arg(required_unless_present = "node")]
+    pub session: Option<String>,
+
+    /// The node instead: which of its sessions are held back, by what, and who has what there is.
+    #[arg(long, conflicts_with = "session")]
+    pub node: bool,
 
     /// Where the agent is.
     #[command(flatten)]

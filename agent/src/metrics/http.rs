@@ -40,6 +40,12 @@ named! {
         Processes = "/api/v1/sessions/{id}/processes",
         /// Those of before.
         Ended = "/api/v1/ended",
+        /// The node.
+        Node = "/api/v1/node",
+        /// The agent.
+        Agent = "/api/v1/agent",
+        /// The API, described.
+        OpenApi = "/api/v1/openapi.json",
         /// The page.
         Index = "/",
         /// What it is made of.

@@ -10,6 +10,9 @@
 //! | `GET /api/v1/sessions/{id}/history` | what it did over the last day |
 //! | `GET /api/v1/sessions/{id}/processes` | its processes now |
 //! | `GET /api/v1/ended` | the last sessions that have ended, and why |
+//! | `GET /api/v1/node` | the node as a whole |
+//! | `GET /api/v1/agent` | the agent: its programs and sources |
+//! | `GET /api/v1/openapi.json` | the API, described |
 //! | `GET /` | the status page, whose files are below `/page/` |
 //!
 //! ```text
@@ -31,6 +34,7 @@ pub mod inlet;
 pub mod listener;
 mod metrics;
 pub(crate) mod negotiate;
+mod openapi;
 mod page;
 mod peer;
 mod places;
@@ -174,8 +178,11 @@ pub fn app(state: AppState) -> Router {
             "/api/v1/sessions/{id}/processes",
             get(sessions::processes::processes),
         )
+        .route("/api/v1/node", get(sessions::node::node))
+        .route("/api/v1/agent", get(sessions::node::agent))
         .route("/api/v1/ended", get(sessions::past::ended))
         .route_layer(from_fn(with_place))
+        .route("/api/v1/openapi.json", get(openapi::openapi))
         .route("/", get(page::index))
         .route("/page/{file}", get(page::file))
         .route_layer(from_fn_with_state(

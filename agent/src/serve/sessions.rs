@@ -5,6 +5,7 @@ mod details;
 mod figures;
 mod gpus;
 pub(super) mod history;
+pub(super) mod node;
 pub(super) mod past;
 pub(super) mod processes;
 
@@ -32,6 +33,7 @@ use crate::{
         platform::Source,
     },
     kernel::programs::ProgramStatus,
+    metrics::process::OwnProcess,
     session::{
         logon::{LogonPhase, Phases},
         model::{Logoff, Milestone, OomKill},
@@ -40,6 +42,14 @@ use crate::{
     snapshot::{SessionView, Snapshot},
 };
 
+/// The sessions of the last sample.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sessions",
+    responses(
+        (status = 200, description = "The agent, the node, its GPUs and its sessions", body = api::Report),
+    )
+)]
 pub(super) async fn sessions(State(state): State<AppState>, headers: HeaderMap) -> Response {
     if state.snapshot().is_none() {
         return Json(api::Report::default()).into_response();
@@ -53,6 +63,15 @@ pub(super) async fn sessions(State(state): State<AppState>, headers: HeaderMap) 
 }
 
 /// Answers with one session of the last sample.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sessions/{id}",
+    params(("id", description = "Id of the session, 32 hexadecimal digits")),
+    responses(
+        (status = 200, description = "The session", body = api::Session),
+        (status = 404, description = "No session has the id", body = api::Problem)
+    )
+)]
 pub(super) async fn one(State(state): State<AppState>, Path(id): Path<String>) -> Response {
     let snapshot = state.snapshot();
     let view = snapshot
@@ -87,20 +106,32 @@ pub(super) fn write(snapshot: &Snapshot, users: UserPolicy) -> Result<Vec<u8>, S
 
 fn report(snapshot: &Snapshot, users: UserPolicy) -> api::Report {
     let sessions = snapshot.sessions.iter();
-    let agent = &snapshot.agent;
     api::Report {
-        agent: Some(api::Agent {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel: agent.kernel_release.clone(),
-            task_state: agent.task_store.name().to_owned(),
-            sessions_limit: agent.max_sessions,
-            sessions_tracked: agent.live_sessions,
-            sessions_overflowed: agent.overflowed_total,
-            programs: snapshot.programs.iter().map(program).collect(),
-            sources: agent.peers.iter().map(source).collect(),
-        }),
+        agent: Some(agent(snapshot)),
+        node: Some(node::of(snapshot)),
         gpus: gpus::of_node(&snapshot.gpu),
         sessions: sessions.map(|view| session(view, users)).collect(),
+    }
+}
+
+fn agent(snapshot: &Snapshot) -> api::Agent {
+    let agent = &snapshot.agent;
+    let process = OwnProcess::read();
+    api::Agent {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: agent.kernel_release.clone(),
+        task_state: agent.task_store.name().to_owned(),
+        sessions_limit: agent.max_sessions,
+        sessions_tracked: agent.live_sessions,
+        sessions_overflowed: agent.overflowed_total,
+        start_time: seconds_since_epoch(agent.started),
+        cpu_seconds: process.map(|process| process.cpu_seconds),
+        resident_bytes: process.map(|process| process.resident_bytes as u64),
+        map_bytes: agent.map_bytes,
+        events_lost: agent.events_lost.iter().map(|(_, lost)| lost).sum(),
+        switches_unmeasured: agent.unmeasured_switches,
+        programs: snapshot.programs.iter().map(program).collect(),
+        sources: agent.peers.iter().map(source).collect(),
     }
 }
 

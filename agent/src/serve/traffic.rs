@@ -165,6 +165,8 @@ impl Traffic {
                     | http::Path::History
                     | http::Path::Processes
                     | http::Path::Ended
+                    | http::Path::Node
+                    | http::Path::Agent
                     | http::Path::Index
             )
         {

@@ -6,6 +6,7 @@ mod gpu;
 mod input;
 mod life;
 mod network;
+mod node;
 mod past;
 mod section;
 mod startup;
@@ -18,6 +19,7 @@ use super::{
 use crate::api::{Gpus, Session};
 use section::Section;
 
+pub(super) use node::page as page_of_node;
 pub(super) use past::page as page_of_past;
 
 /// The page, with colours; `now` in seconds since the epoch.

@@ -48,6 +48,7 @@ const DURATION: Bounds = Bounds {
 };
 
 const PHASE: OneOf<Phase> = OneOf::new("phase");
+const ID: Text = Text::new("id", "its id in the API, on the status page and as a trace");
 const CGROUP: Text = Text::new("cgroup", "path of its cgroup");
 const RUNTIME: Text = Text::new("runtime", "what runs it; empty when not known");
 const POD: Text = Text::new(
@@ -81,6 +82,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Gauge,
         unit: Unit::None,
         labels: &[
+            ID.label(),
             CGROUP.label(),
             SOURCE.about("what named it").label(),
             RUNTIME.label(),
@@ -92,6 +94,7 @@ pub(super) const FAMILIES: &[Family] = &[
         source: Source::Registry,
         samples: PerSession(|s, out| {
             let text = |v: &Option<String>| v.clone().unwrap_or_default();
+            let id = s.id.to_string();
             let facts = s.platform.as_ref();
             let pod = facts.and_then(|facts| facts.details.get("pod"));
             let pod = pod.map(String::as_str).unwrap_or_default();
@@ -103,6 +106,7 @@ pub(super) const FAMILIES: &[Family] = &[
             );
             out.number(
                 &[
+                    ID.is(&id),
                     CGROUP.is(&s.cgroup),
                     SOURCE.is(s.identity.source.into()),
                     RUNTIME.is(&runtime),

@@ -326,6 +326,10 @@ function drawAgent() {
     el('h2', {}, 'The agent'),
     el('dl', {}, [
       ['version', agent.version], ['kernel', agent.kernel], ['threads\u2019 state in', agent.task_state],
+      ['began', units.known(agent.start_time, (at) => new Date(at * 1000).toLocaleString())],
+      ['its own CPU time', units.known(agent.cpu_seconds, (seconds) => `${units.time(seconds)}, ${units.percent(seconds / Math.max(1, Date.now() / 1000 - agent.start_time))} of a CPU`)],
+      ['its own memory', `${units.known(agent.resident_bytes, units.bytes)}, and ${units.bytes(agent.map_bytes)} of maps in the kernel`],
+      ['lost', `${units.count(agent.events_lost)} events, ${units.count(agent.switches_unmeasured)} switches`],
       ['sessions', `${units.count(agent.sessions_tracked)} of ${units.count(agent.sessions_limit)} at most${lost}`],
       ['GPUs', view.report.gpus.up ? `driver ${view.report.gpus.driver_version ?? '-'}` : `not measured: ${view.report.gpus.reason ?? '-'}`],
     ].flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)])),

@@ -26,6 +26,15 @@ use crate::{
 pub(super) const WINDOWS: [&str; 2] = ["minute", "hour"];
 
 /// Answers with the history of a session that the last sample has.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sessions/{id}/history",
+    params(("id", description = "Id of the session, 32 hexadecimal digits")),
+    responses(
+        (status = 200, description = "Its last quarter of an hour and its last day", body = api::History),
+        (status = 404, description = "No session has the id", body = api::Problem)
+    )
+)]
 pub(in crate::serve) async fn history(
     State(state): State<AppState>,
     Path(id): Path<String>,

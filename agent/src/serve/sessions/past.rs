@@ -18,6 +18,13 @@ use crate::{
 };
 
 /// Answers with them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/ended",
+    responses(
+        (status = 200, description = "The last 200 that have ended", body = api::Ended),
+    )
+)]
 pub(in crate::serve) async fn ended(State(state): State<AppState>) -> Response {
     let snapshot = state.snapshot();
     let pasts = snapshot.iter().flat_map(|s| s.pasts.latest_first());

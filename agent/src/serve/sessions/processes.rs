@@ -20,6 +20,15 @@ use crate::{
 static LOOK: Mutex<()> = Mutex::const_new(());
 
 /// Answers with the processes of a session that lives.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sessions/{id}/processes",
+    params(("id", description = "Id of the session, 32 hexadecimal digits")),
+    responses(
+        (status = 200, description = "Its processes now", body = api::Processes),
+        (status = 404, description = "No session has the id", body = api::Problem)
+    )
+)]
 pub(in crate::serve) async fn processes(
     State(state): State<AppState>,
     Path(id): Path<String>,

@@ -14,9 +14,9 @@ vdi_sessions{@blender,phase="Pending"} 3
 vdi_sessions{@blender,phase="Idle"} 1
 vdi_sessions{@blender,phase="Starting|Running|Terminating"} 0
 vdi_sessions{@old,phase="Pending|Starting|Running|Idle|Terminating"} 0
-vdi_session_info{@desktop,cgroup="/pods/desktop",source="kubernetes",runtime="containerd",pod="desktop-0",pod_uid="3f9a",container="c0ffee",user="ada"} 1
-vdi_session_info{@terminal,cgroup="/logins/terminal",source="cgroup",runtime="",pod="",pod_uid="",container="",user=""} 1
-vdi_session_info{@departed,cgroup="/pods/departed",source="cgroup",runtime="",pod="",pod_uid="",container="",user=""} 1
+vdi_session_info{@desktop,id="1f2a9105f3d4355a24187b1388414e46",cgroup="/pods/desktop",source="kubernetes",runtime="containerd",pod="desktop-0",pod_uid="3f9a",container="c0ffee",user="ada"} 1
+vdi_session_info{@terminal,id="8000df80728bcd660579201b30f563d3",cgroup="/logins/terminal",source="cgroup",runtime="",pod="",pod_uid="",container="",user=""} 1
+vdi_session_info{@departed,id="3fbb0a26d417b67732d69e686ee237b2",cgroup="/pods/departed",source="cgroup",runtime="",pod="",pod_uid="",container="",user=""} 1
 vdi_session_start_time_seconds{@desktop} 1700000297.5
 vdi_session_start_time_seconds{@terminal} 1700001113.5
 vdi_session_start_time_seconds{@departed} 1600000000.5

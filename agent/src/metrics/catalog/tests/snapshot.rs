@@ -211,6 +211,7 @@ fn agent() -> AgentView {
     AgentView {
         started: SystemTime::UNIX_EPOCH,
         kernel_release: "6.12.9-arch".to_owned(),
+        cpus: 2,
         task_store: TaskStore::PidArray,
         map_fills: FilledMap::ALL.into_iter().zip([513, 514, 515]).collect(),
         ring_bytes: Some(541),
