@@ -168,10 +168,10 @@ fn one_that_has_ended_is_explained_after_its_series_are_gone() {
     let page = prints(&agent, &["explain", "desk"]);
     for said in [
         "SESSION desk, which has ended",
-        "a signal killed its main process\n",
+        ": signal\n",
         "signal 9 killed the last of its processes to end\n",
         "ended before",
-        "its main process ended with an error\n",
+        ": error\n",
         &format!("{}/desk", tree.path()),
         "0 well, 0 with an error, 1 by a signal",
     ] {

@@ -2,10 +2,12 @@
 //! one that is away, and one that wants to know who asks.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
-    fs,
+    fs::{self, Permissions},
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Output,
     sync::mpsc::{Receiver, channel},
@@ -445,8 +447,38 @@ fn what_is_empty_away_or_locked_is_said_and_a_chat_is_told() {
         said.contains("127.0.0.1:9") && said.contains("refused"),
         "{said}"
     );
-    let said = fails(&format!("{}api/v1", url(server.address())), &[]);
-    assert!(said.contains("without /api/v1"), "{said}");
+    for wrong in ["api/v1", "?a=b"] {
+        let output = report(&format!("{}{wrong}", url(server.address())), &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("--prometheus: an address"),
+            "{said}"
+        );
+    }
+    // A file that is there keeps its mode; what somebody has laid beside it is not written through.
+    let (file, victim) = (folder.path().join("kept.md"), folder.path().join("victim"));
+    fs::write(&file, "old").expect("it can be written");
+    fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("it is ours");
+    fs::write(&victim, "precious").expect("it can be written");
+    symlink(&victim, folder.path().join("kept.partial")).expect("a link");
+    written(folder.path(), "kept.md", &url(server.address()), &[]);
+    let mode = fs::metadata(&file)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o640);
+    assert_eq!(fs::read_to_string(&victim).expect("text"), "precious");
+    let names = || {
+        let all = fs::read_dir(folder.path()).expect("a folder");
+        all.map(|one| one.expect("a file").file_name())
+            .collect::<BTreeSet<_>>()
+    };
+    let before = names();
+    fs::create_dir(folder.path().join("taken.html")).expect("a folder");
+    let taken = folder.path().join("taken.html").display().to_string();
+    let output = report(&url(server.address()), &["--out", &taken]);
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(names().len(), before.len() + 1, "nothing is left over");
 
     // A token, or a name and a password.
     let secret = folder.path().join("secret");

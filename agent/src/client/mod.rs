@@ -75,9 +75,13 @@ pub fn sessions(options: &SessionsOptions, own: &OwnAgent) -> Result<(), Error> 
 /// `sessionscope explain`.
 pub fn explain(options: &ExplainOptions, own: &OwnAgent) -> Result<(), Error> {
     let place = Place::of(&options.target, own)?;
-    let report: Report = parse(request::report(&place)?, &place.address)?;
+    let mut report: Report = parse(request::report(&place)?, &place.address)?;
     let now = units::now();
     let Some(name) = &options.session else {
+        let filter = &options.filter;
+        report
+            .sessions
+            .retain(|s| filter.takes(&s.namespace, &s.template));
         return print(&explain::page_of_node(&report));
     };
     match select::one(&report.sessions, name, &options.filter) {

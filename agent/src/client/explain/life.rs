@@ -102,7 +102,7 @@ fn left(logoff: &Logoff) -> String {
 }
 
 /// Completes the sentence on a session's end.
-pub(super) fn why(reason: &str) -> &'static str {
+fn why(reason: &str) -> &'static str {
     match reason {
         "completed" => ": as it was meant to",
         "error" => ": its main process ended with an error",

@@ -6,7 +6,6 @@ use super::{
         units::{age, bytes, clock, count, or_absent, printable, time},
     },
     findings::lines,
-    life::why,
     section::Section,
 };
 use crate::api::PastSession;
@@ -33,7 +32,7 @@ fn end(latest: &PastSession, earlier: &[&PastSession], now: f64) -> Section {
     let mut section = Section::new("End");
     let moment = |at: f64| format!("{}, {} ago", clock(at), age(now - at));
     let ended = or_absent(latest.end_time, moment);
-    section.line("ended", format!("{ended}{}", why(&latest.end_reason)));
+    section.line("ended", format!("{ended}: {}", reason(&latest.end_reason)));
     section.known("", latest.why.as_deref().map(printable));
     section.line("began", or_absent(latest.start_time, moment));
     section.known("lasted", latest.duration_seconds.map(age));
@@ -51,9 +50,14 @@ fn end(latest: &PastSession, earlier: &[&PastSession], now: f64) -> Section {
     for (place, other) in earlier.iter().take(LISTED).enumerate() {
         let label = if place == 0 { "ended before" } else { "" };
         let ended = or_absent(other.end_time, moment);
-        section.line(label, format!("{ended}{}", why(&other.end_reason)));
+        section.line(label, format!("{ended}: {}", reason(&other.end_reason)));
     }
     section
+}
+
+/// As the metric has it, in words.
+fn reason(name: &str) -> String {
+    name.replace('_', " ")
 }
 
 fn figures(past: &PastSession) -> Section {
@@ -124,10 +128,10 @@ mod tests {
         let page = anstream::adapter::strip_str(&page).to_string();
         for said in [
             "SESSION desk, which has ended\n",
-            "the out-of-memory killer killed a process of it\n",
+            ": oom killed\n",
             "the out-of-memory killer killed chrome (7) in it\n",
             "ended before",
-            "its main process ended with an error\n",
+            ": error\n",
             "nothing: no figure of the last minute",
             "p50 -, p99 20 ms",
             "1 for want of memory",

@@ -36,6 +36,8 @@ pub(super) struct Table {
     /// Of the figures.
     pub(super) columns: Vec<String>,
     pub(super) rows: Vec<Row>,
+    /// Rows that are left out.
+    pub(super) more: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -31,7 +31,7 @@ pub(super) fn gather(options: &ReportOptions, until: f64) -> Result<Document, Er
         window,
         until,
     };
-    Ok(Document {
+    let mut document = Document {
         prometheus: options.prometheus.clone(),
         since: until - window,
         until,
@@ -56,7 +56,13 @@ pub(super) fn gather(options: &ReportOptions, until: f64) -> Result<Document, Er
             asked.alerts()?,
             asked.grouped("The agents", "What an agent did not see is in no figure above.", &[&AGENTS])?,
         ],
-    })
+    };
+    let warnings = prometheus.warnings();
+    let warnings = warnings
+        .iter()
+        .map(|said| format!("what Prometheus warns of: {said}"));
+    document.sections[0].missing.extend(warnings);
+    Ok(document)
 }
 
 struct Asked<'a> {
@@ -97,6 +103,7 @@ impl Asked<'_> {
             names: vec![""],
             columns: times.iter().map(|(name, _)| name.clone()).collect(),
             rows: Vec::new(),
+            more: 0,
         };
         for Figure { name, unit, query } in FIGURES {
             let mut values = Vec::new();
@@ -183,6 +190,7 @@ impl Asked<'_> {
                 .map(str::to_owned)
                 .into(),
             rows,
+            more: 0,
         });
         Ok(section)
     }
@@ -252,11 +260,6 @@ impl Asked<'_> {
             return Ok(());
         }
         let left = rows.len().saturating_sub(grouped.most);
-        if left > 0 {
-            section
-                .missing
-                .push(format!("{left} more of \"{}\"", grouped.title));
-        }
         rows.truncate(grouped.most);
         section.tables.push(Table {
             title: grouped.title,
@@ -267,6 +270,7 @@ impl Asked<'_> {
                 .map(|figure| figure.name.to_owned())
                 .collect(),
             rows: rows.into_iter().map(|(_, row)| row).collect(),
+            more: left,
         });
         Ok(())
     }
@@ -311,7 +315,10 @@ impl Asked<'_> {
                     names: vec![name, severity],
                     values: vec![
                         figure(Unit::Count, lengths.len() as f64),
-                        figure(Unit::Count, short as f64),
+                        Value {
+                            unit: Unit::Count,
+                            value: (step * 2.0 <= SHORT).then_some(short as f64),
+                        },
                         figure(Unit::Seconds, all),
                     ],
                 };
@@ -326,6 +333,7 @@ impl Asked<'_> {
                 .map(str::to_owned)
                 .into(),
             rows: rows.into_iter().map(|(_, row)| row).collect(),
+            more: 0,
         });
         Ok(section)
     }

@@ -15,7 +15,14 @@ mod prometheus;
 mod questions;
 mod text;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process,
+    time::Duration,
+};
 
 use clap::Args;
 
@@ -110,6 +117,9 @@ pub fn report(options: &ReportOptions) -> Result<(), Error> {
     let until = options
         .until
         .map_or_else(|| (units::now() / 60.0).floor() * 60.0, |at| at as f64);
+    if until > units::now() + 60.0 {
+        return Err(Error::Other("--until is not over yet".to_owned()));
+    }
     let document = gather::gather(options, until)?;
     match &options.out {
         None => print(&text::markdown(&document))?,
@@ -120,13 +130,34 @@ pub fn report(options: &ReportOptions) -> Result<(), Error> {
                     .map_err(|error| Error::Other(error.to_string()))?,
                 _ => text::markdown(&document),
             };
-            // Beside it first: half a report is none.
-            let beside = path.with_extension("partial");
-            let fails = || Error::io(path.display().to_string());
-            fs::write(&beside, text).map_err(fails())?;
-            fs::rename(&beside, path).map_err(fails())?;
+            write(path, &text)?;
         }
     }
     let webhook = options.webhook.as_deref();
     webhook.map_or(Ok(()), |url| prometheus::post(url, &document.summary()))
+}
+
+/// Writes a file beside it first, of a name that nobody has: half a report is none, and nothing else is written over. The
+/// mode of one that was there stays.
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    const MODE: u32 = 0o644;
+    let fails = || Error::io(path.display().to_string());
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}", process::id()));
+    let before = fs::symlink_metadata(path)
+        .ok()
+        .filter(fs::Metadata::is_file);
+    let mode = before.map_or(MODE, |before| before.permissions().mode() & 0o777);
+    let mut options = OpenOptions::new();
+    // A new one follows no link.
+    options.write(true).create_new(true).mode(mode);
+    let mut file = options.open(&beside).map_err(fails())?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // It is of no use, and may be what has filled the disk.
+        let _gone: io::Result<()> = fs::remove_file(&beside);
+    }
+    written.map_err(fails())
 }

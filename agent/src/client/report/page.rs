@@ -73,6 +73,7 @@ fn table(table: &Table) -> Markup {
                 @for value in &row.values { td.figure { (value.text()) } }
             } } }
         }
+        @if table.more > 0 { p.faint { (table.more) " more are not shown." } }
     }
 }
 

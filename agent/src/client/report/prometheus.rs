@@ -1,6 +1,13 @@
 //! Prometheus's HTTP API.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
@@ -10,12 +17,17 @@ use ureq::{
     tls::{Certificate, ClientCert, RootCerts, TlsConfig, TlsProvider},
 };
 
-use super::super::request::{certificates, private_key, reason, token};
+use super::super::{
+    request::{certificates, private_key, reason, token},
+    units::printable,
+};
 use super::ReportOptions;
 use crate::error::Error;
 
-/// A day of a large platform takes seconds.
-const LIMIT: Duration = Duration::from_mins(2);
+/// A day of a large platform takes seconds; the first question that takes longer ends it all.
+const LIMIT: Duration = Duration::from_secs(30);
+/// So much of what a server says of an error is told.
+const TOLD: usize = 300;
 /// A range of a few thousand series.
 const LARGEST: u64 = 256 << 20;
 
@@ -25,6 +37,8 @@ pub(super) struct Prometheus {
     /// Without a slash at the end.
     url: String,
     authorization: Option<String>,
+    /// What it said against its own answers.
+    warnings: RefCell<BTreeSet<String>>,
 }
 
 /// A series at a moment, or over time.
@@ -65,6 +79,8 @@ struct Answer {
     error: Option<String>,
     #[serde(default)]
     data: Option<Found>,
+    #[serde(default)]
+    warnings: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +96,13 @@ impl Prometheus {
             return Err(Error::Other(format!(
                 "--prometheus: {url:?} is not an address that begins with http:// or https://"
             )));
+        }
+        let (_, place) = url.split_once("://").unwrap_or_default();
+        if place.contains(['@', '?', '#']) || place.ends_with("/api/v1") {
+            return Err(Error::Other(
+                "--prometheus: an address without a name or password (--user, --password-file), a query and /api/v1"
+                    .to_owned(),
+            ));
         }
         let basic = || -> Result<Option<String>, Error> {
             let (Some(user), Some(path)) = (&options.user, &options.password_file) else {
@@ -97,13 +120,22 @@ impl Prometheus {
         let settings = Agent::config_builder()
             .timeout_global(Some(LIMIT))
             .http_status_as_error(false)
+            // A form is not sent on.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .tls_config(tls(options)?)
             .build();
         Ok(Self {
             agent: Agent::new_with_config(settings),
             url,
             authorization,
+            warnings: RefCell::default(),
         })
+    }
+
+    /// What it said against its answers, such as that a store was away.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.warnings.borrow().iter().cloned().collect()
     }
 
     /// The series of an expression at a moment.
@@ -143,6 +175,12 @@ impl Prometheus {
         let response = request.send_form(form.iter().copied());
         let mut response = response.map_err(|error| fails(reason(&error)))?;
         let status = response.status().as_u16();
+        if let Some(to) = response.headers().get("location")
+            && (300..400).contains(&status)
+        {
+            let to = printable(&String::from_utf8_lossy(to.as_bytes()));
+            return Err(fails(format!("it leads to {to}: give the address there")));
+        }
         let body = response.body_mut().with_config().limit(LARGEST);
         let text = body.read_to_string();
         let text = text.map_err(|error| fails(reason(&error)))?;
@@ -152,18 +190,25 @@ impl Prometheus {
             )));
         }
         let answer: Answer = serde_json::from_str(&text).map_err(|_| {
+            if status >= 500 {
+                return fails(format!("it answers with the HTTP status {status}"));
+            }
             fails(format!(
                 "what answers is not the API of Prometheus (HTTP status {status}); --prometheus is its address without /api/v1"
             ))
         })?;
-        match (answer.status.as_str(), answer.data) {
-            ("success", Some(found)) => Ok(found.result),
-            _ => Err(fails(
-                answer
-                    .error
-                    .unwrap_or_else(|| format!("HTTP status {status}")),
-            )),
+        let told = |said: &String| printable(&said.chars().take(TOLD).collect::<String>());
+        let warnings = answer.warnings.iter().map(told);
+        self.warnings.borrow_mut().extend(warnings);
+        if answer.status == "success"
+            && let Some(found) = answer.data
+        {
+            return Ok(found.result);
         }
+        let error = answer.error.as_ref().map(told);
+        let error = error.unwrap_or_else(|| format!("HTTP status {status}"));
+        let asked = form.first().map_or("", |(_, query)| query);
+        Err(fails(format!("{error}; it was asked for {asked}")))
     }
 }
 

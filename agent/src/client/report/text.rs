@@ -39,6 +39,9 @@ fn rows(table: &Table) -> String {
         let values = row.values.iter().map(|value| value.text());
         text += &line(names.chain(values).collect());
     }
+    if table.more > 0 {
+        let _ = writeln!(text, "\n{} more are not shown.", table.more);
+    }
     text
 }
 
@@ -82,6 +85,7 @@ mod tests {
                         names: vec!["a|b\n<i>".to_owned()],
                         values: vec![value(Some(1_200.0)), value(None)],
                     }],
+                    more: 2,
                 }],
                 missing: vec!["GPUs".to_owned()],
                 ..Section::default()
@@ -89,7 +93,7 @@ mod tests {
         };
         let text = markdown(&document);
         let expected = "### By template\n\n| Template | started | failed |\n| --- | ---: | ---: |\n\
-                        | a\\|b\u{fffd}\\<i\\> | 1,200 | - |\n\nNot known: GPUs.\n";
+                        | a\\|b\u{fffd}\\<i\\> | 1,200 | - |\n\n2 more are not shown.\n\nNot known: GPUs.\n";
         assert!(text.ends_with(expected), "{text}");
     }
 }
