@@ -34,7 +34,7 @@ pub use processes::{Process, Processes};
 pub struct Report {
     /// The agent; null before its first sample.
     pub agent: Option<Agent>,
-    /// The node; null before that.
+    /// The node; null before the agent's first sample.
     pub node: Option<Node>,
     /// The node's GPUs.
     pub gpus: Gpus,

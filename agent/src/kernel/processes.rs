@@ -22,8 +22,7 @@ use crate::clock;
 
 /// Between the two looks.
 const APART: Duration = Duration::from_millis(500);
-/// Cgroups, processes and threads that are looked at, at most: a session may have as many as it likes, and two looks at so
-/// many threads take 0.1 s of a CPU.
+/// Cgroups, processes and threads that are looked at, at most: a session may have as many as it likes.
 const MOST: Bounds = Bounds {
     cgroups: 1_000,
     processes: 1_000,

@@ -22,7 +22,7 @@ use crate::{
     telemetry::TraceId,
 };
 
-/// So many are kept: some 1.5 KB each.
+/// So many are kept: enough for a day of a node, and bounded whoever makes them.
 const MOST: usize = 200;
 /// More steps than a history has.
 const ALL: usize = usize::MAX;

@@ -16,7 +16,8 @@ use crate::error::Error;
 const DAY: f64 = 86_400.0;
 /// Points of a line: one for each two columns of a screen.
 const POINTS: f64 = 288.0;
-/// A rule is evaluated each minute as a rule; over a longer time Prometheus answers with 11,000 points of a series at most.
+/// Most rules are evaluated each minute. Prometheus answers with 11,000 points of a series at most, so a longer time has
+/// longer steps.
 const MINUTE: f64 = 60.0;
 const MOST_POINTS: f64 = 10_000.0;
 /// An alert that fires for less is over before somebody looks.
@@ -153,7 +154,7 @@ impl Asked<'_> {
     fn objectives(&self) -> Result<Section, Error> {
         let mut section = Section {
             title: "Objectives",
-            note: "Above 100 % of the budget more was bad than may be. docs/slo.md",
+            note: "Above 100 % of the budget more was bad than may be: rules/recordings/slo.yml.",
             ..Section::default()
         };
         let mut rows = Vec::new();

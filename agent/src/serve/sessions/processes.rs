@@ -1,6 +1,9 @@
 //! `GET /api/v1/sessions/{id}/processes`: who in a session has the CPU, and who waits for it.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     Json,
@@ -17,7 +20,7 @@ use crate::{
 };
 
 /// One look at a time, whoever asks: it reads files of each thread.
-static LOOK: Mutex<()> = Mutex::const_new(());
+static LOOK: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
 
 /// Answers with the processes of a session that lives.
 #[utoipa::path(
@@ -41,8 +44,13 @@ pub(in crate::serve) async fn processes(
     let roots = view.roots.clone();
     let others = snapshot.sessions.iter().filter(|one| one.id != view.id);
     let others: BTreeSet<_> = others.flat_map(|one| one.roots.clone()).collect();
-    let _one_at_a_time = LOOK.lock().await;
-    match spawn_blocking(move || look(&roots, &others)).await {
+    // The look has it, and not the request: who goes away does not end a look that has begun.
+    let turn = Arc::clone(&LOOK).lock_owned().await;
+    let looked = spawn_blocking(move || {
+        let _until_it_is_over = turn;
+        look(&roots, &others)
+    });
+    match looked.await {
         Ok(Some(found)) => Json(answer(id, view.identity.session.clone(), &found)).into_response(),
         Ok(None) => {
             none("the agent sees process ids of its own namespace alone: run it with hostPID")
